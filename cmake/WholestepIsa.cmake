@@ -1,0 +1,27 @@
+# Files named *.isa.cpp are compiled once per instruction set, each copy inside `namespace wholestep::WHOLESTEP_ISA`;
+# wholestep/backend/cpu/isa.h chooses among the copies at run time. They may include only headers without inline functions
+# that other files share, or the linker could pick an AVX-512 copy of one for every CPU.
+file(GLOB_RECURSE WHOLESTEP_ISA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/*.isa.cpp)
+set(WHOLESTEP_ISA_FLAGS_portable "")
+set(WHOLESTEP_ISA_FLAGS_avx2 -mavx2 -mfma)
+set(WHOLESTEP_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+
+function(wholestep_add_isa_sources target)
+  set(names portable)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(APPEND names avx2 avx512)
+    target_compile_definitions(${target} PRIVATE WHOLESTEP_X86=1)
+  endif()
+  foreach(name IN LISTS names)
+    if(WHOLESTEP_ISA_SOURCES)
+      add_library(${target}_${name} OBJECT ${WHOLESTEP_ISA_SOURCES})
+      target_include_directories(${target}_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+      target_compile_features(${target}_${name} PRIVATE cxx_std_20)
+      target_compile_definitions(${target}_${name} PRIVATE WHOLESTEP_ISA=${name} WHOLESTEP_ISA_${name}=1)
+      target_compile_options(${target}_${name} PRIVATE ${WHOLESTEP_ISA_FLAGS_${name}} -O3)
+      target_link_libraries(${target}_${name} PRIVATE wholestep_flags)
+      set_target_properties(${target}_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+      target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${name}>)
+    endif()
+  endforeach()
+endfunction()
