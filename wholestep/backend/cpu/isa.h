@@ -1,0 +1,24 @@
+// The instruction sets the CPU kernels are compiled for, and which of them this process uses.
+#pragma once
+#include <string_view>
+#include <vector>
+
+namespace wholestep {
+
+/// Ordered: each includes what the ones before it can do.
+enum class Isa {
+  portable,  ///< what every CPU of the architecture has; no fused multiply-add on x86-64
+  avx2,      ///< AVX2 and FMA: 8 f32 lanes
+  avx512,    ///< AVX-512 F, BW, DQ and VL: 16 f32 lanes
+};
+
+std::string_view name(Isa isa);     ///< "portable", "avx2", "avx512"
+Isa detected_isa();                 ///< the best one that this CPU, its operating system and this build have
+std::vector<Isa> available_isas();  ///< portable up to detected_isa()
+
+/// Kernels use at most `cap` from now on; kBadConfig where the CPU lacks it. Not to be called while a plan
+/// runs: results of different instruction sets differ in their last bits.
+void set_isa_cap(Isa cap);
+Isa active_isa();  ///< the cap where one is set, else detected_isa()
+
+}  // namespace wholestep

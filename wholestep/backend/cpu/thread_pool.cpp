@@ -1,0 +1,154 @@
+// Taking items by compare-and-swap on one word; idle threads spin for some microseconds, then sleep on a
+// futex.
+#include "wholestep/backend/cpu/thread_pool.h"
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "wholestep/base/error.h"
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace wholestep {
+namespace {
+
+// Long enough to bridge the gap between two kernels of a step, short enough not to starve the loader.
+constexpr int kSpins = 1000;
+
+struct Place {
+  const ThreadPool* pool = nullptr;
+  int slot = 0;
+};
+thread_local Place place;               // which worker this thread is
+thread_local bool inside_item = false;  // whether it is inside an item, of any pool
+
+void pause_briefly() {
+#if WHOLESTEP_X86
+  __builtin_ia32_pause();
+#else
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+}
+
+int allowed_cpus() {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  if (threads < 1)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = "number of threads", .got = std::to_string(threads), .expected = "at least 1"});
+  for (int slot = 1; slot < threads; ++slot) workers_.emplace_back([this, slot] { work(slot); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  signal_.fetch_add(1, std::memory_order_release);
+  signal_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+int ThreadPool::slot() const { return place.pool == this ? place.slot : 0; }
+
+void ThreadPool::run(int64_t items, FunctionRef<void(int64_t)> item) {
+  bool shared =
+      items > 1 && !workers_.empty() && !inside_item && !busy_.exchange(true, std::memory_order_acquire);
+  if (!shared) {
+    for (int64_t i = 0; i < items; ++i) item(i);
+    return;
+  }
+  constexpr int64_t kMost = int64_t{1} << 31;
+  for (int64_t first = 0; first < items; first += kMost)
+    run_shared(first, static_cast<uint32_t>(std::min(kMost, items - first)), item);
+  busy_.store(false, std::memory_order_release);
+}
+
+void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
+  item_.store(&item, std::memory_order_relaxed);
+  end_.store(first + items, std::memory_order_relaxed);
+  unfinished_.store(items, std::memory_order_relaxed);
+  uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+  ticket_.store(number << 32 | items, std::memory_order_release);
+  signal_.fetch_add(1, std::memory_order_release);
+  signal_.notify_all();
+  while (take_one()) {
+  }
+  for (int spin = 0; spin < kSpins && unfinished_.load(std::memory_order_acquire) != 0; ++spin)
+    pause_briefly();
+  while (uint32_t left = unfinished_.load(std::memory_order_acquire)) unfinished_.wait(left);
+}
+
+bool ThreadPool::take_one() {
+  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  for (;;) {
+    uint32_t left = static_cast<uint32_t>(ticket);
+    if (left == 0) return false;
+    const Item* item = item_.load(std::memory_order_relaxed);
+    int64_t index = end_.load(std::memory_order_relaxed) - left;
+    if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
+      continue;
+    inside_item = true;
+    (*item)(index);
+    inside_item = false;
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    return true;
+  }
+}
+
+void ThreadPool::work(int slot) {
+  place = {this, slot};
+  for (;;) {
+    uint32_t signal = signal_.load(std::memory_order_acquire);
+    while (take_one()) {
+    }
+    if (stop_.load(std::memory_order_relaxed)) return;
+    wait_for_items(signal);
+  }
+}
+
+void ThreadPool::wait_for_items(uint32_t signal) {
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (signal_.load(std::memory_order_acquire) != signal) return;
+    pause_briefly();
+  }
+  signal_.wait(signal, std::memory_order_acquire);
+}
+
+namespace {
+
+struct DefaultPool {
+  std::mutex mutex;
+  std::unique_ptr<ThreadPool> pool;
+};
+DefaultPool& default_holder() {
+  static DefaultPool holder;
+  return holder;
+}
+
+}  // namespace
+
+ThreadPool& default_pool() {
+  DefaultPool& holder = default_holder();
+  std::lock_guard lock(holder.mutex);
+  if (!holder.pool) holder.pool = std::make_unique<ThreadPool>(allowed_cpus());
+  return *holder.pool;
+}
+
+void set_threads(int threads) {
+  auto pool = std::make_unique<ThreadPool>(threads);
+  DefaultPool& holder = default_holder();
+  std::lock_guard lock(holder.mutex);
+  holder.pool = std::move(pool);
+}
+
+}  // namespace wholestep

@@ -1,0 +1,55 @@
+// Threads that work through numbered items. Which thread takes which item is left to chance, so callers let
+// the numbers depend on sizes and constants only, and every item write its own part of the result.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "wholestep/base/function_ref.h"
+
+namespace wholestep {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  ///< the caller and threads - 1 workers; kBadConfig where threads < 1
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls item(0), ..., item(items - 1), each once, and returns when all have returned. Items must not
+  /// throw. Never allocates. A run inside an item, or beside a run of another thread, works through its items
+  /// inline.
+  void run(int64_t items, FunctionRef<void(int64_t item)> item);
+
+  /// The calling thread's number in [0, threads()), for scratch memory: workers have 1 and up, everyone else
+  /// 0.
+  int slot() const;
+
+ private:
+  using Item = FunctionRef<void(int64_t)>;
+  void work(int slot);
+  bool take_one();
+  void wait_for_items(uint32_t signal);
+  void run_shared(int64_t first, uint32_t items, const Item& item);
+
+  // The run in progress. `ticket_` holds (run number << 32 | items nobody has taken yet); an item is taken by
+  // lowering it. While it counts any, the run cannot end, so what is read beside it belongs to that run.
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<const Item*> item_{nullptr};
+  std::atomic<int64_t> end_{0};  // item = end_ - items not taken: they are handed out in ascending order
+  alignas(64) std::atomic<uint32_t> unfinished_{0};  // items that have not returned
+  alignas(64) std::atomic<uint32_t> signal_{0};      // changes with every run: what idle workers sleep on
+  std::atomic<bool> busy_{false}, stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+/// The pool the CPU backend uses; as many threads as the process may run on until set_threads() is called.
+ThreadPool& default_pool();
+
+/// Replaces the default pool; kBadConfig where threads < 1. Not to be called while it is in use.
+void set_threads(int threads);
+
+}  // namespace wholestep
