@@ -1,0 +1,169 @@
+// The f32 matrix product: blocks that stay in cache, tiles that stay in registers. Operands are copied into
+// contiguous blocks only where the copy is cheaper than reading them in place.
+#include "wholestep/backend/cpu/gemm.h"
+
+#include "wholestep/backend/cpu/gemm_pack.isa.h"
+#include "wholestep/backend/cpu/gemm_tile.isa.h"
+#include "wholestep/backend/cpu/kernels.isa.h"
+
+namespace wholestep::WHOLESTEP_ISA {
+namespace {
+
+// From how many rows (columns) of the product on a copy of B (of A) pays.
+constexpr int64_t kRowsToCopyB = 64, kColumnsToCopyA = 256;
+
+// The product as the tiles see it: S = A B, where S is C or its transpose.
+struct Product {
+  Matrix a, b;  // at the part's origin: [rows, depth], [depth, columns]
+  int64_t rows, columns, depth;
+  Epilogue epilogue;  // its bias starts at the part's origin
+  float* c;           // at the part's origin
+  int64_t ldc;
+  bool transposed;  // S is C^T
+};
+
+// Where a row of B is not contiguous, its tiles have to be transposed. If A is the smaller of the two it
+// costs less to transpose A and compute C^T, unless that leaves vectors mostly empty.
+Product product_of(const Gemm& g, const GemmOperands& o, const GemmPart& part) {
+  Matrix a = Matrix{o.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1}.at(part.m0, 0);
+  Matrix b = Matrix{o.b, g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1}.at(0, part.n0);
+  int64_t m = part.m1 - part.m0, n = part.n1 - part.n0;
+  Epilogue epilogue = {g.alpha, g.beta, o.bias == nullptr ? nullptr : o.bias + part.n0, g.relu};
+  float* c = o.c + part.m0 * g.ldc + part.n0;
+  if (g.transpose_b && m < n && 2 * m >= kWidth)
+    return {b.transposed(), a.transposed(), n, m, g.k, epilogue, c, g.ldc, true};
+  return {a, b, m, n, g.k, epilogue, c, g.ldc, false};
+}
+
+struct Workspace {
+  float *a, *b, *sums;
+};
+
+// A part of S that is computed at a time, over all of k.
+struct Block {
+  int64_t row0, rows, column0, columns;
+  float* out;  // at the block's origin
+  int64_t stride;
+  bool finish_in_tiles;  // else `out` receives plain sums
+};
+
+// Heights as equal as can be: 32 rows are better cut into 10 + 11 + 11 than into 14 + 14 + 4.
+struct RowPanels {
+  int64_t rows, count;
+  int64_t begin(int64_t panel) const { return rows * panel / count; }
+  int64_t height(int64_t panel) const { return begin(panel + 1) - begin(panel); }
+};
+
+// Copies the block's rows of A: row-major ones as they are but without gaps, k-major ones panel by panel.
+void copy_a(const Matrix& a, const RowPanels& panels, int64_t depth, int64_t stride, float* out) {
+  if (a.column == 1) return copy_rows(a, panels.rows, depth, out, stride);
+  for (int64_t i = 0; i < panels.count; ++i)
+    copy_rows(a.at(panels.begin(i), 0).transposed(), depth, panels.height(i), out + panels.begin(i) * depth,
+              panels.height(i));
+}
+
+// Adds k in [k0, k0 + kGemmBlockK) to the block's sums.
+void multiply(const Product& p, const Block& block, int64_t k0, const Workspace& workspace) {
+  const Matrix a = p.a.at(block.row0, k0), b = p.b.at(k0, block.column0);
+  const int64_t depth = smaller(kGemmBlockK, p.depth - k0);
+  const int64_t wide = (block.rows <= kMaxRows[4] ? 4 : 2) * kWidth;
+  const int64_t tallest = kMaxRows[wide / kWidth];
+  const RowPanels panels = {block.rows, (block.rows + tallest - 1) / tallest};
+
+  const bool row_major = a.column == 1;
+  const bool use_copy_of_a = block.columns >= kColumnsToCopyA;
+  const int64_t copy_stride = gemm_padded(depth);
+  if (use_copy_of_a) copy_a(a, panels, depth, copy_stride, workspace.a);
+
+  for (int64_t j = 0; j < block.columns; j += wide) {
+    const int64_t columns = smaller(wide, block.columns - j), vecs = (columns + kWidth - 1) / kWidth;
+    const bool use_copy_of_b = b.column != 1 || columns != vecs * kWidth || block.rows >= kRowsToCopyB;
+    if (use_copy_of_b) pack_panel(b.at(0, j), depth, columns, vecs, workspace.b);
+    Epilogue epilogue = p.epilogue;
+    if (epilogue.bias != nullptr) epilogue.bias += block.column0 + j;
+    const bool last = k0 + depth == p.depth;
+    Tile tile = {.b = use_copy_of_b ? workspace.b : b.at(0, j).data,
+                 .b_stride = use_copy_of_b ? vecs * kWidth : b.row,
+                 .depth = depth,
+                 .ldc = block.stride,
+                 .columns = columns,
+                 .resume = k0 > 0,
+                 .epilogue = last && block.finish_in_tiles ? &epilogue : nullptr};
+    for (int64_t i = 0; i < panels.count; ++i) {
+      const int64_t row = panels.begin(i), height = panels.height(i);
+      tile.a = a.at(row, 0).data;
+      tile.a_stride = row_major ? a.row : a.column;
+      if (use_copy_of_a) {
+        tile.a = workspace.a + row * (row_major ? copy_stride : depth);
+        tile.a_stride = row_major ? copy_stride : height;
+      }
+      tile.c = block.out + row * block.stride + j;
+      (row_major ? tile_of<RowMajor>(height, vecs) : tile_of<KMajor>(height, vecs))(tile);
+    }
+  }
+}
+
+// From the sums of a block of S = C to C.
+void finish_block(const Product& p, const Block& block) {
+  for (int64_t i = 0; i < block.rows; ++i) {
+    for (int64_t j = 0; j < block.columns; j += kWidth) {
+      const int64_t lanes = smaller(kWidth, block.columns - j);
+      const float* bias = p.epilogue.bias == nullptr ? nullptr : p.epilogue.bias + block.column0 + j;
+      float* c = p.c + (block.row0 + i) * p.ldc + block.column0 + j;
+      Vec sums = load_first(block.out + i * block.stride + j, lanes);
+      store_first(c, finish(sums, c, bias, lanes, p.epilogue), lanes);
+    }
+  }
+}
+
+// From the sums of a block of S = C^T to C.
+void finish_transposed_block(const Product& p, const Block& block) {
+  for (int64_t i = 0; i < block.rows; i += kWidth) {
+    const int64_t lanes = smaller(kWidth, block.rows - i);
+    const float* bias = p.epilogue.bias == nullptr ? nullptr : p.epilogue.bias + block.row0 + i;
+    for (int64_t j = 0; j < block.columns; j += kWidth) {
+      const int64_t c_rows = smaller(kWidth, block.columns - j);
+      Vec square[kWidth];
+#pragma GCC unroll 16
+      for (int r = 0; r < kWidth; ++r)
+        square[r] = r < lanes ? load_first(block.out + (i + r) * block.stride + j, c_rows) : zero();
+      transpose(square);
+      float* c = p.c + (block.column0 + j) * p.ldc + block.row0 + i;
+#pragma GCC unroll 16
+      for (int r = 0; r < kWidth; ++r)
+        if (r < c_rows)
+          store_first(c + r * p.ldc, finish(square[r], c + r * p.ldc, bias, lanes, p.epilogue), lanes);
+    }
+  }
+}
+
+}  // namespace
+
+void gemm(const Gemm& g, const GemmOperands& operands, const GemmPart& part, void* scratch) {
+  const Product p = product_of(g, operands, part);
+  const bool into_c = !p.transposed && (g.beta == 0 || p.depth <= kGemmBlockK);
+  Workspace workspace;
+  const GemmScratch floats = gemm_scratch(p.rows, p.columns, p.depth);
+  workspace.a = static_cast<float*>(scratch);
+  workspace.b = workspace.a + floats.a;
+  workspace.sums = workspace.b + floats.b;
+  for (int64_t column0 = 0; column0 < p.columns; column0 += kGemmBlockN) {
+    for (int64_t row0 = 0; row0 < p.rows; row0 += kGemmBlockM) {
+      Block block = {.row0 = row0,
+                     .rows = smaller(kGemmBlockM, p.rows - row0),
+                     .column0 = column0,
+                     .columns = smaller(kGemmBlockN, p.columns - column0),
+                     .out = p.c + row0 * p.ldc + column0,
+                     .stride = p.ldc,
+                     .finish_in_tiles = into_c};
+      if (!into_c) {
+        block.out = workspace.sums;
+        block.stride = gemm_padded(block.columns);
+      }
+      for (int64_t k0 = 0; k0 == 0 || k0 < p.depth; k0 += kGemmBlockK) multiply(p, block, k0, workspace);
+      if (!into_c) p.transposed ? finish_transposed_block(p, block) : finish_block(p, block);
+    }
+  }
+}
+
+}  // namespace wholestep::WHOLESTEP_ISA

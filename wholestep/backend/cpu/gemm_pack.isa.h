@@ -1,0 +1,66 @@
+// Copies of matrix blocks in the order in which the tiles read them.
+#pragma once
+#include "wholestep/backend/cpu/vector.isa.h"
+
+namespace wholestep::WHOLESTEP_ISA {
+
+/// A view: element (i, j) is data[i * row + j * column], and one of the strides is 1.
+struct Matrix {
+  const float* data;
+  int64_t row, column;
+  WHOLESTEP_INLINE Matrix at(int64_t i, int64_t j) const {
+    return {data + i * row + j * column, row, column};
+  }
+  WHOLESTEP_INLINE Matrix transposed() const { return {data, column, row}; }
+};
+
+WHOLESTEP_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+WHOLESTEP_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/// out[i * stride + j] = from(i, j), where j is contiguous in `from`.
+inline void copy_rows(const Matrix& from, int64_t rows, int64_t columns, float* out, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* row = from.data + i * from.row;
+    int64_t j = 0;
+    for (; j + kWidth <= columns; j += kWidth) store(out + i * stride + j, load(row + j));
+    if (j < columns) store_first(out + i * stride + j, load_first(row + j, columns - j), columns - j);
+  }
+}
+
+/// out[j * stride + i] = from(i, j), where j is contiguous in `from`; i runs to the next multiple of kWidth,
+/// with zeros for rows that do not exist.
+inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, float* out, int64_t stride) {
+  for (int64_t i = 0; i < rows; i += kWidth) {
+    for (int64_t j = 0; j < columns; j += kWidth) {
+      const float* block = from.data + i * from.row + j;
+      int64_t height = smaller(kWidth, rows - i), width = smaller(kWidth, columns - j);
+      Vec square[kWidth];
+      if (height == kWidth && width == kWidth) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kWidth; ++r) square[r] = load(block + r * from.row);
+      } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < kWidth; ++r)
+          square[r] = r < height ? load_first(block + r * from.row, width) : zero();
+      }
+      transpose(square);
+#pragma GCC unroll 16
+      for (int c = 0; c < kWidth; ++c)
+        if (c < width) store(out + (j + c) * stride + i, square[c]);
+    }
+  }
+}
+
+/// A panel of B for tiles of `vecs` vectors: out[k * vecs * kWidth + j] = b(k, j), zero from `columns` on.
+inline void pack_panel(const Matrix& b, int64_t depth, int64_t columns, int64_t vecs, float* out) {
+  const int64_t stride = vecs * kWidth;
+  if (b.column != 1) return copy_transposed(b.transposed(), columns, depth, out, stride);
+  for (int64_t k = 0; k < depth; ++k)
+    for (int64_t j = 0; j < stride; j += kWidth) {
+      int64_t lanes = smaller(kWidth, columns - j);
+      Vec row = lanes == kWidth ? load(b.data + k * b.row + j) : load_first(b.data + k * b.row + j, lanes);
+      store(out + k * stride + j, row);
+    }
+}
+
+}  // namespace wholestep::WHOLESTEP_ISA

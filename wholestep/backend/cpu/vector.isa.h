@@ -1,0 +1,131 @@
+// f32 vectors of the instruction set a file is compiled for: 16, 8 or 4 lanes behind one set of names.
+// Everything is in that set's own namespace, so no copy of a function can stand in for another set's.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#if WHOLESTEP_ISA_avx2 || WHOLESTEP_ISA_avx512
+#include <immintrin.h>
+#endif
+
+#define WHOLESTEP_INLINE [[gnu::always_inline]] inline
+
+namespace wholestep::WHOLESTEP_ISA {
+
+#if WHOLESTEP_ISA_avx512
+constexpr int kWidth = 16;
+#elif WHOLESTEP_ISA_avx2
+constexpr int kWidth = 8;
+#else
+constexpr int kWidth = 4;
+#endif
+typedef float Vec __attribute__((vector_size(kWidth * 4)));  // + - * / and comparisons work lane by lane
+
+WHOLESTEP_INLINE Vec zero() { return Vec{}; }
+WHOLESTEP_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+WHOLESTEP_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+
+#if WHOLESTEP_ISA_avx512
+
+WHOLESTEP_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
+WHOLESTEP_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+WHOLESTEP_INLINE Vec max(Vec a, Vec b) {
+  return _mm512_maskz_max_ps(0xffff, a, b);
+}  // plain max: false warning
+WHOLESTEP_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
+  return _mm512_maskz_loadu_ps(first_lanes(n), p);
+}
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+
+#elif WHOLESTEP_ISA_avx2
+
+WHOLESTEP_INLINE Vec broadcast(float x) { return _mm256_set1_ps(x); }
+WHOLESTEP_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+WHOLESTEP_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+WHOLESTEP_INLINE __m256i first_lanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) { return _mm256_maskload_ps(p, first_lanes(n)); }
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first_lanes(n), v); }
+
+#else
+
+WHOLESTEP_INLINE Vec broadcast(float x) { return Vec{x, x, x, x}; }
+WHOLESTEP_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#ifdef __FP_FAST_FMAF
+  for (int i = 0; i < kWidth; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return c;
+#else
+  return a * b + c;  // two roundings: a fused one without hardware for it would cost a library call a lane
+#endif
+}
+WHOLESTEP_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
+  Vec v = zero();
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+
+#endif
+
+// load_first: lanes from n on are zero and not read; store_first: they are not written. 0 <= n <= kWidth.
+// max(a, b) is a > b ? a : b, so that max(zero(), x) keeps NaN and -0: the library's ReLU.
+
+/// One lane's fused multiply-add, rounded as fma() rounds.
+WHOLESTEP_INLINE float fma_one(float a, float b, float c) {
+#if WHOLESTEP_ISA_avx2 || WHOLESTEP_ISA_avx512 || defined(__FP_FAST_FMAF)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+/// Lane i is lane From(i) of the 2 * kWidth lanes of a and b.
+template <auto From, std::size_t... I>
+WHOLESTEP_INLINE Vec shuffle(Vec a, Vec b, std::index_sequence<I...>) {
+  return __builtin_shufflevector(a, b, From(static_cast<int>(I))...);
+}
+template <auto From>
+WHOLESTEP_INLINE Vec shuffle(Vec a, Vec b) {
+  return shuffle<From>(a, b, std::make_index_sequence<kWidth>{});
+}
+
+/// Exchanges the off-diagonal blocks of Step lanes; for Step = 1, 2, 4, ... this transposes a square.
+template <int Step>
+WHOLESTEP_INLINE void transpose_step(Vec (&rows)[kWidth]) {
+  constexpr auto low = [](int i) { return i & Step ? kWidth + i - Step : i; };
+  constexpr auto high = [](int i) { return i & Step ? kWidth + i : i + Step; };
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; ++i) {
+    if (i & Step) continue;
+    Vec a = rows[i], b = rows[i + Step];
+    rows[i] = shuffle<low>(a, b);
+    rows[i + Step] = shuffle<high>(a, b);
+  }
+}
+WHOLESTEP_INLINE void transpose(Vec (&rows)[kWidth]) {
+  transpose_step<1>(rows);
+  transpose_step<2>(rows);
+  if constexpr (kWidth >= 8) transpose_step<4>(rows);
+  if constexpr (kWidth >= 16) transpose_step<8>(rows);
+}
+
+/// The sum of all lanes, by halves: always in the same order.
+template <int Step = kWidth / 2>
+WHOLESTEP_INLINE float sum(Vec v) {
+  constexpr auto other = [](int i) { return i ^ Step; };
+  v = v + shuffle<other>(v, v);
+  if constexpr (Step > 1) return sum<Step / 2>(v);
+  return v[0];
+}
+
+}  // namespace wholestep::WHOLESTEP_ISA
