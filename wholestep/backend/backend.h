@@ -1,0 +1,131 @@
+// The contract of a backend: memory, kernels that are prepared once and run many times, and a program of
+// calls that is submitted as a whole. A backend sees operand types, attributes and addresses; it knows no
+// graph.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wholestep/base/attrs.h"
+#include "wholestep/base/shape.h"
+
+namespace wholestep {
+
+/// What a kernel is asked to run: the op's name, operand types and attributes, and nothing about the machine.
+struct KernelRequest {
+  std::string_view op;
+  std::span<const TensorType> inputs;
+  std::span<const TensorType> outputs;
+  const Attrs& attrs;
+};
+
+/// A kernel made ready for one request. Creating may be slow and may allocate; running does neither.
+struct PreparedKernel {
+  virtual ~PreparedKernel() = default;
+  int64_t workspace_bytes = 0;  ///< scratch, valid during the call only, 64-byte aligned
+  bool in_place = false;        ///< an output may lie over an input of the same type
+};
+
+/// One implementation of one op on one backend. An op lists its kernels fastest first, the plain reference
+/// last.
+struct Kernel {
+  std::string_view backend;  ///< "cpu", "cuda"
+  std::string_view name;     ///< "reference", "direct", "onednn", ...
+  std::string (*refuse)(const KernelRequest&) =
+      nullptr;  ///< why not, or "" to accept; null accepts everything
+  std::unique_ptr<PreparedKernel> (*prepare)(const KernelRequest&) = nullptr;
+};
+
+/// A place in one of a program's arenas.
+struct BufferRef {
+  int arena = 0;
+  int64_t offset = 0;
+};
+
+/// One kernel and the values it reads and writes, numbered by the caller, before anything has an address.
+struct ScheduledKernel {
+  std::string label;  ///< "layers.0 conv2d", for traces and faults
+  std::shared_ptr<const PreparedKernel> kernel;
+  std::vector<int> inputs, outputs;
+  std::vector<int>
+      overwrites;  ///< values whose memory an output will take over: their other readers come first
+};
+
+/// The stretch of a submission during which a kernel may be running. Kernels whose spans meet may run at the
+/// same time, so their buffers must not share memory.
+struct Span {
+  int first = 0, last = 0;
+};
+
+/// A scheduled kernel with its operands' places.
+struct Call {
+  ScheduledKernel kernel;
+  std::vector<BufferRef> inputs, outputs;
+  BufferRef workspace;
+};
+
+/// A step ready to load: calls in order, over arenas whose base addresses are given when the program is
+/// loaded.
+struct Program {
+  std::vector<Call> calls;
+};
+
+/// A loaded program. run() is one submission; it never allocates and never throws.
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  virtual void run() = 0;
+  /// Runs call `index` alone and waits for it: how a bad step is replayed to find its first bad op.
+  virtual void run_call(size_t index) = 0;
+  /// How often the parts of one submission had to wait for each other (CPU: barriers; CUDA: graph nodes).
+  virtual int64_t barriers() const = 0;
+};
+
+/// Bytes on a device, released with the object.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  std::byte* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+
+ protected:
+  std::byte* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+/// Counters a test or a report can read; they only grow.
+struct BackendCounters {
+  int64_t allocations = 0;
+  int64_t bytes_in_use = 0;
+  int64_t submissions = 0;
+  int64_t copied_in_bytes = 0;   ///< host to device
+  int64_t copied_out_bytes = 0;  ///< device to host
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;
+  /// 64-byte aligned, zero-filled. kPlanRefused where the device has not that much.
+  virtual std::shared_ptr<Memory> allocate(int64_t bytes) = 0;
+  virtual void copy_in(std::byte* device, const std::byte* host, int64_t bytes) = 0;
+  virtual void copy_out(std::byte* host, const std::byte* device, int64_t bytes) = 0;
+  /// Runs one kernel and waits for it: eager execution. `workspace` holds the kernel's workspace_bytes.
+  virtual void run(const PreparedKernel& kernel, std::span<const void* const> inputs,
+                   std::span<void* const> outputs, std::byte* workspace) = 0;
+  /// When each kernel of a schedule may run, in order; what memory planning relies on.
+  virtual std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const = 0;
+  virtual std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) = 0;
+  virtual BackendCounters counters() const = 0;
+};
+
+Backend& cpu_backend();
+/// Accepts every op, allocates address space only, counts and runs nothing: plans without a device.
+Backend& null_backend();
+
+}  // namespace wholestep

@@ -1,0 +1,130 @@
+// The CPU backend: aligned memory, and executables that walk the regions of a schedule with the thread pool.
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "wholestep/backend/cpu/regions.h"
+#include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/base/error.h"
+
+namespace wholestep {
+namespace {
+
+std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0};
+
+class HostMemory final : public Memory {
+ public:
+  explicit HostMemory(int64_t bytes) {
+    bytes_ = bytes;
+    size_t rounded = (static_cast<size_t>(bytes) + 63) / 64 * 64;
+    data_ = static_cast<std::byte*>(std::aligned_alloc(64, std::max<size_t>(rounded, 64)));
+    if (!data_)
+      throw Error(ErrorCode::kPlanRefused, {.what = "the machine has not enough memory",
+                                            .got = std::to_string(bytes) + " bytes asked for"});
+    std::memset(data_, 0, rounded);
+    ++allocations;
+    bytes_in_use += bytes_;
+  }
+  ~HostMemory() override {
+    bytes_in_use -= bytes_;
+    std::free(data_);
+  }
+};
+
+void run_phases(const CpuCall& call, const CpuArgs& args) {
+  for (const CpuPhase& phase : call.phases) {
+    auto item = [&](int64_t chunk) { phase.run(args, chunk); };
+    if (phase.chunks == 1) item(0);
+    else default_pool().run(phase.chunks, item);
+  }
+}
+
+class CpuExecutable final : public Executable {
+ public:
+  CpuExecutable(const Program& program, std::span<std::byte* const> arenas) {
+    std::vector<ScheduledKernel> schedule;
+    for (const Call& call : program.calls) schedule.push_back(call.kernel);
+    regions_ = build_regions(schedule).regions;
+    auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
+    for (const Call& call : program.calls) {
+      auto bound = std::make_unique<Bound>();
+      bound->kernel = std::static_pointer_cast<const CpuCall>(call.kernel.kernel);
+      for (BufferRef ref : call.inputs) bound->inputs.push_back(address(ref));
+      for (BufferRef ref : call.outputs) bound->outputs.push_back(address(ref));
+      bound->args = {bound->inputs.data(), bound->outputs.data(), address(call.workspace)};
+      calls_.push_back(std::move(bound));
+    }
+  }
+
+  void run() override {
+    ++submissions;
+    for (const Region& region : regions_) {
+      auto lane = [&](int64_t item) { run_lane(region, item); };
+      if (region.lanes == 1) lane(0);
+      else default_pool().run(region.lanes, lane);
+    }
+  }
+
+  void run_call(size_t index) override { run_phases(*calls_[index]->kernel, calls_[index]->args); }
+  int64_t barriers() const override { return static_cast<int64_t>(regions_.size()); }
+
+ private:
+  struct Bound {
+    std::shared_ptr<const CpuCall> kernel;
+    std::vector<const void*> inputs;
+    std::vector<void*> outputs;
+    CpuArgs args;
+  };
+
+  void run_lane(const Region& region, int64_t item) const {
+    for (const LaneSet& set : region.lane_sets) {
+      if (item < set.chunks) {
+        for (const LaneSet::Step& step : set.steps) {
+          const Bound& call = *calls_[static_cast<size_t>(step.call)];
+          call.kernel->phases[static_cast<size_t>(step.phase)].run(call.args, item);
+        }
+        return;
+      }
+      item -= set.chunks;
+    }
+  }
+
+  std::vector<std::unique_ptr<Bound>> calls_;
+  std::vector<Region> regions_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  std::shared_ptr<Memory> allocate(int64_t bytes) override { return std::make_shared<HostMemory>(bytes); }
+  // Host and device are one; the caller's copy is the only one.
+  void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
+    std::memcpy(device, host, static_cast<size_t>(bytes));
+  }
+  void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
+    std::memcpy(host, device, static_cast<size_t>(bytes));
+  }
+  void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
+           std::byte* workspace) override {
+    run_phases(dynamic_cast<const CpuCall&>(kernel), {inputs.data(), outputs.data(), workspace});
+  }
+  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
+    return build_regions(schedule).spans;
+  }
+  std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
+    return std::make_unique<CpuExecutable>(program, arenas);
+  }
+  BackendCounters counters() const override {
+    return {.allocations = allocations, .bytes_in_use = bytes_in_use, .submissions = submissions};
+  }
+};
+
+}  // namespace
+
+Backend& cpu_backend() {
+  static CpuBackend backend;
+  return backend;
+}
+
+}  // namespace wholestep

@@ -1,0 +1,33 @@
+// Regions: the stretches of a schedule between two barriers. Phases that touch only their own rows of the
+// batch share lanes, so a worker carries its samples through several layers; phases that do not depend on
+// each other run side by side.
+#pragma once
+#include <vector>
+
+#include "wholestep/backend/cpu/call.h"
+
+namespace wholestep {
+
+/// The phases one worker runs in order for one chunk number; lanes of a region are independent of each other.
+struct LaneSet {
+  int64_t rows = 0, chunks = 0;
+  struct Step {
+    int call, phase;
+  };
+  std::vector<Step> steps;
+};
+
+struct Region {
+  std::vector<LaneSet> lane_sets;
+  int64_t lanes = 0;  ///< sum of chunks
+};
+
+struct Regions {
+  std::vector<Region> regions;
+  std::vector<Span> spans;  ///< per call: first and last region it runs in
+};
+
+/// Depends on the schedule alone, so planning and loading agree.
+Regions build_regions(std::span<const ScheduledKernel> schedule);
+
+}  // namespace wholestep

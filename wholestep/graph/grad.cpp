@@ -1,0 +1,165 @@
+// Differentiation. Both sources of recorded ops, the tape and the graph, are turned into the same list first.
+#include "wholestep/graph/grad.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <unordered_set>
+
+#include "wholestep/graph/graph.h"
+
+namespace wholestep {
+namespace {
+
+/// What makes two handles the same value: the graph value, the taped output, or the leaf's own storage.
+using Key = std::pair<const void*, int>;
+
+Key key_of(const Tensor& t) {
+  const Tensor::Impl& impl = *t.impl();
+  if (impl.graph) return {impl.graph.get(), impl.value};
+  if (impl.producer) return {impl.producer.get(), impl.producer_output};
+  return {impl.storage.get(), -1};
+}
+
+struct Recorded {
+  const OpDef* op;
+  const Attrs* attrs;
+  std::vector<Tensor> inputs, outputs;
+  std::string scope;
+};
+
+std::vector<Recorded> recorded_on_tape(const Tensor& output) {
+  std::vector<std::shared_ptr<TapeNode>> nodes, stack;
+  std::unordered_set<const TapeNode*> seen;
+  auto push = [&](const Tensor& t) {
+    if (t.impl()->producer && seen.insert(t.impl()->producer.get()).second)
+      stack.push_back(t.impl()->producer);
+  };
+  push(output);
+  while (!stack.empty()) {
+    std::shared_ptr<TapeNode> node = stack.back();
+    stack.pop_back();
+    nodes.push_back(node);
+    for (const Tensor& input : node->inputs) push(input);
+  }
+  std::ranges::sort(nodes, {}, [](const auto& node) { return node->sequence; });
+  std::vector<Recorded> list;
+  for (const auto& node : nodes) {
+    for (size_t i = 0; i < node->inputs.size(); ++i)
+      if (node->inputs[i].impl()->storage->version != node->input_versions[i])
+        throw Error(ErrorCode::kUsage,
+                    {.what = "a value needed for the gradient was overwritten in place",
+                     .where = fmt::format("operand {} of {} {}", i, node->op->name, node->scope),
+                     .hint = "assign() after backward(), or clone() first"});
+    Recorded recorded{node->op, &node->attrs, node->inputs, {}, node->scope};
+    for (size_t i = 0; i < node->outputs.size(); ++i)
+      recorded.outputs.push_back(
+          Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = node->outputs[i].type,
+                                                             .storage = node->outputs[i].storage,
+                                                             .name = {},
+                                                             .producer = node,
+                                                             .producer_output = static_cast<int>(i)})));
+    list.push_back(std::move(recorded));
+  }
+  return list;
+}
+
+/// Everything recorded so far, by index: adding gradient nodes moves the graph's own vectors.
+std::vector<Recorded> recorded_in_graph(Graph& graph, std::vector<Attrs>& attrs) {
+  std::vector<Recorded> list;
+  attrs.reserve(graph.nodes.size());
+  for (const Node& node : graph.nodes) {
+    attrs.push_back(node.attrs);
+    Recorded recorded{node.op, &attrs.back(), {}, {}, node.scope};
+    for (int value : node.inputs) recorded.inputs.push_back(graph.tensor(value));
+    for (int value : node.outputs) recorded.outputs.push_back(graph.tensor(value));
+    list.push_back(std::move(recorded));
+  }
+  return list;
+}
+
+Tensor zeros_like(const Tensor& like) {
+  Attrs attrs = {{"value", 0.0},
+                 {"dtype", std::string(name(like.dtype()))},
+                 {"shape", std::vector<int64_t>(like.shape().begin(), like.shape().end())}};
+  if (!like.symbolic()) return zeros(like.type());
+  Graph& graph = *like.impl()->graph;
+  return graph.tensor(graph.add_node(find_op("full"), attrs, {}, {like.type()})[0]);
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, bool create_graph) {
+  if (output.numel() != 1 || !is_floating(output.dtype()))
+    throw Error(ErrorCode::kUsage, {.what = "a gradient is taken of one floating-point number",
+                                    .got = to_string(output.type()),
+                                    .hint = "reduce it first: sum() or mean()"});
+  std::unique_ptr<NoGrad> no_grad = create_graph ? nullptr : std::make_unique<NoGrad>();
+  std::vector<Attrs> attrs;
+  Graph* graph = output.impl()->graph.get();
+  std::vector<Recorded> list = graph ? recorded_in_graph(*graph, attrs) : recorded_on_tape(output);
+
+  std::vector<Tensor> wanted(inputs.begin(), inputs.end());
+  if (graph)
+    for (Tensor& t : wanted)
+      if (!t.symbolic()) t = graph->tensor(graph->value_of(t));
+
+  // Forward: what depends on a wanted input. Backward: gradients of that, last op first.
+  std::map<Key, Tensor> grads;
+  std::map<Key, bool> depends;
+  for (const Tensor& t : wanted) depends[key_of(t)] = true;
+  for (const Recorded& recorded : list) {
+    bool any =
+        std::ranges::any_of(recorded.inputs, [&](const Tensor& t) { return depends.contains(key_of(t)); });
+    for (const Tensor& t : recorded.outputs)
+      if (any && is_floating(t.dtype())) depends[key_of(t)] = true;
+  }
+  Tensor one = scalar(1, output.dtype());
+  grads[key_of(output)] = output.rank() == 0 ? one : apply1(find_op("add"), {zeros_like(output), one});
+
+  for (auto it = list.rbegin(); it != list.rend(); ++it) {
+    Recorded& r = *it;
+    std::vector<Tensor> output_grads;
+    bool reached = false, needed = false;
+    for (const Tensor& t : r.outputs) {
+      auto found = grads.find(key_of(t));
+      output_grads.push_back(found == grads.end() ? Tensor() : found->second);
+      reached |= found != grads.end();
+    }
+    OpRecord record{*r.op, *r.attrs, r.inputs, r.outputs, {}};
+    for (const Tensor& t : r.inputs) {
+      record.needs_grad.push_back(depends.contains(key_of(t)) && is_floating(t.dtype()));
+      needed |= record.needs_grad.back();
+    }
+    if (!reached || !needed) continue;
+    if (!r.op->vjp)
+      throw Error(ErrorCode::kUsage, {.what = fmt::format("{} has no gradient rule", r.op->name),
+                                      .where = r.scope,
+                                      .hint = "detach() its input if no gradient should pass here"});
+    Scope scope(r.scope.empty() || !Scope::path().empty() ? "" : r.scope, "");
+    for (size_t i = 0; i < output_grads.size(); ++i)
+      if (!output_grads[i].defined() && is_floating(r.outputs[i].dtype()))
+        output_grads[i] = zeros_like(r.outputs[i]);
+    std::vector<Tensor> input_grads = r.op->vjp(record, output_grads);
+    for (size_t i = 0; i < input_grads.size(); ++i) {
+      if (!input_grads[i].defined() || !record.needs_grad[i]) continue;
+      if (input_grads[i].type() != r.inputs[i].type())
+        throw Error(ErrorCode::kFailure,
+                    {.what = fmt::format("the gradient rule of {} gives a wrong type", r.op->name),
+                     .where = fmt::format("operand {}", i),
+                     .got = to_string(input_grads[i].type()),
+                     .expected = to_string(r.inputs[i].type())});
+      Tensor& total = grads[key_of(r.inputs[i])];
+      total = total.defined() ? apply1(find_op("add"), {total, input_grads[i]}) : input_grads[i];
+    }
+  }
+  std::vector<Tensor> result;
+  for (const Tensor& t : wanted) {
+    auto found = grads.find(key_of(t));
+    result.push_back(found == grads.end() ? zeros_like(t) : found->second);
+  }
+  return result;
+}
+
+}  // namespace wholestep

@@ -1,0 +1,89 @@
+// OpDef, one row of the op table, and apply(), which runs or records it. Everything the framework knows about
+// an op is a reading of its row: inference, differentiation, kernels, cost, documentation and the cases its
+// tests run.
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wholestep/backend/backend.h"
+#include "wholestep/graph/tensor.h"
+
+namespace wholestep {
+
+using Types = std::vector<TensorType>;
+struct OpDef;
+
+/// One application of an op, as the gradient rule sees it. Tensors are concrete in eager mode, symbolic in a
+/// trace.
+struct OpRecord {
+  const OpDef& op;
+  const Attrs& attrs;
+  std::vector<Tensor> inputs, outputs;
+  std::vector<bool> needs_grad;  ///< per input: rules may leave the others undefined
+};
+
+/// A request the test suite runs on every kernel, in every mode: operand types, attributes, and where values
+/// may lie.
+struct OpCase {
+  Types inputs;
+  Attrs attrs = {};
+  double low = -2, high = 2;  ///< range of floating-point operands
+  int64_t bound = 3;          ///< integer operands are in [0, bound)
+  bool distinct = false;  ///< elements of an operand at least 1e-3 apart and away from 0 (kinks: max, relu)
+};
+
+struct OpDef {
+  std::string name;
+  std::string doc;                    ///< formula, shapes, source
+  std::vector<std::string> operands;  ///< names of the inputs, for messages
+  Types (*infer)(std::span<const TensorType> inputs, const Attrs& attrs) = nullptr;
+  /// Gradients of the inputs, in this library's own ops; an undefined Tensor means no gradient. Null: not
+  /// differentiable.
+  std::vector<Tensor> (*vjp)(const OpRecord& record, std::span<const Tensor> output_grads) = nullptr;
+  double (*flops)(const KernelRequest& request) = nullptr;  ///< null: one per output element
+  std::vector<OpCase> (*cases)() = nullptr;
+  std::vector<Kernel> kernels = {};
+  bool elementwise = false;  ///< computed element by element from broadcast inputs: may join a fused region
+  bool random = false;       ///< equal operands still mean another draw: never merged with its twin
+};
+
+double flops(const OpDef& op, const KernelRequest& request);
+
+/// Every op, in the order of the documentation. Defined by ops/registry.cpp, the one list.
+const std::vector<const OpDef*>& all_ops();
+const OpDef& find_op(std::string_view name);  ///< kFailure where there is none
+
+/// Infers the result types (errors name op, operands and the layer being built), then runs the op at once
+/// where every input is concrete, or records it in the trace the inputs belong to.
+std::vector<Tensor> apply(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs = {});
+/// For ops of one output.
+Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs = {});
+
+/// Result types with errors that name the op and its operands.
+Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs);
+
+/// The first kernel of `backend` that accepts, and why the ones before it did not.
+struct KernelChoice {
+  const Kernel* kernel = nullptr;
+  std::vector<std::string> refusals;  ///< "direct: groups is 2"
+};
+KernelChoice choose_kernel(const OpDef& op, const KernelRequest& request, std::string_view backend);
+
+/// Names the part of the model being built: a path such as "layers.3" and where the user wrote it. While
+/// alive, ops applied on this thread carry it and errors point at it.
+class Scope {
+ public:
+  Scope(const std::string& name, std::string source);
+  ~Scope();
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+  static const std::string& path();    ///< "layers.3", "" outside any scope
+  static const std::string& source();  ///< "lenet.cpp:12"
+
+ private:
+  std::string path_before_, source_before_;
+};
+
+}  // namespace wholestep

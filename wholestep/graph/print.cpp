@@ -1,0 +1,101 @@
+// A graph as text, as Graphviz, and checked.
+#include <fmt/format.h>
+
+#include "wholestep/graph/graph.h"
+
+namespace wholestep {
+namespace {
+
+std::string operands(const std::vector<int>& values) {
+  std::string text;
+  for (int value : values) text += (text.empty() ? "%" : ", %") + std::to_string(value);
+  return text;
+}
+
+[[noreturn]] void broken(const Graph& graph, size_t node, const std::string& what) {
+  throw Error(ErrorCode::kFailure, {.what = "the graph does not verify: " + what,
+                                    .where = fmt::format("node {}, {}", node, graph.nodes[node].op->name)});
+}
+
+}  // namespace
+
+std::string to_string(const Graph& graph) {
+  std::string text;
+  for (const GraphInput& input : graph.inputs)
+    text += fmt::format("%{} = {} \"{}\" : {}\n", input.value, name(input.kind), input.name,
+                        to_string(graph.type(input.value)));
+  for (const Node& node : graph.nodes) {
+    std::string types;
+    for (int value : node.outputs) types += (types.empty() ? "" : ", ") + to_string(graph.type(value));
+    text += fmt::format("{} = {}({}){} : {}", operands(node.outputs), node.op->name, operands(node.inputs),
+                        to_string(node.attrs), types);
+    if (!node.scope.empty()) text += "  # " + node.scope;
+    text += '\n';
+  }
+  for (const Update& update : graph.updates)
+    text += fmt::format("update \"{}\" = %{}\n", graph.find_input(update.target)->name, update.value);
+  for (const GraphOutput& output : graph.outputs)
+    text += fmt::format("output \"{}\" = %{}\n", output.name, output.value);
+  return text;
+}
+
+std::string to_dot(const Graph& graph) {
+  auto escaped = [](std::string text) {
+    for (size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '\\');
+    return text;
+  };
+  std::string text = "digraph step {\n  node [shape=box, fontname=\"sans-serif\", fontsize=10];\n";
+  for (const GraphInput& input : graph.inputs)
+    text += fmt::format("  v{} [label=\"{}\\n{}\", style=filled, fillcolor=\"{}\"];\n", input.value,
+                        escaped(input.name), to_string(graph.type(input.value)),
+                        input.kind == InputKind::kBatch ? "#dbeafe" : "#fef3c7");
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    text += fmt::format("  n{} [label=\"{}\\n{}\"];\n", i,
+                        escaped(node.op->name + " " + to_string(node.attrs)), escaped(node.scope));
+    for (int value : node.inputs) {
+      int producer = graph.values[static_cast<size_t>(value)].node;
+      text += fmt::format("  {}{} -> n{} [label=\"{}\", fontsize=8];\n", producer < 0 ? 'v' : 'n',
+                          producer < 0 ? value : producer, i, to_string(graph.type(value)));
+    }
+  }
+  auto end = [&](int value, const std::string& label, const char* colour) {
+    int producer = graph.values[static_cast<size_t>(value)].node;
+    text += fmt::format("  \"{0}\" [style=filled, fillcolor=\"{1}\"];\n  {2}{3} -> \"{0}\";\n",
+                        escaped(label), colour, producer < 0 ? 'v' : 'n', producer < 0 ? value : producer);
+  };
+  for (const Update& update : graph.updates)
+    end(update.value, "update " + graph.find_input(update.target)->name, "#fde68a");
+  for (const GraphOutput& output : graph.outputs) end(output.value, "output " + output.name, "#bbf7d0");
+  return text + "}\n";
+}
+
+void verify(const Graph& graph) {
+  std::vector<bool> made(graph.values.size());
+  for (const GraphInput& input : graph.inputs) made[static_cast<size_t>(input.value)] = true;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    for (int value : node.inputs)
+      if (!made.at(static_cast<size_t>(value)))
+        broken(graph, i, fmt::format("%{} is read before it is made", value));
+    if (infer_types(*node.op, graph.input_types(node), node.attrs) != graph.output_types(node))
+      broken(graph, i, "the types of its results are not what the op infers");
+    for (int value : node.outputs) {
+      if (made[static_cast<size_t>(value)]) broken(graph, i, fmt::format("%{} is made twice", value));
+      if (graph.values[static_cast<size_t>(value)].node != static_cast<int>(i))
+        broken(graph, i, fmt::format("%{} names another maker", value));
+      made[static_cast<size_t>(value)] = true;
+    }
+  }
+  for (const Update& update : graph.updates)
+    if (!made.at(static_cast<size_t>(update.value)) || graph.type(update.target) != graph.type(update.value))
+      throw Error(ErrorCode::kFailure,
+                  {.what = "the graph does not verify: an update has another type or no value",
+                   .where = graph.find_input(update.target)->name});
+  for (const GraphOutput& output : graph.outputs)
+    if (!made.at(static_cast<size_t>(output.value)))
+      throw Error(ErrorCode::kFailure,
+                  {.what = "the graph does not verify: an output is never made", .where = output.name});
+}
+
+}  // namespace wholestep

@@ -1,0 +1,166 @@
+// Tensor's accessors, creation and in-place assignment.
+#include "wholestep/graph/tensor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "wholestep/graph/grad.h"
+#include "wholestep/graph/graph.h"
+
+namespace wholestep {
+namespace {
+
+thread_local bool grad_is_enabled = true;
+
+const Storage& storage_of(const Tensor::Impl& impl) {
+  if (!impl.storage)
+    throw Error(ErrorCode::kUsage, {.what = "this tensor is symbolic: it has a type but no data yet",
+                                    .got = to_string(impl.type),
+                                    .hint = "run the compiled step and read its outputs"});
+  return *impl.storage;
+}
+
+}  // namespace
+
+NoGrad::NoGrad() : before_(grad_is_enabled) { grad_is_enabled = false; }
+NoGrad::~NoGrad() { grad_is_enabled = before_; }
+bool grad_enabled() { return grad_is_enabled; }
+
+const Tensor::Impl& Tensor::checked() const {
+  if (!impl_) throw Error(ErrorCode::kUsage, {.what = "an undefined tensor was used"});
+  return *impl_;
+}
+
+bool Tensor::symbolic() const { return checked().graph != nullptr; }
+const TensorType& Tensor::type() const { return checked().type; }
+bool Tensor::requires_grad() const { return checked().requires_grad || checked().producer; }
+Tensor Tensor::grad() const { return checked().grad; }
+void Tensor::zero_grad() { impl_->grad = {}; }
+TensorRole Tensor::role() const { return checked().role; }
+const std::string& Tensor::name() const { return checked().name; }
+
+std::span<std::byte> Tensor::bytes() const {
+  const Storage& storage = storage_of(checked());
+  return {storage.data, static_cast<size_t>(type().bytes())};
+}
+
+template <class T>
+std::span<T> Tensor::data() const {
+  if (dtype() != kDTypeOf<T>)
+    throw Error(ErrorCode::kUsage, {.what = "tensor data read as another dtype",
+                                    .got = std::string(wholestep::name(kDTypeOf<T>)),
+                                    .expected = std::string(wholestep::name(dtype()))});
+  return {reinterpret_cast<T*>(bytes().data()), static_cast<size_t>(numel())};
+}
+
+template <class T>
+T Tensor::item() const {
+  if (numel() != 1)
+    throw Error(ErrorCode::kUsage,
+                {.what = "item() of a tensor that is not a single element", .got = to_string(type())});
+  return visit(dtype(), [&](auto zero) { return static_cast<T>(data<decltype(zero)>()[0]); });
+}
+
+template <class T>
+Tensor tensor(std::span<const T> data, const Shape& shape) {
+  if (static_cast<int64_t>(data.size()) != shape.numel())
+    throw Error(ErrorCode::kUsage, {.what = "data length does not fit the shape",
+                                    .got = fmt::format("{} values", data.size()),
+                                    .expected = fmt::format("{} for {}", shape.numel(), to_string(shape))});
+  Tensor result = zeros({kDTypeOf<T>, shape});
+  if (!data.empty()) std::memcpy(result.bytes().data(), data.data(), data.size_bytes());
+  return result;
+}
+
+#define WHOLESTEP_INSTANTIATE(T)                 \
+  template std::span<T> Tensor::data<T>() const; \
+  template T Tensor::item<T>() const;            \
+  template Tensor tensor(std::span<const T>, const Shape&);
+WHOLESTEP_INSTANTIATE(float)
+WHOLESTEP_INSTANTIATE(double)
+WHOLESTEP_INSTANTIATE(int32_t)
+WHOLESTEP_INSTANTIATE(int64_t)
+WHOLESTEP_INSTANTIATE(uint8_t)
+WHOLESTEP_INSTANTIATE(bool)
+
+Tensor zeros(const TensorType& type) {
+  auto storage = std::make_shared<Storage>();
+  storage->memory = cpu_backend().allocate(type.bytes());
+  storage->data = storage->memory->data();
+  return Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = type, .storage = std::move(storage)}));
+}
+
+Tensor scalar(double value, DType dtype) {
+  Tensor result = zeros({dtype, {}});
+  visit(dtype, [&](auto zero) { result.data<decltype(zero)>()[0] = static_cast<decltype(zero)>(value); });
+  return result;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = zeros(type());
+  if (numel() > 0) std::memcpy(copy.bytes().data(), bytes().data(), bytes().size());
+  return copy;
+}
+
+Tensor Tensor::detach() const {
+  if (symbolic()) return *this;
+  return Tensor(std::make_shared<Impl>(
+      Impl{.type = type(), .storage = checked().storage, .role = role(), .name = name()}));
+}
+
+Tensor& Tensor::set_requires_grad(bool value) {
+  if (value && !is_floating(dtype()))
+    throw Error(ErrorCode::kUsage,
+                {.what = "only floating-point tensors can require a gradient", .got = to_string(type())});
+  impl_->requires_grad = value;
+  return *this;
+}
+
+Tensor& Tensor::set_role(TensorRole role, std::string name) {
+  storage_of(checked());
+  impl_->role = role;
+  impl_->name = std::move(name);
+  return *this;
+}
+
+void Tensor::assign(const Tensor& value) const {
+  if (value.type() != type())
+    throw Error(ErrorCode::kUsage, {.what = "assign() needs a value of the same dtype and shape",
+                                    .where = name(),
+                                    .got = to_string(value.type()),
+                                    .expected = to_string(type())});
+  if (Graph* graph = Trace::current()) return graph->record_update(*this, value);
+  if (numel() > 0 && value.bytes().data() != bytes().data())
+    std::memcpy(bytes().data(), value.bytes().data(), bytes().size());
+  ++impl_->storage->version;
+}
+
+void Tensor::backward() const {
+  // Leaves are found on the tape: every tensor that requires a gradient and was made by no taped op.
+  std::vector<Tensor> leaves;
+  std::vector<const TapeNode*> seen, stack;
+  auto visit_tensor = [&](const Tensor& t) {
+    if (TapeNode* node = t.impl()->producer.get()) {
+      if (std::ranges::find(seen, node) == seen.end()) seen.push_back(node), stack.push_back(node);
+    } else if (t.impl()->requires_grad &&
+               std::ranges::none_of(leaves, [&](const Tensor& leaf) { return leaf.impl() == t.impl(); })) {
+      leaves.push_back(t);
+    }
+  };
+  visit_tensor(*this);
+  while (!stack.empty()) {
+    const TapeNode* node = stack.back();
+    stack.pop_back();
+    for (const Tensor& input : node->inputs) visit_tensor(input);
+  }
+  std::vector<Tensor> grads = wholestep::grad(*this, leaves);
+  NoGrad no_grad;
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    Tensor& total = leaves[i].impl()->grad;
+    total = total.defined() ? apply1(find_op("add"), {total, grads[i]}) : grads[i];
+  }
+}
+
+}  // namespace wholestep

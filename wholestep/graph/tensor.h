@@ -1,0 +1,120 @@
+// Tensor: one handle for a value. Concrete, it holds data; symbolic, it names a value of a graph being
+// traced. A function over Tensors runs at once on the first and is recorded on the second. All tensors are
+// dense and row-major.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "wholestep/backend/backend.h"
+#include "wholestep/base/error.h"
+
+namespace wholestep {
+
+class Graph;
+struct TapeNode;
+
+/// What a concrete tensor is to a trace that uses it.
+enum class TensorRole {
+  kValue,      ///< its value at trace time: a constant of the graph
+  kParameter,  ///< trained: an input of the graph, kept in the parameter arena
+  kState,  ///< counters, moments, running statistics, rates: an input of the graph, kept in the state arena
+};
+
+/// Bytes a concrete tensor looks at; reshaped tensors share it. Moving it (into an arena) moves every tensor
+/// that shares it.
+struct Storage {
+  std::shared_ptr<Memory> memory;
+  std::byte* data = nullptr;
+  int64_t version = 0;  ///< counts in-place writes, so that backward notices a value that is no longer there
+};
+
+class Tensor {
+ public:
+  struct Impl;
+  Tensor() = default;  ///< undefined
+  explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+  bool defined() const { return impl_ != nullptr; }
+  bool symbolic() const;
+  const TensorType& type() const;
+  const Shape& shape() const { return type().shape; }
+  DType dtype() const { return type().dtype; }
+  int rank() const { return shape().rank(); }
+  int64_t dim(int64_t axis) const { return shape()[normalize_axis(axis, rank())]; }
+  int64_t numel() const { return shape().numel(); }
+
+  // Data of a concrete tensor; kUsage on a symbolic one or where T is not its dtype.
+  template <class T>
+  std::span<T> data() const;
+  std::span<std::byte> bytes() const;
+  template <class T>
+  T item() const;        ///< the one element, converted; kUsage unless numel is 1
+  Tensor clone() const;  ///< a copy with storage of its own, outside any tape
+
+  // Autograd.
+  bool requires_grad() const;
+  Tensor& set_requires_grad(bool value = true);  ///< kUsage unless the dtype is floating
+  Tensor grad() const;                           ///< accumulated by backward(); undefined before
+  void zero_grad();
+  void backward() const;  ///< d(this)/d(leaf) added to every leaf's grad(); this must have one element
+  Tensor detach() const;  ///< the same data, outside the tape
+
+  // Training.
+  TensorRole role() const;
+  const std::string& name() const;
+  Tensor& set_role(TensorRole role,
+                   std::string name);  ///< concrete only; the name appears in graphs and files
+  /// Replaces the value in place: eagerly by copying, while tracing by recording the update as part of the
+  /// step. Later reads see the new value. kUsage unless dtype and shape agree.
+  void assign(const Tensor& value) const;
+
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
+
+ private:
+  const Impl& checked() const;
+  std::shared_ptr<Impl> impl_;
+};
+
+struct Tensor::Impl {
+  TensorType type;
+  // concrete
+  std::shared_ptr<Storage> storage = nullptr;
+  TensorRole role = TensorRole::kValue;
+  std::string name = {};
+  bool requires_grad = false;
+  Tensor grad = {};
+  std::shared_ptr<TapeNode> producer = nullptr;  // the taped op that made it
+  int producer_output = 0;
+  // symbolic
+  std::shared_ptr<Graph> graph = nullptr;
+  int value = -1;
+};
+
+/// A concrete tensor of zeros.
+Tensor zeros(const TensorType& type);
+/// A concrete tensor of the given data, row-major. kUsage where the length is not the product of the shape.
+template <class T>
+Tensor tensor(std::span<const T> data, const Shape& shape);
+template <class T>
+Tensor tensor(const std::vector<T>& data, const Shape& shape) {
+  return tensor(std::span<const T>(data), shape);
+}
+/// A concrete scalar of rank 0.
+Tensor scalar(double value, DType dtype = DType::f32);
+
+/// While alive, eager ops on this thread are not taped.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+bool grad_enabled();
+
+}  // namespace wholestep

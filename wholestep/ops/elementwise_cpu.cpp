@@ -1,0 +1,292 @@
+// Runs an element-wise program block by block: a few hundred elements of every register stay in L1 while all
+// instructions pass over them, so a fused region reads and writes memory once. Operands broadcast and convert
+// as they are loaded.
+#include "wholestep/ops/elementwise_cpu.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/isa.h"
+#include "wholestep/base/error.h"
+#include "wholestep/ops/elementwise_loops.h"
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kScratchBytes = 48 * 1024;
+constexpr int64_t kMaxBlock = 512;
+
+const ElementwiseLoops& loops() {
+#if WHOLESTEP_X86
+  switch (active_isa()) {
+    case Isa::avx512: return avx512::kElementwiseLoops;
+    case Isa::avx2: return avx2::kElementwiseLoops;
+    case Isa::portable: break;
+  }
+#endif
+  return portable::kElementwiseLoops;
+}
+
+template <class T>
+const ElementwiseLoop<T>* loops_of() {
+  if constexpr (std::is_same_v<T, float>) return loops().f32;
+  else if constexpr (std::is_same_v<T, double>) return loops().f64;
+  else if constexpr (std::is_same_v<T, int32_t>) return loops().i32;
+  else if constexpr (std::is_same_v<T, int64_t>) return loops().i64;
+  else return loops().u8;
+}
+
+/// How an operand is read along the flat index of the result: its axes with neighbours of one pattern merged.
+struct Access {
+  DType dtype;
+  bool scalar = false, direct = false;  ///< direct: same shape and the compute type, used where it lies
+  std::vector<int64_t> extents, strides;
+};
+
+Access access_of(const TensorType& operand, const Shape& out, DType compute) {
+  Access access{.dtype = operand.dtype, .scalar = operand.shape.numel() == 1, .extents = {}, .strides = {}};
+  access.direct = operand.shape == out && operand.dtype == compute;
+  auto strides = operand.shape.strides();
+  for (int axis = 0; axis < out.rank(); ++axis) {
+    int own = axis - (out.rank() - operand.shape.rank());
+    int64_t stride = own < 0 || operand.shape[own] == 1 ? 0 : strides[static_cast<size_t>(own)];
+    if (!access.extents.empty() && access.strides.back() == stride * out[axis]) {
+      access.extents.back() *= out[axis];
+      access.strides.back() = stride;
+    } else {
+      access.extents.push_back(out[axis]);
+      access.strides.push_back(stride);
+    }
+  }
+  if (access.extents.empty()) access.extents = {1}, access.strides = {0};
+  return access;
+}
+
+/// Elements [begin, begin + n) of the broadcast operand, converted to T.
+template <class T, class S>
+void load(const Access& access, const S* data, int64_t begin, int64_t n, T* out) {
+  size_t rank = access.extents.size();
+  int64_t index[Shape::kMaxRank], offset = 0, rest = begin;
+  for (size_t axis = rank; axis-- > 0;) {
+    index[axis] = rest % access.extents[axis];
+    rest /= access.extents[axis];
+    offset += index[axis] * access.strides[axis];
+  }
+  int64_t inner = access.extents[rank - 1], stride = access.strides[rank - 1];
+  while (n > 0) {
+    int64_t run = std::min(n, inner - index[rank - 1]);
+    const S* from = data + offset;
+    if (stride == 0) std::fill_n(out, run, static_cast<T>(*from));
+    else if (stride == 1)
+      for (int64_t i = 0; i < run; ++i) out[i] = static_cast<T>(from[i]);
+    else
+      for (int64_t i = 0; i < run; ++i) out[i] = static_cast<T>(from[i * stride]);
+    out += run;
+    n -= run;
+    index[rank - 1] += run;
+    offset += run * stride;
+    for (size_t axis = rank - 1; axis > 0 && index[axis] == access.extents[axis]; --axis) {
+      offset += access.strides[axis - 1] - index[axis] * access.strides[axis];
+      index[axis] = 0;
+      ++index[axis - 1];
+    }
+  }
+}
+
+template <class T>
+void load_any(const Access& access, const void* data, int64_t begin, int64_t n, T* out) {
+  visit(access.dtype, [&](auto zero) {
+    using S = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
+    load(access, static_cast<const S*>(data), begin, n, out);
+  });
+}
+
+template <class T>
+void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
+  visit(dtype, [&](auto zero) {
+    using S = decltype(zero);
+    if constexpr (std::is_same_v<S, bool>) {
+      uint8_t* out = static_cast<uint8_t*>(to) + begin;
+      for (int64_t i = 0; i < n; ++i) out[i] = from[i] != T(0);
+    } else {
+      S* out = static_cast<S*>(to) + begin;
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<S>(from[i]);
+    }
+  });
+}
+
+/// A program with everything decided that does not depend on data: accesses, scratch slots, where results go.
+template <class T>
+struct Plan {
+  ElementwiseProgram program;
+  std::vector<Access> accesses;
+  std::vector<DType> output_dtypes;
+  const ElementwiseLoop<T>* loops;
+  std::vector<int> slot;           // per register: scratch slot, or -1 where it is read or written in place
+  std::vector<int> direct_output;  // per register: the output it is computed into, or -1
+  int slots = 0;
+  int64_t block = kMaxBlock;
+
+  void run(const CpuArgs& args, Range range) const;
+};
+
+template <class T>
+void assign_slots(Plan<T>& plan) {
+  const ElementwiseProgram& p = plan.program;
+  int registers = p.first_result() + static_cast<int>(p.instructions.size());
+  std::vector<int> last_use(static_cast<size_t>(registers), -1);
+  int last_input_read = -1;
+  for (int i = 0; i < static_cast<int>(p.instructions.size()); ++i)
+    for (int k = 0; k < arity(p.instructions[static_cast<size_t>(i)].code); ++k) {
+      int r = p.instructions[static_cast<size_t>(i)].operands[k];
+      last_use[static_cast<size_t>(r)] = i;
+      if (r < p.inputs) last_input_read = i;
+    }
+  for (int r : p.outputs) last_use[static_cast<size_t>(r)] = registers;
+  plan.slot.assign(static_cast<size_t>(registers), -1);
+  plan.direct_output.assign(static_cast<size_t>(registers), -1);
+  // Outputs may lie over operands, so a result goes straight to memory only once no later instruction reads
+  // an operand.
+  for (size_t o = 0; o < p.outputs.size(); ++o) {
+    int r = p.outputs[o];
+    if (r >= p.first_result() && r - p.first_result() >= last_input_read &&
+        plan.output_dtypes[o] == p.compute && plan.direct_output[static_cast<size_t>(r)] < 0)
+      plan.direct_output[static_cast<size_t>(r)] = static_cast<int>(o);
+  }
+  std::vector<int> free_slots;
+  auto take = [&](int r) {
+    if (free_slots.empty()) plan.slot[static_cast<size_t>(r)] = plan.slots++;
+    else plan.slot[static_cast<size_t>(r)] = free_slots.back(), free_slots.pop_back();
+  };
+  for (int r = 0; r < p.first_result(); ++r)
+    if (r >= p.inputs || !plan.accesses[static_cast<size_t>(r)].direct) take(r);
+  for (int i = 0; i < static_cast<int>(p.instructions.size()); ++i) {
+    int r = p.first_result() + i;
+    if (plan.direct_output[static_cast<size_t>(r)] < 0) take(r);
+    // Registers loaded once for the whole range (scalars, immediates) keep their slots.
+    for (int old = p.first_result(); old <= r; ++old)
+      if (last_use[static_cast<size_t>(old)] == i && plan.slot[static_cast<size_t>(old)] >= 0)
+        free_slots.push_back(plan.slot[static_cast<size_t>(old)]);
+  }
+}
+
+template <class T>
+void Plan<T>::run(const CpuArgs& args, Range range) const {
+  alignas(64) std::byte scratch[kScratchBytes];
+  T* base = reinterpret_cast<T*>(scratch);
+  auto slot_of = [&](int r) { return base + slot[static_cast<size_t>(r)] * block; };
+  int64_t longest = std::min(block, range.size());
+  for (int r = 0; r < program.first_result(); ++r) {
+    if (r >= program.inputs)
+      std::fill_n(slot_of(r), longest,
+                  static_cast<T>(program.immediates[static_cast<size_t>(r - program.inputs)]));
+    else if (const Access& access = accesses[static_cast<size_t>(r)]; access.scalar && !access.direct)
+      load_any(access, args.inputs[r], 0, 1, slot_of(r)), std::fill_n(slot_of(r), longest, *slot_of(r));
+  }
+  for (int64_t begin = range.begin; begin < range.end; begin += block) {
+    int64_t n = std::min(block, range.end - begin);
+    for (int r = 0; r < program.inputs; ++r)
+      if (const Access& access = accesses[static_cast<size_t>(r)]; !access.direct && !access.scalar)
+        load_any(access, args.inputs[r], begin, n, slot_of(r));
+    auto address = [&](int r) -> T* {
+      if (slot[static_cast<size_t>(r)] >= 0) return slot_of(r);
+      if (r < program.inputs) return const_cast<T*>(args.in<T>(r)) + begin;
+      return args.out<T>(direct_output[static_cast<size_t>(r)]) + begin;
+    };
+    for (size_t i = 0; i < program.instructions.size(); ++i) {
+      const auto& instruction = program.instructions[i];
+      const T* x = address(instruction.operands[0]);
+      const T* y = instruction.operands[1] < 0 ? x : address(instruction.operands[1]);
+      const T* z = instruction.operands[2] < 0 ? x : address(instruction.operands[2]);
+      loops[static_cast<size_t>(instruction.code)](x, y, z,
+                                                   address(program.first_result() + static_cast<int>(i)), n);
+    }
+    for (size_t o = 0; o < program.outputs.size(); ++o)
+      if (int r = program.outputs[o]; direct_output[static_cast<size_t>(r)] != static_cast<int>(o))
+        store_any(address(r), output_dtypes[o], args.outputs[o], begin, n);
+  }
+}
+
+DType compute_type(const KernelRequest& request) {
+  DType result = request.outputs[0].dtype;
+  if (is_floating(result)) return result;
+  DType widest = request.inputs.empty()
+                     ? result
+                     : request.inputs.back().dtype;  // of where: a branch; of the rest: any operand
+  return widest == DType::boolean ? DType::u8 : widest;
+}
+
+ElementwiseProgram program_of(const KernelRequest& request) {
+  if (request.op == "fused") return parse_elementwise_program(request.attrs.text("program"));
+  ElementwiseProgram program{.compute = compute_type(request),
+                             .inputs = static_cast<int>(request.inputs.size()),
+                             .immediates = {},
+                             .instructions = {},
+                             .outputs = {}};
+  if (request.op == "full") {
+    program.immediates = {request.attrs.number("value")};
+    program.outputs = {0};
+  } else if (request.op == "cast") {
+    program.outputs = {0};
+  } else {
+    ElementwiseProgram::Instruction instruction{.code = elementwise_code(request.op)};
+    WHOLESTEP_CHECK(arity(instruction.code) == program.inputs);
+    for (int k = 0; k < program.inputs; ++k) instruction.operands[k] = k;
+    program.instructions = {instruction};
+    program.outputs = {program.inputs};
+  }
+  return program;
+}
+
+template <class T>
+std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const KernelRequest& request) {
+  Plan<T> plan{.program = std::move(program),
+               .accesses = {},
+               .output_dtypes = {},
+               .loops = loops_of<T>(),
+               .slot = {},
+               .direct_output = {}};
+  const Shape& shape = request.outputs[0].shape;
+  for (const TensorType& input : request.inputs)
+    plan.accesses.push_back(access_of(input, shape, plan.program.compute));
+  for (const TensorType& output : request.outputs) plan.output_dtypes.push_back(output.dtype);
+  assign_slots(plan);
+  plan.block = std::min<int64_t>(
+      kMaxBlock, kScratchBytes / static_cast<int64_t>(sizeof(T)) / std::max(1, plan.slots) / 16 * 16);
+  WHOLESTEP_CHECK(plan.block > 0);
+  for (const auto& instruction : plan.program.instructions)
+    WHOLESTEP_CHECK(plan.loops[static_cast<size_t>(instruction.code)]);
+
+  // Split by rows where there are rows, so that a batch passes through neighbouring layers without a barrier.
+  int64_t rows = shape.rank() > 0 ? shape[0] : 1, row_elements = rows > 0 ? shape.numel() / rows : 0;
+  uint64_t row_inputs = 0;
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const Shape& in = request.inputs[i].shape;
+    if (in.rank() == shape.rank() && in.rank() > 0 && in[0] == rows) row_inputs |= uint64_t{1} << i;
+  }
+  std::unique_ptr<CpuCall> call;
+  if (rows > 1)
+    call = row_call(rows, row_inputs, kAllOperands, [plan, row_elements](const CpuArgs& args, Range r) {
+      plan.run(args, {r.begin * row_elements, r.end * row_elements});
+    });
+  else
+    call = split_call((row_elements + kMaxBlock - 1) / kMaxBlock,
+                      [plan, row_elements](const CpuArgs& args, Range r) {
+                        plan.run(args, {r.begin * kMaxBlock, std::min(row_elements, r.end * kMaxBlock)});
+                      });
+  call->in_place = true;
+  return call;
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request) {
+  ElementwiseProgram program = program_of(request);
+  return visit(program.compute, [&](auto zero) {
+    using T = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
+    return prepare_typed<T>(std::move(program), request);
+  });
+}
+
+}  // namespace wholestep

@@ -1,0 +1,317 @@
+// sum, max, argmax: the axes are merged into alternating kept and reduced runs, so every reduction walks
+// memory in order.
+#include "wholestep/ops/reduce.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce_loops.h"
+#include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape.h"
+
+namespace wholestep {
+namespace {
+
+Shape reduced_shape(const Shape& shape, const std::vector<int64_t>& axes, bool keep_dims) {
+  Shape out;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    bool reduced = std::ranges::find(axes, axis) != axes.end();
+    if (!reduced) out.push_back(shape[axis]);
+    else if (keep_dims) out.push_back(1);
+  }
+  return out;
+}
+
+template <bool widen>
+Types infer_reduce(std::span<const TensorType> in, const Attrs& attrs) {
+  for (int64_t axis : attrs.integers("axes"))
+    WHOLESTEP_CHECK(normalize_axis(axis, in[0].shape.rank()) == axis);
+  DType dtype = widen && !is_floating(in[0].dtype) ? DType::i64 : in[0].dtype;
+  return {{dtype, reduced_shape(in[0].shape, attrs.integers("axes"), attrs.flag("keep_dims"))}};
+}
+
+/// The reduction as runs: extents and strides of the kept axes (outermost first) and of the reduced ones.
+struct Walk {
+  std::vector<int64_t> kept_extents, kept_strides, reduced_extents, reduced_strides;
+  int64_t kept = 1, reduced = 1;
+
+  Walk(const Shape& shape, const std::vector<int64_t>& axes) {
+    auto strides = shape.strides();
+    int last_kind = -1;
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      int64_t extent = shape[axis], stride = strides[static_cast<size_t>(axis)];
+      int kind = std::ranges::find(axes, axis) != axes.end();
+      (kind ? reduced : kept) *= extent;
+      if (extent == 1) continue;
+      auto& extents = kind ? reduced_extents : kept_extents;
+      auto& steps = kind ? reduced_strides : kept_strides;
+      if (kind == last_kind) extents.back() *= extent, steps.back() = stride;
+      else extents.push_back(extent), steps.push_back(stride);
+      last_kind = kind;
+    }
+  }
+  static int64_t offset(const std::vector<int64_t>& extents, const std::vector<int64_t>& strides,
+                        int64_t index) {
+    int64_t at = 0;
+    for (size_t i = extents.size(); i-- > 0; index /= extents[i]) at += index % extents[i] * strides[i];
+    return at;
+  }
+  int64_t kept_offset(int64_t i) const { return offset(kept_extents, kept_strides, i); }
+  int64_t reduced_offset(int64_t i) const { return offset(reduced_extents, reduced_strides, i); }
+  bool inner_reduced() const { return !reduced_strides.empty() && reduced_strides.back() == 1; }
+};
+
+template <class T>
+T rounded(double total) {
+  return static_cast<T>(total);
+}
+
+/// Output elements [range) of a sum over floating-point x.
+template <class T>
+void sum_outputs(const Walk& walk, const T* x, T* out, Range range) {
+  if (walk.inner_reduced()) {
+    int64_t run = walk.reduced_extents.back();
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const T* base = x + walk.kept_offset(i);
+      double total = 0;
+      for (int64_t r = 0; r < walk.reduced; r += run) total += sum_run(base + walk.reduced_offset(r), run);
+      out[i] = rounded<T>(total);
+    }
+    return;
+  }
+  // Neighbouring outputs lie side by side: add whole rows into a block of accumulators.
+  constexpr int64_t kBlock = 512;
+  double totals[kBlock];
+  int64_t row = walk.kept_extents.empty() ? 1 : walk.kept_extents.back();
+  for (int64_t i = range.begin; i < range.end;) {
+    int64_t n = std::min({kBlock, range.end - i, row - i % row});
+    std::fill_n(totals, n, 0.0);
+    const T* base = x + walk.kept_offset(i);
+    for (int64_t r = 0; r < walk.reduced; ++r) add_row(totals, base + walk.reduced_offset(r), n);
+    for (int64_t k = 0; k < n; ++k) out[i + k] = rounded<T>(totals[k]);
+    i += n;
+  }
+}
+
+/// Everything into few outputs: partial sums of runs of the reduced range first, then their sum.
+template <class T>
+std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
+  Split split((n + 4095) / 4096);
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = split.chunks() * int64_t{sizeof(double)};
+  call->phases.push_back({.chunks = split.chunks(), .run = [split, n](const CpuArgs& args, int64_t chunk) {
+                            Range r = split[chunk];
+                            int64_t begin = r.begin * 4096, end = std::min(n, r.end * 4096);
+                            reinterpret_cast<double*>(args.workspace)[chunk] =
+                                sum_run(args.in<T>(0) + begin, end - begin);
+                          }});
+  call->phases.push_back({.chunks = 1, .run = [split](const CpuArgs& args, int64_t) {
+                            double total = 0;
+                            for (int64_t c = 0; c < split.chunks(); ++c)
+                              total += reinterpret_cast<double*>(args.workspace)[c];
+                            *args.out<T>(0) = rounded<T>(total);
+                          }});
+  return call;
+}
+
+/// Splits outputs over workers: by rows where axis 0 is kept, else by output elements.
+std::unique_ptr<PreparedKernel> output_call(const KernelRequest& q, const Walk& walk,
+                                            std::function<void(const CpuArgs&, Range)> run) {
+  const Shape& in = q.inputs[0].shape;
+  const std::vector<int64_t>& axes = q.attrs.integers("axes");
+  if (in.rank() > 0 && in[0] > 1 && std::ranges::find(axes, 0) == axes.end()) {
+    int64_t per_row = walk.kept / in[0];
+    return row_call(in[0], 1, 1, [=](const CpuArgs& args, Range r) {
+      run(args, {r.begin * per_row, r.end * per_row});
+    });
+  }
+  return split_call(walk.kept, std::move(run));
+}
+
+std::unique_ptr<PreparedKernel> prepare_sum(const KernelRequest& q) {
+  Walk walk(q.inputs[0].shape, q.attrs.integers("axes"));
+  return visit(q.inputs[0].dtype, [&](auto zero) -> std::unique_ptr<PreparedKernel> {
+    using T = decltype(zero);
+    if constexpr (std::is_floating_point_v<T>) {
+      if (walk.kept == 1 && walk.reduced_extents.size() <= 1) return full_sum_call<T>(walk.reduced);
+      return output_call(q, walk, [walk](const CpuArgs& args, Range r) {
+        sum_outputs(walk, args.in<T>(0), args.out<T>(0), r);
+      });
+    } else {
+      return output_call(q, walk, [walk](const CpuArgs& args, Range range) {
+        for (int64_t i = range.begin; i < range.end; ++i) {
+          int64_t total = 0, base = walk.kept_offset(i);
+          for (int64_t r = 0; r < walk.reduced; ++r) total += args.in<T>(0)[base + walk.reduced_offset(r)];
+          args.out<int64_t>(0)[i] = total;
+        }
+      });
+    }
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_max(const KernelRequest& q) {
+  Walk walk(q.inputs[0].shape, q.attrs.integers("axes"));
+  return visit(q.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return output_call(q, walk, [walk](const CpuArgs& args, Range range) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        int64_t base = walk.kept_offset(i);
+        T best = args.in<T>(0)[base];
+        for (int64_t r = 1; r < walk.reduced; ++r) {
+          T value = args.in<T>(0)[base + walk.reduced_offset(r)];
+          if (value > best || value != value) best = value;
+        }
+        args.out<T>(0)[i] = best;
+      }
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_argmax(const KernelRequest& q) {
+  Walk walk(q.inputs[0].shape, q.attrs.integers("axes"));
+  return visit(q.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return output_call(q, walk, [walk](const CpuArgs& args, Range range) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        int64_t base = walk.kept_offset(i), best = 0;
+        for (int64_t r = 1; r < walk.reduced; ++r) {
+          T value = args.in<T>(0)[base + walk.reduced_offset(r)],
+            top = args.in<T>(0)[base + walk.reduced_offset(best)];
+          if (value > top || (value != value && top == top)) best = r;
+        }
+        args.out<int64_t>(0)[i] = best;
+      }
+    });
+  });
+}
+
+Types infer_max(std::span<const TensorType> in, const Attrs& attrs) {
+  Types types = infer_reduce<false>(in, attrs);
+  for (int64_t axis : attrs.integers("axes"))
+    if (in[0].shape[static_cast<int>(axis)] == 0)
+      throw Error(ErrorCode::kUsage, {.what = "the largest of no elements is not defined",
+                                      .where = fmt::format("axis {}", axis)});
+  return types;
+}
+Types infer_argmax(std::span<const TensorType> in, const Attrs& attrs) {
+  Types types = infer_max(in, attrs);
+  types[0].dtype = DType::i64;
+  return types;
+}
+
+/// Puts the reduced axes back as extent 1, so that the result broadcasts against x.
+Tensor unreduced(const Tensor& t, const OpRecord& r) {
+  return reshape(t, reduced_shape(r.inputs[0].shape(), r.attrs.integers("axes"), true));
+}
+std::vector<Tensor> sum_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  return {expand(unreduced(g[0], r), r.inputs[0].shape())};
+}
+std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  const Tensor& x = r.inputs[0];
+  Tensor ties = cast(equal(x, unreduced(r.outputs[0], r)), x.dtype());
+  return {ties * (unreduced(g[0], r) / sum(ties, r.attrs.integers("axes"), true))};
+}
+
+double reduce_flops(const KernelRequest& q) { return static_cast<double>(q.inputs[0].shape.numel()); }
+
+std::vector<OpCase> reduce_cases(DType dtype) {
+  auto axes = [](std::vector<int64_t> a, bool keep = false) {
+    return Attrs{{"axes", std::move(a)}, {"keep_dims", keep}};
+  };
+  std::vector<OpCase> cases;
+  cases.push_back({.inputs = {{dtype, {1}}}, .attrs = axes({0}), .distinct = true});
+  cases.push_back({.inputs = {{dtype, {7, 13}}}, .attrs = axes({0}), .distinct = true});
+  cases.push_back({.inputs = {{dtype, {7, 13}}}, .attrs = axes({1}, true), .distinct = true});
+  cases.push_back({.inputs = {{dtype, {3, 5, 2, 17}}}, .attrs = axes({0, 2, 3}), .distinct = true});
+  cases.push_back({.inputs = {{dtype, {3, 5, 2, 17}}}, .attrs = axes({1}), .distinct = true});
+  cases.push_back({.inputs = {{dtype, {11, 1031}}}, .attrs = axes({0, 1}), .distinct = true});
+  return cases;
+}
+std::vector<OpCase> sum_cases() {
+  std::vector<OpCase> cases = reduce_cases(DType::f32);
+  cases.push_back(
+      {.inputs = {{DType::f32, {0, 3}}}, .attrs = {{"axes", std::vector<int64_t>{0}}, {"keep_dims", false}}});
+  cases.push_back({.inputs = {{DType::boolean, {9, 5}}},
+                   .attrs = {{"axes", std::vector<int64_t>{0, 1}}, {"keep_dims", false}}});
+  return cases;
+}
+std::vector<OpCase> max_cases() { return reduce_cases(DType::f32); }
+std::vector<OpCase> argmax_cases() {
+  auto cases = reduce_cases(DType::f32);
+  std::erase_if(cases, [](const OpCase& c) {
+    return c.attrs.integers("axes").size() != 1 || c.attrs.flag("keep_dims");
+  });
+  return cases;
+}
+
+const OpDef k_sum{.name = "sum",
+                  .doc = "sum of x over attribute axes, accumulated in f64",
+                  .operands = {"x"},
+                  .infer = infer_reduce<true>,
+                  .vjp = sum_vjp,
+                  .flops = reduce_flops,
+                  .cases = sum_cases,
+                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum}}};
+const OpDef k_max{.name = "max",
+                  .doc = "largest element of x over attribute axes",
+                  .operands = {"x"},
+                  .infer = infer_max,
+                  .vjp = max_vjp,
+                  .flops = reduce_flops,
+                  .cases = max_cases,
+                  .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_max}}};
+const OpDef k_argmax{.name = "argmax",
+                     .doc = "index of the first largest element of x along attribute axes (one)",
+                     .operands = {"x"},
+                     .infer = infer_argmax,
+                     .flops = reduce_flops,
+                     .cases = argmax_cases,
+                     .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_argmax}}};
+
+std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
+  if (axes.empty())
+    for (int axis = 0; axis < x.rank(); ++axis) axes.push_back(axis);
+  for (int64_t& axis : axes) axis = normalize_axis(axis, x.rank());
+  std::ranges::sort(axes);
+  if (std::ranges::adjacent_find(axes) != axes.end())
+    throw Error(ErrorCode::kUsage,
+                {.what = "an axis is named twice in a reduction", .got = to_string(Attrs{{"axes", axes}})});
+  return axes;
+}
+
+}  // namespace
+
+std::vector<const OpDef*> reduce_ops() { return {&k_sum, &k_max, &k_argmax}; }
+
+Tensor sum(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
+  return apply1(k_sum, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
+}
+
+Tensor mean(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
+  Tensor total = sum(x, axes, keep_dims);
+  return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
+}
+
+Tensor max(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
+  return apply1(k_max, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
+}
+
+Tensor argmax(const Tensor& x, int64_t axis) {
+  return apply1(k_argmax, {x}, {{"axes", normalized(x, {axis})}, {"keep_dims", false}});
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  WHOLESTEP_CHECK(broadcast_shapes(x.shape(), shape) == x.shape());
+  std::vector<int64_t> axes;
+  int extra = x.rank() - shape.rank();
+  for (int axis = 0; axis < x.rank(); ++axis)
+    if (axis < extra || (shape[axis - extra] == 1 && x.shape()[axis] != 1)) axes.push_back(axis);
+  return reshape(sum(x, axes), shape);
+}
+
+}  // namespace wholestep

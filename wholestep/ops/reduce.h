@@ -1,0 +1,20 @@
+// Reductions over axes.
+#pragma once
+#include <vector>
+
+#include "wholestep/graph/op.h"
+
+namespace wholestep {
+
+/// Sum over `axes` (all when empty), accumulated in f64. Integer and bool inputs are summed exactly into i64.
+Tensor sum(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);
+Tensor mean(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);  ///< floating-point x
+/// Largest element over `axes` (all when empty); NaN where there is one. The gradient is shared equally among
+/// ties.
+Tensor max(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);
+/// Index of the first largest element along one axis, i64, the axis removed.
+Tensor argmax(const Tensor& x, int64_t axis);
+/// The adjoint of broadcasting: sums x to `shape`, which must broadcast to x's.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+}  // namespace wholestep

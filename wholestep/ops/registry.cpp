@@ -1,0 +1,17 @@
+// The op table: one line per file group.
+#include "wholestep/ops/registry.h"
+
+namespace wholestep {
+
+const std::vector<const OpDef*>& all_ops() {
+  static const std::vector<const OpDef*> table = [] {
+    std::vector<const OpDef*> ops;
+    for (auto group :
+         {elementwise_ops, reduce_ops, shape_ops, gather_ops, matmul_ops, random_ops, softmax_ops})
+      for (const OpDef* op : group()) ops.push_back(op);
+    return ops;
+  }();
+  return table;
+}
+
+}  // namespace wholestep

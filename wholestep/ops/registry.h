@@ -1,0 +1,17 @@
+// Each op file group offers its rows here; registry.cpp lists them.
+#pragma once
+#include <vector>
+
+#include "wholestep/graph/op.h"
+
+namespace wholestep {
+
+std::vector<const OpDef*> elementwise_ops();
+std::vector<const OpDef*> reduce_ops();
+std::vector<const OpDef*> shape_ops();
+std::vector<const OpDef*> gather_ops();
+std::vector<const OpDef*> matmul_ops();
+std::vector<const OpDef*> random_ops();
+std::vector<const OpDef*> softmax_ops();
+
+}  // namespace wholestep

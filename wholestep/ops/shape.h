@@ -1,0 +1,26 @@
+// Ops that move elements without changing them.
+#pragma once
+#include <vector>
+
+#include "wholestep/graph/op.h"
+
+namespace wholestep {
+
+/// The same elements in row-major order under another shape; one extent may be -1.
+Tensor reshape(const Tensor& x, std::vector<int64_t> shape);
+Tensor reshape(const Tensor& x, const Shape& shape);
+/// Axes from start_axis on merged into one: [N, C, H, W] -> [N, C*H*W] for 1.
+Tensor flatten(const Tensor& x, int64_t start_axis = 1);
+/// Axis i of the result is axis axes[i] of x.
+Tensor permute(const Tensor& x, std::vector<int64_t> axes);
+Tensor transpose(const Tensor& x);  ///< [M, N] -> [N, M]
+/// Broadcast to a shape (NumPy's broadcast_to).
+Tensor expand(const Tensor& x, const Shape& shape);
+/// Elements [start, stop) of one axis.
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop);
+/// x with zeros added before and after one axis: the adjoint of slice.
+Tensor pad(const Tensor& x, int64_t axis, int64_t before, int64_t after);
+/// Tensors joined along one axis; the other extents agree.
+Tensor concat(const std::vector<Tensor>& parts, int64_t axis);
+
+}  // namespace wholestep

@@ -1,0 +1,252 @@
+// softmax, log_softmax, cross_entropy and their gradients; rows are independent, sums in f64.
+#include "wholestep/ops/softmax.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce.h"
+#include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape.h"
+
+namespace wholestep {
+namespace {
+
+Types infer_last_axis(std::span<const TensorType> in, const Attrs&) {
+  if (!is_floating(in[0].dtype) || in[0].shape.rank() < 1)
+    throw Error(ErrorCode::kUsage, {.what = "softmax takes a floating-point tensor of at least one axis",
+                                    .got = to_string(in[0])});
+  return {in[0]};
+}
+
+template <class T>
+double log_sum_exp(const T* row, int64_t n) {
+  T top = *std::max_element(row, row + n);
+  if (!std::isfinite(top)) {  // NaN anywhere, or infinities, must show in the result
+    for (int64_t k = 0; k < n; ++k)
+      if (std::isnan(row[k])) return std::numeric_limits<double>::quiet_NaN();
+    return top;
+  }
+  double total = 0;
+  for (int64_t k = 0; k < n; ++k) total += static_cast<double>(std::exp(row[k] - top));
+  return static_cast<double>(top) + std::log(total);
+}
+
+template <bool logarithm>
+std::unique_ptr<PreparedKernel> prepare_softmax(const KernelRequest& q) {
+  const Shape& shape = q.inputs[0].shape;
+  int64_t n = shape.back(), rows = shape.rank() > 1 ? shape[0] : 1,
+          per_row = n > 0 ? shape.numel() / n / std::max<int64_t>(rows, 1) : 0;
+  return visit(q.inputs[0].dtype, [&](auto zero) -> std::unique_ptr<PreparedKernel> {
+    using T = decltype(zero);
+    return row_call(rows, shape.rank() > 1 ? 1 : 0, shape.rank() > 1 ? 1 : 0,
+                    [=](const CpuArgs& args, Range range) {
+                      for (int64_t i = range.begin * per_row; i < range.end * per_row; ++i) {
+                        const T* x = args.in<T>(0) + i * n;
+                        T* y = args.out<T>(0) + i * n;
+                        double lse = log_sum_exp(x, n);
+                        for (int64_t k = 0; k < n; ++k) {
+                          double value = static_cast<double>(x[k]) - lse;
+                          y[k] = static_cast<T>(logarithm ? value : std::exp(value));
+                        }
+                      }
+                    });
+  });
+}
+
+std::vector<Tensor> softmax_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  const Tensor& y = r.outputs[0];
+  return {y * (g[0] - sum(g[0] * y, {-1}, true))};
+}
+std::vector<Tensor> log_softmax_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  return {g[0] - exp(r.outputs[0]) * sum(g[0], {-1}, true)};
+}
+
+std::vector<OpCase> softmax_cases() {
+  return {{.inputs = {{DType::f32, {1}}}},
+          {.inputs = {{DType::f32, {7, 10}}}},
+          {.inputs = {{DType::f32, {3, 5, 37}}}, .low = -30, .high = 30},
+          {.inputs = {{DType::f32, {0, 4}}}}};
+}
+
+// cross_entropy
+// -----------------------------------------------------------------------------------------------------------
+bool is_label_type(DType dtype) { return dtype == DType::u8 || dtype == DType::i32 || dtype == DType::i64; }
+
+void check_operands(const TensorType& logits, const TensorType& labels) {
+  if (!is_floating(logits.dtype) || logits.shape.rank() != 2 || logits.shape[1] < 1)
+    throw Error(ErrorCode::kUsage,
+                {.what = "cross-entropy needs floating-point logits of two axes",
+                 .got = to_string(logits),
+                 .expected = "[N, C]",
+                 .hint = "flatten the model's output to one row of class scores a sample"});
+  if (!is_label_type(labels.dtype))
+    throw Error(ErrorCode::kUsage, {.what = "cross-entropy needs integer class labels",
+                                    .got = to_string(labels),
+                                    .expected = "u8, i32 or i64 [N]",
+                                    .hint = "cast() them, or use mse_loss for real-valued targets"});
+  if (labels.shape != Shape{logits.shape[0]})
+    throw Error(ErrorCode::kUsage, {.what = "cross-entropy needs one label a sample",
+                                    .got = to_string(labels.shape),
+                                    .expected = fmt::format("[{}]", logits.shape[0])});
+}
+
+/// (logits, labels) -> losses [N].
+Types infer_cross_entropy(std::span<const TensorType> in, const Attrs&) {
+  check_operands(in[0], in[1]);
+  return {{in[0].dtype, {in[0].shape[0]}}};
+}
+/// (logits, labels, gradient of losses [N]) -> gradient of logits.
+Types infer_cross_entropy_dx(std::span<const TensorType> in, const Attrs&) {
+  check_operands(in[0], in[1]);
+  WHOLESTEP_CHECK(in[2].shape == in[1].shape && in[2].dtype == in[0].dtype);
+  return {in[0]};
+}
+
+/// Calls fn(T{}, L{}) for the dtypes of logits and labels.
+template <class Fn>
+std::unique_ptr<PreparedKernel> with_types(const KernelRequest& q, Fn&& fn) {
+  auto with_label = [&](auto zero) -> std::unique_ptr<PreparedKernel> {
+    switch (q.inputs[1].dtype) {
+      case DType::u8: return fn(zero, uint8_t{});
+      case DType::i32: return fn(zero, int32_t{});
+      default: return fn(zero, int64_t{});
+    }
+  };
+  return q.inputs[0].dtype == DType::f32 ? with_label(float{}) : with_label(double{});
+}
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& q) {
+  int64_t rows = q.inputs[0].shape[0], classes = q.inputs[0].shape[1];
+  return with_types(q, [&](auto zero, auto label_zero) {
+    using T = decltype(zero);
+    using L = decltype(label_zero);
+    return row_call(rows, 3, 1, [=](const CpuArgs& args, Range range) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const T* x = args.in<T>(0) + i * classes;
+        int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
+        bool valid = label >= 0 && label < classes;
+        args.out<T>(0)[i] = valid ? static_cast<T>(log_sum_exp(x, classes) - static_cast<double>(x[label]))
+                                  : std::numeric_limits<T>::quiet_NaN();
+      }
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy_dx(const KernelRequest& q) {
+  int64_t rows = q.inputs[0].shape[0], classes = q.inputs[0].shape[1];
+  return with_types(q, [&](auto zero, auto label_zero) {
+    using T = decltype(zero);
+    using L = decltype(label_zero);
+    return row_call(rows, 7, 1, [=](const CpuArgs& args, Range range) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const T* x = args.in<T>(0) + i * classes;
+        T* dx = args.out<T>(0) + i * classes;
+        double lse = log_sum_exp(x, classes), g = static_cast<double>(args.in<T>(2)[i]);
+        int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
+        for (int64_t k = 0; k < classes; ++k)
+          dx[k] = static_cast<T>(g * (std::exp(static_cast<double>(x[k]) - lse) - (k == label ? 1.0 : 0.0)));
+      }
+    });
+  });
+}
+
+Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g);
+
+std::vector<Tensor> cross_entropy_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  return {cross_entropy_dx(r.inputs[0], r.inputs[1], g[0]), Tensor()};
+}
+
+std::vector<OpCase> cross_entropy_cases() {
+  return {{.inputs = {{DType::f32, {5, 3}}, {DType::i64, {5}}}},
+          {.inputs = {{DType::f32, {1, 7}}, {DType::u8, {1}}}},
+          {.inputs = {{DType::f32, {33, 11}}, {DType::i32, {33}}}, .low = -20, .high = 20}};
+}
+std::vector<OpCase> cross_entropy_dx_cases() {
+  std::vector<OpCase> cases = cross_entropy_cases();
+  for (OpCase& c : cases) c.inputs.push_back({c.inputs[0].dtype, c.inputs[1].shape});
+  return cases;
+}
+
+double softmax_flops(const KernelRequest& q) { return 4.0 * static_cast<double>(q.inputs[0].shape.numel()); }
+
+const OpDef k_softmax{.name = "softmax",
+                      .doc = "exp(x) / sum exp(x) over the last axis",
+                      .operands = {"x"},
+                      .infer = infer_last_axis,
+                      .vjp = softmax_vjp,
+                      .flops = softmax_flops,
+                      .cases = softmax_cases,
+                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax<false>}}};
+const OpDef k_log_softmax{.name = "log_softmax",
+                          .doc = "x - log sum exp(x) over the last axis",
+                          .operands = {"x"},
+                          .infer = infer_last_axis,
+                          .vjp = log_softmax_vjp,
+                          .flops = softmax_flops,
+                          .cases = softmax_cases,
+                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax<true>}}};
+const OpDef k_cross_entropy{
+    .name = "cross_entropy",
+    .doc = "loss[n] = log sum exp(logits[n]) - logits[n, labels[n]]",
+    .operands = {"logits", "labels"},
+    .infer = infer_cross_entropy,
+    .vjp = cross_entropy_vjp,
+    .flops = softmax_flops,
+    .cases = cross_entropy_cases,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy}}};
+const OpDef k_cross_entropy_dx{
+    .name = "cross_entropy_dx",
+    .doc = "g[n] * (softmax(logits[n]) - one_hot(labels[n]))",
+    .operands = {"logits", "labels", "g"},
+    .infer = infer_cross_entropy_dx,
+    .flops = softmax_flops,
+    .cases = cross_entropy_dx_cases,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_dx}}};
+
+Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g) {
+  return apply1(k_cross_entropy_dx, {logits, labels, g});
+}
+
+/// Runs a last-axis op along any axis by moving that axis to the end and back.
+Tensor along(const OpDef& op, const Tensor& x, int64_t axis) {
+  int at = normalize_axis(axis, x.rank()), last = x.rank() - 1;
+  if (at == last) return apply1(op, {x});
+  std::vector<int64_t> order;
+  for (int i = 0; i < x.rank(); ++i) order.push_back(i == at ? last : i == last ? at : i);
+  return permute(apply1(op, {permute(x, order)}), order);
+}
+
+}  // namespace
+
+std::vector<const OpDef*> softmax_ops() {
+  return {&k_softmax, &k_log_softmax, &k_cross_entropy, &k_cross_entropy_dx};
+}
+
+Tensor softmax(const Tensor& x, int64_t axis) { return along(k_softmax, x, axis); }
+Tensor log_softmax(const Tensor& x, int64_t axis) { return along(k_log_softmax, x, axis); }
+
+Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
+  if (!labels.symbolic() && is_label_type(labels.dtype()) && logits.rank() == 2)
+    for (int64_t n = 0; n < labels.numel(); ++n) {
+      int64_t label = visit(labels.dtype(), [&](auto zero) {
+        return static_cast<int64_t>(labels.data<decltype(zero)>()[static_cast<size_t>(n)]);
+      });
+      if (label < 0 || label >= logits.dim(1))
+        throw Error(ErrorCode::kUsage, {.what = "class label out of range",
+                                        .where = fmt::format("labels[{}]", n),
+                                        .got = std::to_string(label),
+                                        .expected = fmt::format("0 to {}", logits.dim(1) - 1)});
+    }
+  return apply1(k_cross_entropy, {logits, labels});
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
+  return mean(cross_entropy_losses(logits, labels));
+}
+
+}  // namespace wholestep
