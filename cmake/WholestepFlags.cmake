@@ -9,6 +9,10 @@ find_package(Threads REQUIRED)
 add_library(wholestep_flags INTERFACE)
 target_compile_options(wholestep_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror -ffp-contract=off -fno-math-errno
                                                  -fno-trapping-math)
+# GCC 12 reports overlaps inside std::string that are not there (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(wholestep_flags INTERFACE -Wno-restrict)
+endif()
 set(WHOLESTEP_SANITIZE "" CACHE STRING "Sanitizers for every target, for example address,undefined or thread")
 if(WHOLESTEP_SANITIZE)
   add_compile_options(-fsanitize=${WHOLESTEP_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

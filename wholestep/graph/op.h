@@ -46,7 +46,6 @@ struct OpDef {
   std::vector<OpCase> (*cases)() = nullptr;
   std::vector<Kernel> kernels = {};
   bool elementwise = false;  ///< computed element by element from broadcast inputs: may join a fused region
-  bool random = false;       ///< equal operands still mean another draw: never merged with its twin
 };
 
 double flops(const OpDef& op, const KernelRequest& request);

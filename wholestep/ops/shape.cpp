@@ -24,32 +24,33 @@ std::unique_ptr<PreparedKernel> strided_copy(const KernelRequest& q, Shape out,
                                              bool rows_match) {
   int64_t rows = out.rank() > 0 ? out[0] : 1, per_row = rows > 0 ? out.numel() / rows : 0;
   int64_t element = size_bytes(q.inputs[0].dtype);
-  auto run = [=](const CpuArgs& args, Range range) {
+  auto copy_range = [=](const CpuArgs& args, Range range) {
     int rank = out.rank();
     int64_t inner = rank > 0 ? out[rank - 1] : 1,
             inner_stride = rank > 0 ? strides[static_cast<size_t>(rank - 1)] : 1;
-    for (int64_t i = range.begin * per_row; i < range.end * per_row; i += inner) {
-      int64_t from = offset, rest = i / std::max<int64_t>(inner, 1);
+    int64_t end = range.end * per_row;
+    for (int64_t i = range.begin * per_row, run = 0; i < end; i += run) {
+      run = std::min(inner - i % inner, end - i);
+      int64_t from = offset + i % inner * inner_stride, rest = i / inner;
       for (int axis = rank - 2; axis >= 0; rest /= out[axis], --axis)
         from += rest % out[axis] * strides[static_cast<size_t>(axis)];
       auto copy = [&](auto zero) {
         using T = decltype(zero);
         const T* x = args.in<T>(0) + from;
         T* y = args.out<T>(0) + i;
-        if (inner_stride == 1) std::memcpy(y, x, static_cast<size_t>(inner) * sizeof(T));
+        if (inner_stride == 1) std::memcpy(y, x, static_cast<size_t>(run) * sizeof(T));
         else
-          for (int64_t k = 0; k < inner; ++k) y[k] = x[k * inner_stride];
+          for (int64_t k = 0; k < run; ++k) y[k] = x[k * inner_stride];
       };
       if (element == 1) copy(uint8_t{});
       else if (element == 4) copy(uint32_t{});
       else copy(uint64_t{});
     }
   };
-  return row_call(rows, rows_match ? 1 : 0, 1, run);
+  return row_call(rows, rows_match ? 1 : 0, 1, copy_range);
 }
 
 // reshape
-// ---------------------------------------------------------------------------------------------------------------
 Types infer_reshape(std::span<const TensorType> in, const Attrs& attrs) {
   Shape shape(attrs.integers("shape"));
   if (shape.numel() != in[0].shape.numel())
@@ -80,7 +81,6 @@ std::vector<OpCase> reshape_cases() {
 }
 
 // permute
-// ---------------------------------------------------------------------------------------------------------------
 Types infer_permute(std::span<const TensorType> in, const Attrs& attrs) {
   const auto& axes = attrs.integers("axes");
   std::vector<int64_t> sorted = axes, expected(static_cast<size_t>(in[0].shape.rank()));
@@ -113,7 +113,6 @@ std::vector<OpCase> permute_cases() {
 }
 
 // expand
-// ----------------------------------------------------------------------------------------------------------------
 Types infer_expand(std::span<const TensorType> in, const Attrs& attrs) {
   Shape shape(attrs.integers("shape"));
   if (broadcast_shapes(in[0].shape, shape) != shape)
@@ -143,7 +142,6 @@ std::vector<OpCase> expand_cases() {
 }
 
 // slice and pad
-// ---------------------------------------------------------------------------------------------------------
 Types infer_slice(std::span<const TensorType> in, const Attrs& attrs) {
   int axis = normalize_axis(attrs.integer("axis"), in[0].shape.rank());
   int64_t start = attrs.integer("start"), stop = attrs.integer("stop");
@@ -219,7 +217,6 @@ std::vector<OpCase> pad_cases() {
 }
 
 // concat
-// ----------------------------------------------------------------------------------------------------------------
 Types infer_concat(std::span<const TensorType> in, const Attrs& attrs) {
   if (in.empty()) throw Error(ErrorCode::kUsage, {.what = "concat of no tensors"});
   int axis = normalize_axis(attrs.integer("axis"), in[0].shape.rank());

@@ -74,7 +74,6 @@ std::vector<OpCase> softmax_cases() {
 }
 
 // cross_entropy
-// -----------------------------------------------------------------------------------------------------------
 bool is_label_type(DType dtype) { return dtype == DType::u8 || dtype == DType::i32 || dtype == DType::i64; }
 
 void check_operands(const TensorType& logits, const TensorType& labels) {

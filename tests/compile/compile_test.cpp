@@ -1,0 +1,142 @@
+// The compiled step against the eager one, and the plan against its own promises.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/base/philox.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/matmul.h"
+#include "wholestep/ops/reduce.h"
+#include "wholestep/ops/softmax.h"
+
+namespace wholestep {
+namespace {
+
+Tensor random_tensor(const Shape& shape, uint64_t stream) {
+  Tensor t = zeros({DType::f32, shape});
+  PhiloxStream random(1, stream);
+  for (float& x : t.data<float>()) x = random.uniform(-0.5f, 0.5f);
+  return t;
+}
+
+/// A two-layer perceptron with momentum: parameters, state, and its step as a plain function over tensors.
+struct Perceptron {
+  Tensor w1 = random_tensor({32, 20}, 1), b1 = random_tensor({32}, 2), w2 = random_tensor({5, 32}, 3),
+         b2 = random_tensor({5}, 4);
+  std::vector<Tensor> parameters = {w1, b1, w2, b2}, momenta;
+  Tensor rate = scalar(0.1);
+
+  Perceptron() {
+    rate.set_role(TensorRole::kState, "rate");
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      parameters[i].set_requires_grad().set_role(TensorRole::kParameter, "p" + std::to_string(i));
+      momenta.push_back(zeros(parameters[i].type()).set_role(TensorRole::kState, "m" + std::to_string(i)));
+    }
+  }
+
+  Tensor step(const Tensor& x, const Tensor& labels) {
+    Tensor loss = cross_entropy(linear(relu(linear(x, w1, b1)), w2, b2), labels);
+    std::vector<Tensor> grads = grad(loss, parameters);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      Tensor momentum = momenta[i] * 0.9 + grads[i];
+      momenta[i].assign(momentum);
+      parameters[i].assign(parameters[i] - rate * momentum);
+    }
+    return loss;
+  }
+
+  std::shared_ptr<Graph> trace(int64_t batch) {
+    auto graph = std::make_shared<Graph>();
+    Trace trace(graph);
+    Tensor x = graph->add_input(InputKind::kBatch, "x", {DType::f32, {batch, 20}});
+    Tensor labels = graph->add_input(InputKind::kBatch, "labels", {DType::i64, {batch}});
+    graph->add_output("loss", step(x, labels));
+    verify(*graph);
+    return graph;
+  }
+};
+
+struct Batch {
+  Tensor x = random_tensor({16, 20}, 9), labels = zeros({DType::i64, {16}});
+  Batch() {
+    for (size_t i = 0; i < 16; ++i) labels.data<int64_t>()[i] = static_cast<int64_t>(i % 5);
+  }
+};
+
+std::vector<float> run_compiled(const CompileOptions& options, int steps,
+                                std::vector<float>* losses = nullptr) {
+  Perceptron net;
+  Batch batch;
+  CompiledStep step(make_plan(net.trace(16), options));
+  step.write("x", batch.x);
+  step.write("labels", batch.labels);
+  for (int i = 0; i < steps; ++i) {
+    step.run();
+    if (losses) losses->push_back(step.output("loss").item<float>());
+  }
+  std::vector<float> all;
+  for (const Tensor& p : net.parameters)
+    all.insert(all.end(), p.data<float>().begin(), p.data<float>().end());
+  return all;
+}
+
+TEST(CompiledStep, EqualsTheEagerStepBitForBit) {
+  Perceptron net;
+  Batch batch;
+  std::vector<float> eager_losses, losses, eager;
+  for (int i = 0; i < 20; ++i) eager_losses.push_back(net.step(batch.x, batch.labels).item<float>());
+  for (const Tensor& p : net.parameters)
+    eager.insert(eager.end(), p.data<float>().begin(), p.data<float>().end());
+  EXPECT_EQ(run_compiled({}, 20, &losses), eager);
+  EXPECT_EQ(losses, eager_losses);
+  EXPECT_LT(losses.back(), losses.front() * 0.9f);
+}
+
+TEST(CompiledStep, HasTheSameBitsWithoutFusionReuseOrSimplification) {
+  std::vector<float> expected = run_compiled({}, 10);
+  EXPECT_EQ(run_compiled({.fuse = false}, 10), expected);
+  EXPECT_EQ(run_compiled({.reuse_memory = false}, 10), expected);
+  EXPECT_EQ(run_compiled({.simplify = false, .fuse = false, .reuse_memory = false}, 10), expected);
+}
+
+TEST(CompiledStep, HasTheSameBitsOnAnyNumberOfThreads) {
+  set_threads(1);
+  std::vector<float> expected = run_compiled({}, 10);
+  for (int threads : {2, 3, 8}) {
+    set_threads(threads);
+    EXPECT_EQ(run_compiled({}, 10), expected) << threads << " threads";
+  }
+  set_threads(2);
+}
+
+TEST(Plan, FusesTheUpdateAndReusesMemory) {
+  Perceptron net;
+  Plan plan = make_plan(net.trace(16));
+  int fused = 0, loose = 0;
+  for (const Node& node : plan.graph->nodes) {
+    fused += node.op->name == "fused";
+    loose += node.op->elementwise;
+  }
+  EXPECT_GE(fused, 4) << to_string(*plan.graph);
+  EXPECT_LE(loose, 2) << to_string(*plan.graph);
+  EXPECT_LT(plan.memory.activation_bytes, plan.memory.unshared_bytes);
+  EXPECT_GE(plan.memory.activation_bytes, plan.memory.bound_bytes);
+  EXPECT_EQ(plan.memory.parameter_bytes, packed_bytes(net.parameters));
+}
+
+TEST(CompiledStep, NamesTheFirstNonFiniteOp) {
+  Perceptron net;
+  Batch batch;
+  batch.x.data<float>()[3] = std::numeric_limits<float>::infinity();
+  CompiledStep step(make_plan(net.trace(16)));
+  step.write("x", batch.x);
+  step.write("labels", batch.labels);
+  EXPECT_NE(step.first_non_finite().find("matmul"), std::string::npos);
+  EXPECT_NE(step.first_non_finite().find("operand 0"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace wholestep

@@ -1,0 +1,102 @@
+// From a traced graph to a step that runs as one submission. compile.cpp is the list of passes; each pass is
+// one file.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wholestep/graph/graph.h"
+
+namespace wholestep {
+
+struct CompileOptions {
+  Backend* backend = &cpu_backend();
+  bool simplify = true;
+  bool fuse = true;          ///< same bits either way
+  bool reuse_memory = true;  ///< same bits either way; off, every value has memory of its own
+  bool keep_stages = false;  ///< keep the graph after every pass, for inspection
+};
+
+struct Stage {
+  std::string name;
+  std::shared_ptr<const Graph> graph;
+};
+
+/// The kernel of one node, and why faster ones were not taken.
+struct SelectedKernel {
+  int node = -1;
+  std::string name;
+  std::vector<std::string> refusals;
+  std::shared_ptr<const PreparedKernel> kernel;
+};
+
+/// Where the bytes of a step go. Parameters, state and constants are shared by all plans of a model.
+struct MemoryReport {
+  int64_t parameter_bytes = 0, state_bytes = 0, constant_bytes = 0;
+  int64_t batch_bytes = 0;       ///< slots the host writes
+  int64_t activation_bytes = 0;  ///< values and workspaces, after reuse
+  int64_t unshared_bytes = 0;    ///< the same without reuse
+  int64_t bound_bytes = 0;       ///< the most bytes alive at one time: no plan of this schedule is smaller
+  int64_t arena_bytes() const { return batch_bytes + activation_bytes; }
+  int64_t total_bytes() const { return parameter_bytes + state_bytes + constant_bytes + arena_bytes(); }
+};
+
+struct ValuePlace {
+  enum class In { kNowhere, kArena, kBound } in = In::kNowhere;
+  int64_t offset = 0;    ///< in the arena
+  int bound_value = -1;  ///< the graph input whose tensor it lies over
+};
+
+/// Everything about a step that is known before the first sample is read.
+struct Plan {
+  std::shared_ptr<const Graph> graph;  ///< after all passes, nodes in order of execution
+  std::vector<Stage> stages;
+  std::vector<SelectedKernel> kernels;    ///< per node
+  std::vector<ScheduledKernel> schedule;  ///< per node
+  std::vector<Span> spans;                ///< per node
+  std::vector<ValuePlace> places;         ///< per value
+  std::vector<int64_t> workspaces;        ///< per node: offset in the arena
+  MemoryReport memory;
+  Backend* backend = nullptr;
+  double seconds = 0;  ///< time it took to make
+};
+
+/// `traced` is not changed.
+Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& options = {});
+
+/// Bytes of tensors packed one after another at 64-byte steps.
+int64_t packed_bytes(std::span<const Tensor> tensors);
+/// Moves the data of concrete tensors into one allocation, which every tensor sharing their storage follows.
+std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors);
+
+/// A plan with memory under it, ready to run.
+class CompiledStep {
+ public:
+  /// `arena` has at least plan.memory.arena_bytes(); plans that never run at the same time may share one.
+  CompiledStep(Plan plan, std::shared_ptr<Memory> arena);
+  explicit CompiledStep(Plan plan);
+
+  const Plan& plan() const { return plan_; }
+  /// The slot of a batch input on the host's side of the device; write it before run().
+  std::span<std::byte> input(const std::string& name) const;
+  void write(const std::string& name, const Tensor& value) const;  ///< checks dtype and shape
+  void run() { executable_->run(); }
+  /// A copy of an output after run().
+  Tensor output(const std::string& name) const;
+  /// An output's bytes where they lie; for scalars read every step without allocating.
+  std::span<const std::byte> output_bytes(const std::string& name) const;
+  int64_t barriers() const { return executable_->barriers(); }
+
+  /// Runs the step kernel by kernel and names the first whose result is not finite: "layers.3 conv2d (input 0
+  /// is finite)". Empty where all are finite. For a step that changed nothing because its updates were
+  /// predicated on finiteness.
+  std::string first_non_finite();
+
+ private:
+  std::byte* address(int value) const;
+  Plan plan_;
+  std::shared_ptr<Memory> arena_;
+  std::unique_ptr<Executable> executable_;
+};
+
+}  // namespace wholestep

@@ -1,0 +1,258 @@
+// Two fusions that keep every bit. An activation that alone reads a matmul or convolution becomes its
+// epilogue. Element-wise nodes of one shape and compute type that feed each other become one region, run as a
+// program over blocks in cache.
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <set>
+
+#include "wholestep/compile/passes.h"
+#include "wholestep/ops/elementwise_program.h"
+
+namespace wholestep {
+namespace {
+
+constexpr size_t kMaxRegionNodes = 48;  // keeps the registers of a region within L1
+
+// Epilogues
+GraphPtr fuse_epilogues(const Graph& graph) {
+  Rewriter rewriter(graph);
+  auto users = graph.users();
+  auto kept = graph.kept();
+  std::vector<bool> done(graph.nodes.size());
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (done[i]) continue;
+    bool takes_epilogue =
+        (node.op->name == "matmul" || node.op->name == "conv2d") && !node.attrs.has("activation");
+    if (takes_epilogue) {
+      size_t value = static_cast<size_t>(node.outputs[0]);
+      if (users[value].size() == 1 && !kept[value]) {
+        size_t next = static_cast<size_t>(users[value][0]);
+        const Node& relu = graph.nodes[next];
+        if (relu.op->name == "relu") {
+          Attrs attrs = node.attrs;
+          attrs.set({"activation", "relu"});
+          rewriter.map(relu.outputs[0], rewriter.add(*node.op, attrs, rewriter.mapped(node.inputs),
+                                                     graph.output_types(node), node)[0]);
+          done[next] = true;
+          continue;
+        }
+      }
+    }
+    rewriter.copy(node);
+  }
+  return rewriter.finish();
+}
+
+// Regions
+bool is_full(const Node& node) { return node.op->name == "full"; }
+
+/// The type a node computes in, as the CPU and GPU kernels choose it; nullopt where it cannot join a region.
+std::optional<DType> compute_type(const Graph& graph, const Node& node) {
+  if (!node.op->elementwise || is_full(node)) return std::nullopt;
+  DType out = graph.type(node.outputs[0]).dtype;
+  if (is_floating(out)) return out;
+  if (node.op->name == "cast" || out != DType::boolean) return std::nullopt;
+  DType in = graph.type(node.inputs.back()).dtype;
+  return is_floating(in) ? std::optional(in) : std::nullopt;
+}
+
+class Fuser {
+ public:
+  explicit Fuser(const Graph& graph) : graph_(graph), users_(graph.users()), kept_(graph.kept()) {
+    for (size_t i = 0; i < graph.nodes.size(); ++i)
+      groups_.push_back({static_cast<int>(i)}), group_of_.push_back(static_cast<int>(i));
+  }
+
+  GraphPtr run() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!compute_type(graph_, graph_.nodes[i])) continue;
+      for (int value : graph_.nodes[i].inputs) {
+        int producer = graph_.values[static_cast<size_t>(value)].node;
+        if (producer >= 0) try_merge(group_of_[static_cast<size_t>(producer)], group_of_[i]);
+      }
+    }
+    return emit();
+  }
+
+ private:
+  int group(int node) const { return group_of_[static_cast<size_t>(node)]; }
+  std::vector<int>& members(int g) { return groups_[static_cast<size_t>(g)]; }
+
+  void try_merge(int a, int b) {
+    if (a == b) return;
+    const Node &x = graph_.node(members(a)[0]), &y = graph_.node(members(b)[0]);
+    if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
+    if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape) return;
+    if (members(a).size() + members(b).size() > kMaxRegionNodes || path_outside(a, b)) return;
+    for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
+    members(b).insert(members(b).end(), members(a).begin(), members(a).end());
+    members(a).clear();
+  }
+
+  /// Whether something outside both groups lies on a way from one to the other: merging would close a cycle.
+  bool path_outside(int a, int b) {
+    std::set<int> seen;
+    std::vector<int> stack;
+    auto push_users = [&](int g, bool from_merged) {
+      for (int node : members(g))
+        for (int value : graph_.node(node).outputs)
+          for (int user : users_[static_cast<size_t>(value)]) {
+            int next = group(user);
+            if (from_merged && (next == a || next == b)) continue;
+            if (seen.insert(next).second) stack.push_back(next);
+          }
+    };
+    push_users(a, true);
+    push_users(b, true);
+    while (!stack.empty()) {
+      int g = stack.back();
+      stack.pop_back();
+      if (g == a || g == b) return true;
+      push_users(g, false);
+    }
+    return false;
+  }
+
+  /// Groups in an order in which each comes after what it reads.
+  std::vector<int> group_order() {
+    std::vector<int> order;
+    std::vector<int> state(groups_.size());
+    auto visit_group = [&](auto&& self, int g) -> void {
+      if (state[static_cast<size_t>(g)]) return;
+      state[static_cast<size_t>(g)] = 1;
+      std::vector<int> nodes = members(g);
+      std::ranges::sort(nodes);
+      for (int node : nodes)
+        for (int value : graph_.node(node).inputs)
+          if (int producer = graph_.values[static_cast<size_t>(value)].node;
+              producer >= 0 && group(producer) != g)
+            self(self, group(producer));
+      order.push_back(g);
+    };
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) visit_group(visit_group, group_of_[i]);
+    return order;
+  }
+
+  GraphPtr emit() {
+    Rewriter rewriter(graph_);
+    for (int g : group_order()) {
+      std::vector<int> nodes = members(g);
+      std::ranges::sort(nodes);
+      if (nodes.size() == 1 && !absorbs_full(nodes[0])) rewriter.copy(graph_.node(nodes[0]));
+      else emit_region(rewriter, nodes);
+    }
+    return drop_unread(*rewriter.finish());
+  }
+
+  /// A single node with a number among its operands is worth a region: the number becomes an immediate.
+  bool absorbs_full(int node) const {
+    if (!compute_type(graph_, graph_.node(node))) return false;
+    return std::ranges::any_of(graph_.node(node).inputs, [&](int value) {
+      int producer = graph_.values[static_cast<size_t>(value)].node;
+      return producer >= 0 && is_full(graph_.node(producer));
+    });
+  }
+
+  void emit_region(Rewriter& rewriter, const std::vector<int>& nodes) {
+    // Registers are numbered operands first, then immediates, then results: collect, then number.
+    ElementwiseProgram program{.compute = *compute_type(graph_, graph_.node(nodes[0])),
+                               .immediates = {},
+                               .instructions = {},
+                               .outputs = {}};
+    std::vector<int> operands;           // old values
+    std::map<uint64_t, int> immediates;  // by bits: 0 and -0 differ
+    auto external = [&](int value) {
+      int producer = graph_.values[static_cast<size_t>(value)].node;
+      return producer < 0 || !std::ranges::binary_search(nodes, producer);
+    };
+    auto number_of = [&](int value) -> std::optional<double> {
+      int producer = graph_.values[static_cast<size_t>(value)].node;
+      if (producer < 0 || !is_full(graph_.node(producer))) return std::nullopt;
+      return graph_.node(producer).attrs.number("value");
+    };
+    auto immediate = [&](double number) {
+      if (immediates.emplace(std::bit_cast<uint64_t>(number), static_cast<int>(program.immediates.size()))
+              .second)
+        program.immediates.push_back(number);
+    };
+    for (int node : nodes) {
+      for (int value : graph_.node(node).inputs) {
+        if (!external(value)) continue;
+        if (auto number = number_of(value)) immediate(*number);
+        else if (std::ranges::find(operands, value) == operands.end()) operands.push_back(value);
+      }
+    }
+    program.inputs = static_cast<int>(operands.size());
+    std::map<int, int> registers;  // old value -> register
+    for (size_t i = 0; i < operands.size(); ++i) registers[operands[i]] = static_cast<int>(i);
+    auto register_of = [&](int value) {
+      if (external(value))
+        if (auto number = number_of(value))
+          return program.inputs + immediates.at(std::bit_cast<uint64_t>(*number));
+      return registers.at(value);
+    };
+    for (int node : nodes) {
+      const Node& n = graph_.node(node);
+      if (n.op->name ==
+          "cast") {  // operands are converted as they are loaded, and bool registers hold 0 or 1
+        registers[n.outputs[0]] = register_of(n.inputs[0]);
+        continue;
+      }
+      ElementwiseProgram::Instruction instruction{.code = elementwise_code(n.op->name)};
+      for (size_t k = 0; k < n.inputs.size(); ++k) instruction.operands[k] = register_of(n.inputs[k]);
+      registers[n.outputs[0]] = program.first_result() + static_cast<int>(program.instructions.size());
+      program.instructions.push_back(instruction);
+    }
+    Types types;
+    std::vector<int> results;
+    std::string dtypes;
+    for (int node : nodes) {
+      int value = graph_.node(node).outputs[0];
+      bool read_outside = kept_[static_cast<size_t>(value)] ||
+                          std::ranges::any_of(users_[static_cast<size_t>(value)], [&](int user) {
+                            return !std::ranges::binary_search(nodes, user);
+                          });
+      if (!read_outside) continue;
+      results.push_back(value);
+      program.outputs.push_back(registers.at(value));
+      types.push_back(graph_.type(value));
+      dtypes += (dtypes.empty() ? "" : " ") + std::string(name(types.back().dtype));
+    }
+    const Shape& shape = types[0].shape;
+    Attrs attrs = {{"program", to_string(program)},
+                   {"outputs", dtypes},
+                   {"shape", std::vector<int64_t>(shape.begin(), shape.end())}};
+    std::vector<int> made =
+        rewriter.add(find_op("fused"), attrs, rewriter.mapped(operands), types, graph_.node(nodes.back()));
+    for (size_t i = 0; i < made.size(); ++i) rewriter.map(results[i], made[i]);
+  }
+
+  /// The `full` nodes that became immediates everywhere.
+  static GraphPtr drop_unread(const Graph& graph) {
+    auto users = graph.users();
+    auto kept = graph.kept();
+    Rewriter rewriter(graph);
+    for (const Node& node : graph.nodes)
+      if (!is_full(node) || !users[static_cast<size_t>(node.outputs[0])].empty() ||
+          kept[static_cast<size_t>(node.outputs[0])])
+        rewriter.copy(node);
+    return rewriter.finish();
+  }
+
+  const Graph& graph_;
+  std::vector<std::vector<int>> users_;
+  std::vector<bool> kept_;
+  std::vector<std::vector<int>> groups_;
+  std::vector<int> group_of_;
+};
+
+}  // namespace
+
+GraphPtr fuse(const Graph& graph) {
+  GraphPtr with_epilogues = fuse_epilogues(graph);
+  return Fuser(*with_epilogues).run();
+}
+
+}  // namespace wholestep

@@ -1,0 +1,38 @@
+// The passes, in the order compile.cpp runs them. Graph passes take a graph and return a new one.
+#pragma once
+#include "wholestep/compile/compile.h"
+
+namespace wholestep {
+
+using GraphPtr = std::shared_ptr<Graph>;
+
+GraphPtr simplify(const Graph& graph);  ///< folds constants, merges twins, drops what nothing reads
+GraphPtr fuse(const Graph& graph);
+GraphPtr schedule(
+    const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy
+std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& backend);
+/// Fills plan.places, plan.workspaces and plan.memory from its graph, kernels and spans.
+void plan_memory(Plan& plan, bool reuse);
+
+/// Copies a graph node by node. Used by passes that replace or drop nodes.
+class Rewriter {
+ public:
+  explicit Rewriter(const Graph& from);
+  /// The new value standing for an old one; -1 where it has none yet.
+  int mapped(int old_value) const { return map_[static_cast<size_t>(old_value)]; }
+  std::vector<int> mapped(const std::vector<int>& old_values) const;
+  void map(int old_value, int new_value) { map_[static_cast<size_t>(old_value)] = new_value; }
+  void copy(const Node& node);  ///< with mapped inputs
+  /// A new node with the place in the model of an old one; returns its outputs.
+  std::vector<int> add(const OpDef& op, Attrs attrs, std::vector<int> inputs, const Types& types,
+                       const Node& like);
+  Graph& graph() { return *to_; }
+  GraphPtr finish();  ///< maps updates and outputs
+
+ private:
+  const Graph& from_;
+  GraphPtr to_;
+  std::vector<int> map_;
+};
+
+}  // namespace wholestep

@@ -1,0 +1,149 @@
+// Removes work that changes no bit of the result: nodes nothing reads, twins, identities, arithmetic on
+// constants.
+#include <map>
+#include <tuple>
+
+#include "wholestep/compile/passes.h"
+
+namespace wholestep {
+namespace {
+
+/// Which nodes an output or an update needs.
+std::vector<bool> live_nodes(const Graph& graph) {
+  std::vector<bool> live(graph.nodes.size());
+  std::vector<int> stack;
+  auto need = [&](int value) {
+    int node = graph.values[static_cast<size_t>(value)].node;
+    if (node >= 0 && !live[static_cast<size_t>(node)])
+      live[static_cast<size_t>(node)] = true, stack.push_back(node);
+  };
+  for (const GraphOutput& output : graph.outputs) need(output.value);
+  for (const Update& update : graph.updates) need(update.value);
+  while (!stack.empty()) {
+    int node = stack.back();
+    stack.pop_back();
+    for (int value : graph.node(node).inputs) need(value);
+  }
+  return live;
+}
+
+const Node* producer(const Graph& graph, int value) {
+  int node = graph.values[static_cast<size_t>(value)].node;
+  return node < 0 ? nullptr : &graph.node(node);
+}
+
+/// The one number a value holds everywhere, if it is made by `full`.
+const double* uniform(const Graph& graph, int value) {
+  const Node* node = producer(graph, value);
+  if (!node || node->op->name != "full") return nullptr;
+  for (const Attr& attr : node->attrs.all())
+    if (attr.name == "value") return std::get_if<double>(&attr.value);
+  return nullptr;
+}
+
+Attrs full_attrs(double value, const TensorType& type) {
+  return {{"value", value},
+          {"dtype", std::string(name(type.dtype))},
+          {"shape", std::vector<int64_t>(type.shape.begin(), type.shape.end())}};
+}
+
+/// The number an op gives when all its operands are uniform: computed by the op's own kernel on scalars.
+double fold(const OpDef& op, const Attrs& attrs, const std::vector<double>& operands,
+            const std::vector<TensorType>& types) {
+  std::vector<Tensor> scalars;
+  for (size_t i = 0; i < operands.size(); ++i) scalars.push_back(scalar(operands[i], types[i].dtype));
+  return apply1(op, scalars, attrs).item<double>();
+}
+
+class Simplifier {
+ public:
+  explicit Simplifier(const Graph& graph) : graph_(graph), rewriter_(graph) {}
+
+  GraphPtr run() {
+    std::vector<bool> live = live_nodes(graph_);
+    for (size_t i = 0; i < graph_.nodes.size(); ++i)
+      if (live[i] && !replace(graph_.nodes[i])) merge_or_copy(graph_.nodes[i]);
+    return rewriter_.finish();
+  }
+
+ private:
+  bool become(const Node& node, int new_value) {
+    rewriter_.map(node.outputs[0], new_value);
+    return true;
+  }
+
+  /// Where a node can be something simpler, maps its result to that.
+  bool replace(const Node& node) {
+    Graph& g = rewriter_.graph();
+    std::vector<int> in = rewriter_.mapped(node.inputs);
+    const TensorType type = graph_.type(node.outputs[0]);
+    const std::string& op = node.op->name;
+    if (op == "stop_gradient") return become(node, in[0]);
+    if (op == "reshape" || op == "expand") {
+      if (g.type(in[0]) == type) return become(node, in[0]);
+      if (const double* value = uniform(g, in[0])) return become(node, make_full(*value, type, node));
+      if (const Node* before = producer(g, in[0]);
+          op == "reshape" && before && before->op->name == "reshape") {
+        if (g.type(before->inputs[0]) == type) return become(node, before->inputs[0]);
+        return become(node, rewriter_.add(*node.op, node.attrs, {before->inputs[0]}, {type}, node)[0]);
+      }
+    }
+    if (op == "permute")
+      if (const Node* before = producer(g, in[0]); before && before->op->name == "permute") {
+        std::vector<int64_t> axes = node.attrs.integers("axes"), inner = before->attrs.integers("axes");
+        bool identity = true;
+        for (size_t i = 0; i < axes.size(); ++i) {
+          axes[i] = inner[static_cast<size_t>(axes[i])];
+          identity &= axes[i] == static_cast<int64_t>(i);
+        }
+        if (identity) return become(node, before->inputs[0]);
+        return become(node, rewriter_.add(*node.op, {{"axes", axes}}, {before->inputs[0]}, {type}, node)[0]);
+      }
+    if (!node.op->elementwise || op == "full") return false;
+    std::vector<double> numbers;
+    for (int value : in)
+      if (const double* number = uniform(g, value)) numbers.push_back(*number);
+    if (!in.empty() && numbers.size() == in.size())
+      return become(node,
+                    make_full(fold(*node.op, node.attrs, numbers, graph_.input_types(node)), type, node));
+    // x * 1 and x / 1 are x, to the bit.
+    auto is_one = [&](int value) {
+      const double* number = uniform(g, value);
+      return number && *number == 1;
+    };
+    if ((op == "mul" || op == "div") && is_one(in[1]) && g.type(in[0]) == type) return become(node, in[0]);
+    if (op == "mul" && is_one(in[0]) && g.type(in[1]) == type) return become(node, in[1]);
+    return false;
+  }
+
+  int make_full(double value, const TensorType& type, const Node& like) {
+    Node node{&find_op("full"), full_attrs(value, type), {}, {}, like.scope, like.source};
+    return merged(node, {}, {type})[0];
+  }
+
+  /// Outputs of an equal node made before, or of a new one.
+  std::vector<int> merged(const Node& node, const std::vector<int>& inputs, const Types& types) {
+    auto key = std::make_tuple(node.op, inputs, to_string(node.attrs));
+    auto [it, fresh] = seen_.try_emplace(key);
+    if (fresh) it->second = rewriter_.add(*node.op, node.attrs, inputs, types, node);
+    return it->second;
+  }
+
+  void merge_or_copy(const Node& node) {
+    std::vector<int> made = merged(node, rewriter_.mapped(node.inputs), graph_.output_types(node));
+    for (size_t i = 0; i < made.size(); ++i) rewriter_.map(node.outputs[i], made[i]);
+  }
+
+  const Graph& graph_;
+  Rewriter rewriter_;
+  std::map<std::tuple<const OpDef*, std::vector<int>, std::string>, std::vector<int>> seen_;
+};
+
+}  // namespace
+
+GraphPtr simplify(const Graph& graph) {
+  GraphPtr once = Simplifier(graph).run();
+  return Simplifier(*once).run();  // what the first sweep uncovered, and the nodes it left without readers
+}
+
+}  // namespace wholestep
