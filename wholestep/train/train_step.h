@@ -1,0 +1,123 @@
+// A model, a loss and an optimizer as compiled steps over shared memory: one training plan and one evaluation
+// plan for every batch size in use, one arena under all of them. Everything that changes from step to step
+// lives in tensors: parameters, moments, rates, counters, metrics, random state, the position in the data.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "wholestep/compile/compile.h"
+#include "wholestep/data/dataset.h"
+#include "wholestep/data/transforms.h"
+#include "wholestep/nn/module.h"
+#include "wholestep/ops/random.h"
+#include "wholestep/optim/optimizer.h"
+
+namespace wholestep {
+
+/// Per-sample losses [N] of logits [N, C] and labels i32 [N].
+using LossFunction = std::function<Tensor(const Tensor& logits, const Tensor& labels)>;
+
+struct StepConfig {
+  LossFunction loss;
+  Normalization normalization;      ///< of the u8 samples
+  double clip_norm = 0;             ///< 0: gradients are not clipped
+  uint64_t seed = 0;                ///< of random ops
+  int64_t memory_budget_bytes = 0;  ///< 0: no limit but the device's
+  CompileOptions compile = {};
+};
+
+/// Sums over the samples seen since the last reset; they are kept on the device.
+struct Metrics {
+  double loss_sum = 0;
+  int64_t correct = 0, seen = 0;
+  int64_t skipped_steps = 0;  ///< steps that changed nothing because something in them was not finite
+  double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
+  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
+};
+
+/// What evaluation says of each sample of a batch.
+struct Predictions {
+  std::span<const int64_t> classes;      ///< [rows] the largest logit's index
+  std::span<const float> losses;         ///< [rows]
+  std::span<const float> probabilities;  ///< [rows, classes], softmax of the logits
+};
+
+class TrainStep {
+ public:
+  /// Samples of u8 values; `labels` i32. The model and the optimizer (attached to its parameters) are shared,
+  /// not copied. kBadConfig where the loss does not fit the model.
+  TrainStep(std::shared_ptr<nn::Module> model, std::shared_ptr<optim::Optimizer> optimizer,
+            Shape sample_shape, StepConfig config);
+
+  /// Keeps a dataset's samples as u8 beside the parameters; steps then gather their batch inside the plan.
+  /// The dataset must outlive this object. Only for datasets with resident(). Call before prepare().
+  void keep_resident(const Dataset& train, const Dataset* validation);
+
+  /// Makes the plans for these batch sizes and puts memory under them. kPlanRefused naming the largest
+  /// training batch that would fit where the plans need more than the budget; nothing has been allocated
+  /// then.
+  void prepare(std::vector<int64_t> train_batches, std::vector<int64_t> eval_batches);
+
+  // Running. Batch sizes are those prepared.
+  void train(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+  Predictions evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+  /// The resident forms: the order of samples is set once an epoch, then each step takes the next `rows`.
+  void set_order(std::span<const int64_t> samples, int64_t position);
+  void train_resident(int64_t rows);
+  void start_resident_evaluation();
+  Predictions evaluate_resident(int64_t rows);
+
+  Metrics train_metrics() const;
+  Metrics eval_metrics() const;
+  void reset_train_metrics();
+  void reset_eval_metrics();
+  double last_loss() const;      ///< mean loss of the last training batch
+  double learning_rate() const;  ///< the rate the next step will use, schedule included
+  /// Replays the last training step, which was not finite, and names its first bad op. The state is as before
+  /// that step.
+  std::string first_non_finite();
+
+  /// Everything a checkpoint holds, by name. Parameters and buffers, then optimizer state, counters and
+  /// metrics.
+  std::vector<Tensor> model_tensors() const;
+  std::vector<Tensor> state_tensors() const;
+
+  const Plan& train_plan(int64_t batch) const;
+  const Plan& eval_plan(int64_t batch) const;
+  int64_t predicted_bytes() const { return predicted_bytes_; }  ///< of all arenas together
+  int64_t used_bytes() const { return used_bytes_; }            ///< what the backend handed out for them
+  int64_t arena_bytes() const { return arena_ ? arena_->bytes() : 0; }
+
+  /// The plan for a batch size without memory under it: what `plan` and `inspect` print.
+  Plan make_train_plan(int64_t batch, bool keep_stages = false);
+  Plan make_eval_plan(int64_t batch, bool keep_stages = false);
+
+ private:
+  struct DataTensors {
+    Tensor pixels, labels, order, position;
+  };
+  std::shared_ptr<Graph> trace_train(int64_t batch, std::vector<Stage>* stages = nullptr);
+  std::shared_ptr<Graph> trace_eval(int64_t batch);
+  std::pair<Tensor, Tensor> read_batch(Graph& graph, const DataTensors& data, int64_t batch);
+  Tensor normalized(const Tensor& pixels) const;
+  std::vector<Tensor> all_state() const;
+  int64_t largest_batch_that_fits(int64_t refused);
+  Predictions predictions(const CompiledStep& step, int64_t rows) const;
+
+  std::shared_ptr<nn::Module> model_;
+  std::shared_ptr<optim::Optimizer> optimizer_;
+  Shape sample_shape_;
+  StepConfig config_;
+  RandomState random_;
+  DataTensors train_data_, eval_data_;
+  Tensor train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_;
+  std::map<int64_t, std::unique_ptr<CompiledStep>> train_steps_, eval_steps_;
+  CompiledStep* last_ = nullptr;
+  int64_t last_rows_ = 0;
+  std::shared_ptr<Memory> arena_, parameter_memory_, state_memory_;
+  int64_t predicted_bytes_ = 0, used_bytes_ = 0;
+};
+
+}  // namespace wholestep

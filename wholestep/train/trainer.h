@@ -1,0 +1,114 @@
+// The training loop: epochs over data, validation, early stopping, checkpoints, resume. It prints nothing;
+// callbacks see all.
+#pragma once
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "wholestep/data/dataset.h"
+#include "wholestep/nn/model_spec.h"
+#include "wholestep/train/train_step.h"
+
+namespace wholestep {
+
+struct TrainerConfig {
+  int64_t max_epochs = 5;
+  int64_t batch_size = 64;
+  int64_t eval_batch_size = 256;
+  uint64_t seed = 0;
+  double gradient_clip_norm = 0;        ///< 0: off
+  int64_t early_stopping_patience = 0;  ///< epochs without a better validation loss before stopping; 0: off
+  int64_t checkpoint_every_steps = 0;   ///< also in the middle of an epoch; 0: only at the end of each
+  int num_workers = 0;                  ///< of the loader, where samples are streamed
+  bool resident =
+      true;  ///< keep samples that are in memory anyway beside the parameters and gather inside the step
+  bool shuffle = true;
+  int64_t memory_budget_bytes = 0;  ///< 0: no limit
+  std::filesystem::path
+      run_folder;  ///< version folder for metrics.csv and checkpoints; empty: nothing is written
+};
+
+struct EpochResult {
+  int64_t epoch = 0;  ///< from 1
+  int64_t step = 0;   ///< steps done since the beginning of training
+  double train_loss = 0, train_accuracy = 0;
+  std::optional<double> val_loss, val_accuracy;
+  double learning_rate = 0;
+  double seconds = 0, samples_s = 0;  ///< training part only
+};
+
+enum class StopReason { kFinished, kEarlyStopping, kInterrupted, kNonFinite };
+
+struct FitResult {
+  std::vector<EpochResult> history;  ///< of this call and of the run it resumed
+  StopReason reason = StopReason::kFinished;
+  std::string non_finite;  ///< what first_non_finite() said
+  double seconds = 0;      ///< of this call, validation and checkpoints included
+  double samples_s = 0;    ///< over the training parts
+  int64_t steps = 0;       ///< since the beginning of training
+  int64_t arena_bytes = 0, predicted_bytes = 0, used_bytes = 0;
+  std::filesystem::path checkpoint;  ///< the last one written, empty if none
+};
+
+struct BatchEnd {
+  int64_t epoch, batch, batches;  ///< epoch from 1, batch from 0
+  int64_t step;                   ///< since the beginning of training
+  int64_t samples;                ///< done in this epoch
+  double seconds;                 ///< since the epoch began
+};
+
+/// Hooks of the loop, called from the training thread in this order.
+class Callback {
+ public:
+  virtual ~Callback() = default;
+  virtual void on_fit_begin(const TrainStep&) {}
+  virtual void on_epoch_begin(int64_t /*epoch*/) {}
+  virtual void on_batch_end(const BatchEnd&, const TrainStep&) {}
+  virtual void on_epoch_end(const EpochResult&) {}
+  virtual void on_fit_end(const FitResult&) {}
+};
+
+/// What an evaluation of a whole dataset found.
+struct Evaluation {
+  double loss = 0, accuracy = 0;
+  int64_t samples = 0;
+  std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]
+  struct Sample {
+    int64_t index = 0, label = 0, predicted = 0;
+    float loss = 0, probability = 0;  ///< of the predicted class
+  };
+  std::vector<Sample> worst;  ///< the wrong ones of highest loss, at most 24
+};
+
+class Trainer {
+ public:
+  explicit Trainer(TrainerConfig config) : config_(std::move(config)) {}
+  void add_callback(std::shared_ptr<Callback> callback) { callbacks_.push_back(std::move(callback)); }
+  const TrainerConfig& config() const { return config_; }
+
+  /// Trains `model` on data.train, validating on data.test. With `resume`, goes on from that checkpoint: the
+  /// result is that of one uninterrupted run, bit for bit. Throws kPlanRefused before the first sample is
+  /// read.
+  FitResult fit(nn::Model& model, std::shared_ptr<optim::Optimizer> optimizer, LossFunction loss,
+                const DataSplits& data, const std::filesystem::path& resume = {});
+
+  /// Asks a running fit() to checkpoint after the current step and return kInterrupted; safe in a signal
+  /// handler.
+  static void request_stop() { stop_requested_.store(true, std::memory_order_relaxed); }
+  static void clear_stop_request() { stop_requested_.store(false); }
+
+ private:
+  struct Loop;
+  TrainerConfig config_;
+  std::vector<std::shared_ptr<Callback>> callbacks_;
+  static inline std::atomic<bool> stop_requested_{false};
+};
+
+/// Evaluates a model in evaluation mode over every sample once.
+Evaluation evaluate(nn::Model& model, LossFunction loss, const Dataset& dataset,
+                    const Normalization& normalization, int64_t batch_size = 256);
+
+}  // namespace wholestep
