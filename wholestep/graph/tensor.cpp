@@ -92,6 +92,13 @@ Tensor zeros(const TensorType& type) {
   return Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = type, .storage = std::move(storage)}));
 }
 
+Tensor borrow(const TensorType& type, std::span<const std::byte> bytes) {
+  WHOLESTEP_CHECK(static_cast<int64_t>(bytes.size()) == type.bytes());
+  auto storage = std::make_shared<Storage>();
+  storage->data = const_cast<std::byte*>(bytes.data());  // values of a graph are never written over constants
+  return Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = type, .storage = std::move(storage)}));
+}
+
 Tensor scalar(double value, DType dtype) {
   Tensor result = zeros({dtype, {}});
   visit(dtype, [&](auto zero) { result.data<decltype(zero)>()[0] = static_cast<decltype(zero)>(value); });

@@ -25,7 +25,7 @@ enum class TensorRole {
 /// Bytes a concrete tensor looks at; reshaped tensors share it. Moving it (into an arena) moves every tensor
 /// that shares it.
 struct Storage {
-  std::shared_ptr<Memory> memory;
+  std::shared_ptr<Memory> memory = nullptr;
   std::byte* data = nullptr;
   int64_t version = 0;  ///< counts in-place writes, so that backward notices a value that is no longer there
 };
@@ -101,6 +101,9 @@ template <class T>
 Tensor tensor(const std::vector<T>& data, const Shape& shape) {
   return tensor(std::span<const T>(data), shape);
 }
+/// A concrete tensor over bytes of somebody else, which must outlive it: samples in memory, used where they
+/// lie.
+Tensor borrow(const TensorType& type, std::span<const std::byte> bytes);
 /// A concrete scalar of rank 0.
 Tensor scalar(double value, DType dtype = DType::f32);
 

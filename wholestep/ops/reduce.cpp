@@ -98,7 +98,7 @@ void sum_outputs(const Walk& walk, const T* x, T* out, Range range) {
 }
 
 /// Everything into few outputs: partial sums of runs of the reduced range first, then their sum.
-template <class T>
+template <class T, bool square = false>
 std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
   Split split((n + 4095) / 4096);
   auto call = std::make_unique<CpuCall>();
@@ -106,8 +106,9 @@ std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
   call->phases.push_back({.chunks = split.chunks(), .run = [split, n](const CpuArgs& args, int64_t chunk) {
                             Range r = split[chunk];
                             int64_t begin = r.begin * 4096, end = std::min(n, r.end * 4096);
+                            const T* run = args.in<T>(0) + begin;
                             reinterpret_cast<double*>(args.workspace)[chunk] =
-                                sum_run(args.in<T>(0) + begin, end - begin);
+                                square ? sum_squares_run(run, end - begin) : sum_run(run, end - begin);
                           }});
   call->phases.push_back({.chunks = 1, .run = [split](const CpuArgs& args, int64_t) {
                             double total = 0;
@@ -218,6 +219,26 @@ std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
 
 double reduce_flops(const KernelRequest& q) { return static_cast<double>(q.inputs[0].shape.numel()); }
 
+Types infer_sum_squares(std::span<const TensorType> in, const Attrs&) {
+  if (!is_floating(in[0].dtype))
+    throw Error(ErrorCode::kUsage,
+                {.what = "sum_squares takes a floating-point tensor", .got = to_string(in[0])});
+  return {{in[0].dtype, {}}};
+}
+std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
+  int64_t n = q.inputs[0].shape.numel();
+  return q.inputs[0].dtype == DType::f32 ? full_sum_call<float, true>(n) : full_sum_call<double, true>(n);
+}
+std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
+  return {r.inputs[0] * (g[0] * 2.0)};
+}
+std::vector<OpCase> sum_squares_cases() {
+  return {{.inputs = {{DType::f32, {}}}},
+          {.inputs = {{DType::f32, {0, 3}}}},
+          {.inputs = {{DType::f32, {7, 13}}}},
+          {.inputs = {{DType::f32, {11, 1031}}}}};
+}
+
 std::vector<OpCase> reduce_cases(DType dtype) {
   auto axes = [](std::vector<int64_t> a, bool keep = false) {
     return Attrs{{"axes", std::move(a)}, {"keep_dims", keep}};
@@ -256,6 +277,14 @@ const OpDef k_sum{.name = "sum",
                   .flops = reduce_flops,
                   .cases = sum_cases,
                   .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum}}};
+const OpDef k_sum_squares{.name = "sum_squares",
+                          .doc = "sum of x * x over all elements, accumulated in f64",
+                          .operands = {"x"},
+                          .infer = infer_sum_squares,
+                          .vjp = sum_squares_vjp,
+                          .flops = reduce_flops,
+                          .cases = sum_squares_cases,
+                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares}}};
 const OpDef k_max{.name = "max",
                   .doc = "largest element of x over attribute axes",
                   .operands = {"x"},
@@ -285,7 +314,7 @@ std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
 
 }  // namespace
 
-std::vector<const OpDef*> reduce_ops() { return {&k_sum, &k_max, &k_argmax}; }
+std::vector<const OpDef*> reduce_ops() { return {&k_sum, &k_sum_squares, &k_max, &k_argmax}; }
 
 Tensor sum(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   return apply1(k_sum, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
@@ -295,6 +324,8 @@ Tensor mean(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   Tensor total = sum(x, axes, keep_dims);
   return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
 }
+
+Tensor sum_squares(const Tensor& x) { return apply1(k_sum_squares, {x}); }
 
 Tensor max(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   return apply1(k_max, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});

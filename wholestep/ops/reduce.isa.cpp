@@ -7,13 +7,16 @@ namespace {
 
 constexpr int kLanes = 16;
 
-template <class T>
+template <bool square, class T>
 double sum(const T* x, int64_t n) {
+  auto term = [](T value) {
+    return square ? static_cast<double>(value) * static_cast<double>(value) : static_cast<double>(value);
+  };
   double lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) lanes[k] += static_cast<double>(x[i + k]);
-  for (int k = 0; i < n; ++i, ++k) lanes[k] += static_cast<double>(x[i]);
+    for (int k = 0; k < kLanes; ++k) lanes[k] += term(x[i + k]);
+  for (int k = 0; i < n; ++i, ++k) lanes[k] += term(x[i]);
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int k = 0; k < width; ++k) lanes[k] += lanes[k + width];
   return lanes[0];
@@ -28,11 +31,15 @@ void add(double* totals, const T* row, int64_t n) {
 
 double sum_f32(const float* x, int64_t n);
 double sum_f64(const double* x, int64_t n);
+double sum_squares_f32(const float* x, int64_t n);
+double sum_squares_f64(const double* x, int64_t n);
 void add_row_f32(double* totals, const float* row, int64_t n);
 void add_row_f64(double* totals, const double* row, int64_t n);
 
-double sum_f32(const float* x, int64_t n) { return sum(x, n); }
-double sum_f64(const double* x, int64_t n) { return sum(x, n); }
+double sum_f32(const float* x, int64_t n) { return sum<false>(x, n); }
+double sum_f64(const double* x, int64_t n) { return sum<false>(x, n); }
+double sum_squares_f32(const float* x, int64_t n) { return sum<true>(x, n); }
+double sum_squares_f64(const double* x, int64_t n) { return sum<true>(x, n); }
 void add_row_f32(double* totals, const float* row, int64_t n) { add(totals, row, n); }
 void add_row_f64(double* totals, const double* row, int64_t n) { add(totals, row, n); }
 

@@ -9,6 +9,8 @@ namespace wholestep {
   namespace isa {                                    \
   double sum_f32(const float*, int64_t);             \
   double sum_f64(const double*, int64_t);            \
+  double sum_squares_f32(const float*, int64_t);     \
+  double sum_squares_f64(const double*, int64_t);    \
   void add_row_f32(double*, const float*, int64_t);  \
   void add_row_f64(double*, const double*, int64_t); \
   }
@@ -29,6 +31,8 @@ DECLARE(avx512)
 
 double sum_run(const float* x, int64_t n) { DISPATCH(sum_f32, x, n); }
 double sum_run(const double* x, int64_t n) { DISPATCH(sum_f64, x, n); }
+double sum_squares_run(const float* x, int64_t n) { DISPATCH(sum_squares_f32, x, n); }
+double sum_squares_run(const double* x, int64_t n) { DISPATCH(sum_squares_f64, x, n); }
 void add_row(double* totals, const float* row, int64_t n) { DISPATCH(add_row_f32, totals, row, n); }
 void add_row(double* totals, const double* row, int64_t n) { DISPATCH(add_row_f64, totals, row, n); }
 

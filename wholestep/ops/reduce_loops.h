@@ -6,6 +6,8 @@ namespace wholestep {
 
 double sum_run(const float* x, int64_t n);
 double sum_run(const double* x, int64_t n);
+double sum_squares_run(const float* x, int64_t n);
+double sum_squares_run(const double* x, int64_t n);
 void add_row(double* totals, const float* row, int64_t n);  ///< totals[i] += row[i]
 void add_row(double* totals, const double* row, int64_t n);
 
