@@ -197,7 +197,7 @@ class DataLoader::State {
   int64_t delivered_ = 0;  // the batch next() gives next
   int reading_ = 0;        // workers inside fill()
   bool stopping_ = false;
-  std::atomic<bool> cancelled_ = false;
+  std::atomic<bool> cancelled_ = true;  // until the first start() has put the samples in order
   std::vector<std::thread> workers_;
 };
 
