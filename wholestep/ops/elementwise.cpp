@@ -140,13 +140,42 @@ Types infer_full(std::span<const TensorType>, const Attrs& attrs) {
   return {{dtype_from_name(attrs.text("dtype")).value(), Shape(attrs.integers("shape"))}};
 }
 
+std::vector<OpCase> full_cases() {
+  auto of = [](std::vector<int64_t> shape, double value, const char* dtype) {
+    return Attrs{{"shape", std::move(shape)}, {"value", value}, {"dtype", dtype}};
+  };
+  return {{.inputs = {}, .attrs = of({}, 0.5, "f32")},
+          {.inputs = {}, .attrs = of({3, 700}, -2, "f32")},
+          {.inputs = {}, .attrs = of({0, 3}, 1, "i64")},
+          {.inputs = {}, .attrs = of({9}, 1, "bool")}};
+}
+
 Types infer_fused(std::span<const TensorType> in, const Attrs& attrs) {
   Shape shape{std::span(attrs.integers("shape"))};
-  for (const TensorType& type : in) WHOLESTEP_CHECK(broadcast_shapes(shape, type.shape) == shape);
+  for (const TensorType& type : in)
+    if (broadcast_shapes(shape, type.shape) != shape)
+      throw Error(ErrorCode::kUsage, {.what = "an operand of a fused region is larger than its results",
+                                      .got = to_string(type.shape),
+                                      .expected = to_string(shape)});
   Types types;
   std::istringstream names(attrs.text("outputs"));
   for (std::string word; names >> word;) types.push_back({dtype_from_name(word).value(), shape});
   return types;
+}
+std::vector<OpCase> fused_cases() {
+  auto of = [](std::vector<int64_t> shape, const char* outputs, const char* program) {
+    return Attrs{{"shape", std::move(shape)}, {"outputs", outputs}, {"program", program}};
+  };
+  // A bias and an activation, two results of which one is bool, and a select between broadcast operands.
+  return {{.inputs = {{DType::f32, {5, 7}}, {DType::f32, {7}}},
+           .attrs = of({5, 7}, "f32", "f32 2 | 0.5 | mul 0 2; add 3 1; relu 4 | 5"),
+           .distinct = true},
+          {.inputs = {{DType::f32, {9, 211}}, {DType::f32, {9, 1}}, {DType::f32, {}}},
+           .attrs = of({9, 211}, "f32 bool", "f32 3 | | sub 0 1; mul 3 2; greater 4 0; tanh 4 | 6 5"),
+           .distinct = true},
+          {.inputs = {{DType::boolean, {3, 1, 5}}, {DType::f32, {4, 1}}, {DType::f32, {3, 4, 5}}},
+           .attrs = of({3, 4, 5}, "f32", "f32 3 | 2 -1 | where 0 1 2; mul 5 3; add 6 4; square 7 | 8"),
+           .distinct = true}};
 }
 double fused_flops(const KernelRequest& request) {
   auto program = parse_elementwise_program(request.attrs.text("program"));
@@ -157,53 +186,53 @@ double fused_flops(const KernelRequest& request) {
 }  // namespace
 
 #define UNARY(op, domain, expression, dx)         \
-  const OpDef k_##op{.name = #op,               \
-                       .doc = #expression,          \
-                       .operands = {"x"},           \
-                       .infer = infer_same<domain>, \
-                       .vjp = op##_vjp,           \
-                       .cases = op##_cases,       \
-                       .kernels = kernels(),        \
-                       .elementwise = true};        \
+  const OpDef k_##op{.name = #op,                 \
+                     .doc = #expression,          \
+                     .operands = {"x"},           \
+                     .infer = infer_same<domain>, \
+                     .vjp = op##_vjp,             \
+                     .cases = op##_cases,         \
+                     .kernels = kernels(),        \
+                     .elementwise = true};        \
   Tensor op(const Tensor& x) { return apply1(k_##op, {x}); }
-#define FUNCTIONS2(op)                                                                         \
+#define FUNCTIONS2(op)                                                                       \
   Tensor op(const Tensor& x, const Tensor& y) { return apply1(k_##op, {x, y}); }             \
   Tensor op(const Tensor& x, double y) { return apply1(k_##op, {x, scalar(y, x.dtype())}); } \
   Tensor op(double x, const Tensor& y) { return apply1(k_##op, {scalar(x, y.dtype()), y}); }
 #define BINARY(op, domain, expression, dx, dy)    \
-  const OpDef k_##op{.name = #op,               \
-                       .doc = #expression,          \
-                       .operands = {"x", "y"},      \
-                       .infer = infer_same<domain>, \
-                       .vjp = op##_vjp,           \
-                       .cases = op##_cases,       \
-                       .kernels = kernels(),        \
-                       .elementwise = true};        \
+  const OpDef k_##op{.name = #op,                 \
+                     .doc = #expression,          \
+                     .operands = {"x", "y"},      \
+                     .infer = infer_same<domain>, \
+                     .vjp = op##_vjp,             \
+                     .cases = op##_cases,         \
+                     .kernels = kernels(),        \
+                     .elementwise = true};        \
   FUNCTIONS2(op)
 #define COMPARE(op, domain, expression)              \
-  const OpDef k_##op{.name = #op,                  \
-                       .doc = #expression,             \
-                       .operands = {"x", "y"},         \
-                       .infer = infer_compare<domain>, \
-                       .cases = op##_cases,          \
-                       .kernels = kernels(),           \
-                       .elementwise = true};           \
+  const OpDef k_##op{.name = #op,                    \
+                     .doc = #expression,             \
+                     .operands = {"x", "y"},         \
+                     .infer = infer_compare<domain>, \
+                     .cases = op##_cases,            \
+                     .kernels = kernels(),           \
+                     .elementwise = true};           \
   FUNCTIONS2(op)
-#define TERNARY(op, domain, expression, dx, dy, dz)                                                    \
+#define TERNARY(op, domain, expression, dx, dy, dz)                                                  \
   const OpDef k_##op{.name = #op,                                                                    \
-                       .doc = #expression,                                                               \
-                       .operands = {"x", "y", "z"},                                                      \
-                       .infer = infer_where<domain>,                                                     \
-                       .vjp = op##_vjp,                                                                \
-                       .cases = op##_cases,                                                            \
-                       .kernels = kernels(),                                                             \
-                       .elementwise = true};                                                             \
+                     .doc = #expression,                                                             \
+                     .operands = {"x", "y", "z"},                                                    \
+                     .infer = infer_where<domain>,                                                   \
+                     .vjp = op##_vjp,                                                                \
+                     .cases = op##_cases,                                                            \
+                     .kernels = kernels(),                                                           \
+                     .elementwise = true};                                                           \
   Tensor op(const Tensor& x, const Tensor& y, const Tensor& z) { return apply1(k_##op, {x, y, z}); } \
-  Tensor op(const Tensor& x, const Tensor& y, double z) {                                              \
-    return apply1(k_##op, {x, y, scalar(z, y.dtype())});                                               \
-  }                                                                                                      \
-  Tensor op(const Tensor& x, double y, const Tensor& z) {                                              \
-    return apply1(k_##op, {x, scalar(y, z.dtype()), z});                                               \
+  Tensor op(const Tensor& x, const Tensor& y, double z) {                                            \
+    return apply1(k_##op, {x, y, scalar(z, y.dtype())});                                             \
+  }                                                                                                  \
+  Tensor op(const Tensor& x, double y, const Tensor& z) {                                            \
+    return apply1(k_##op, {x, scalar(y, z.dtype()), z});                                             \
   }
 #include "wholestep/ops/elementwise_table.inc"
 #undef UNARY
@@ -223,6 +252,7 @@ const OpDef k_full{.name = "full",
                    .doc = "a tensor of attributes shape and dtype, every element `value`",
                    .operands = {},
                    .infer = infer_full,
+                   .cases = full_cases,
                    .kernels = kernels(),
                    .elementwise = true};
 const OpDef k_fused{.name = "fused",
@@ -230,6 +260,7 @@ const OpDef k_fused{.name = "fused",
                     .operands = {},
                     .infer = infer_fused,
                     .flops = fused_flops,
+                    .cases = fused_cases,
                     .kernels = kernels()};
 
 std::vector<const OpDef*> elementwise_ops() {

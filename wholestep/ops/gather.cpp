@@ -60,8 +60,8 @@ Types infer_scatter(std::span<const TensorType> in, const Attrs& attrs) {
     throw Error(ErrorCode::kUsage, {.what = "as many rows as indices are needed",
                                     .got = to_string(in[0]),
                                     .expected = to_string(in[1].shape)});
-  Shape shape = in[0].shape;
-  shape.set(0, attrs.integer("rows"));
+  Shape shape{attrs.integer("rows")};
+  for (int axis = 1; axis < in[0].shape.rank(); ++axis) shape.push_back(in[0].shape[axis]);
   return {{in[0].dtype, shape}};
 }
 
@@ -92,9 +92,10 @@ std::vector<Tensor> scatter_vjp(const OpRecord& r, std::span<const Tensor> g) {
 }
 
 Types infer_take(std::span<const TensorType> in, const Attrs& attrs) {
-  if (in[0].shape.rank() != 1 || in[1] != TensorType{DType::i64, {}})
-    throw Error(ErrorCode::kUsage, {.what = "take reads one axis from an i64 position",
-                                    .got = to_string(in[0]) + ", " + to_string(in[1])});
+  if (in[0].shape.rank() != 1 || in[0].shape[0] == 0 || in[1] != TensorType{DType::i64, {}})
+    throw Error(ErrorCode::kUsage,
+                {.what = "take reads one axis of at least one element from an i64 position",
+                 .got = to_string(in[0]) + ", " + to_string(in[1])});
   return {{in[0].dtype, {attrs.integer("count")}}};
 }
 

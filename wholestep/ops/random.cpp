@@ -15,7 +15,11 @@ namespace {
 thread_local RandomState* current_state = nullptr;
 
 Types infer_uniform(std::span<const TensorType> in, const Attrs& attrs) {
-  for (const TensorType& type : in) WHOLESTEP_CHECK(type == (TensorType{DType::i64, {}}));
+  for (const TensorType& type : in)
+    if (type != TensorType{DType::i64, {}})
+      throw Error(
+          ErrorCode::kUsage,
+          {.what = "a random op is keyed by integer scalars", .got = to_string(type), .expected = "i64[]"});
   return {{DType::f32, Shape(attrs.integers("shape"))}};
 }
 

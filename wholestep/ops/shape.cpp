@@ -136,6 +136,7 @@ std::unique_ptr<PreparedKernel> prepare_expand(const KernelRequest& q) {
 std::vector<OpCase> expand_cases() {
   auto to = [](std::vector<int64_t> s) { return Attrs{{"shape", std::move(s)}}; };
   return {{.inputs = {{DType::f32, {}}}, .attrs = to({3, 5})},
+          {.inputs = {{DType::f32, {1}}}, .attrs = to({19})},
           {.inputs = {{DType::f32, {4, 1, 3}}}, .attrs = to({4, 7, 3})},
           {.inputs = {{DType::f32, {1, 3}}}, .attrs = to({0, 3})},
           {.inputs = {{DType::u8, {5, 1}}}, .attrs = to({2, 5, 6})}};
@@ -169,13 +170,20 @@ std::vector<OpCase> slice_cases() {
   };
   return {{.inputs = {{DType::f32, {5, 7}}}, .attrs = by(0, 1, 4)},
           {.inputs = {{DType::f32, {5, 7, 2}}}, .attrs = by(1, 2, 7)},
+          {.inputs = {{DType::f32, {37}}}, .attrs = by(0, 2, 33)},
           {.inputs = {{DType::i32, {9}}}, .attrs = by(0, 3, 3)}};
 }
 
 Types infer_pad(std::span<const TensorType> in, const Attrs& attrs) {
   int axis = normalize_axis(attrs.integer("axis"), in[0].shape.rank());
+  int64_t before = attrs.integer("before"), after = attrs.integer("after");
+  if (before < 0 || after < 0)
+    throw Error(ErrorCode::kUsage, {.what = "negative padding",
+                                    .got = fmt::format("{} before and {} after", before, after),
+                                    .expected = "0 or more",
+                                    .hint = "slice() cuts off"});
   Shape shape = in[0].shape;
-  shape.set(axis, shape[axis] + attrs.integer("before") + attrs.integer("after"));
+  shape.set(axis, shape[axis] + before + after);
   return {{in[0].dtype, shape}};
 }
 std::vector<Tensor> pad_vjp(const OpRecord& r, std::span<const Tensor> g) {

@@ -1,5 +1,6 @@
 // Ops that move elements without changing them.
 #pragma once
+#include <initializer_list>
 #include <vector>
 
 #include "wholestep/graph/op.h"
@@ -9,6 +10,9 @@ namespace wholestep {
 /// The same elements in row-major order under another shape; one extent may be -1.
 Tensor reshape(const Tensor& x, std::vector<int64_t> shape);
 Tensor reshape(const Tensor& x, const Shape& shape);
+inline Tensor reshape(const Tensor& x, std::initializer_list<int64_t> shape) {
+  return reshape(x, std::vector<int64_t>(shape));
+}
 /// Axes from start_axis on merged into one: [N, C, H, W] -> [N, C*H*W] for 1.
 Tensor flatten(const Tensor& x, int64_t start_axis = 1);
 /// Axis i of the result is axis axes[i] of x.

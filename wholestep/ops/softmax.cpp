@@ -102,7 +102,10 @@ Types infer_cross_entropy(std::span<const TensorType> in, const Attrs&) {
 /// (logits, labels, gradient of losses [N]) -> gradient of logits.
 Types infer_cross_entropy_dx(std::span<const TensorType> in, const Attrs&) {
   check_operands(in[0], in[1]);
-  WHOLESTEP_CHECK(in[2].shape == in[1].shape && in[2].dtype == in[0].dtype);
+  if (in[2] != TensorType{in[0].dtype, in[1].shape})
+    throw Error(ErrorCode::kUsage, {.what = "the gradient of the losses has another type than the losses",
+                                    .got = to_string(in[2]),
+                                    .expected = to_string(TensorType{in[0].dtype, in[1].shape})});
   return {in[0]};
 }
 
@@ -160,6 +163,15 @@ std::vector<Tensor> cross_entropy_vjp(const OpRecord& r, std::span<const Tensor>
   return {cross_entropy_dx(r.inputs[0], r.inputs[1], g[0]), Tensor()};
 }
 
+/// out = g (p - one_hot(labels)) with p = softmax(logits), so for a cotangent h of out
+/// dlogits = g p (h - sum(h p)) and dg = sum(h (p - one_hot)).
+std::vector<Tensor> cross_entropy_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
+  const Tensor &logits = r.inputs[0], &labels = r.inputs[1], &g = r.inputs[2], &h = gs[0];
+  Tensor p = softmax(logits), g_column = reshape(g, {g.dim(0), 1});
+  return {g_column * p * (h - sum(h * p, {1}, true)), Tensor(),
+          sum(h * cross_entropy_dx(logits, labels, g * 0.0 + 1.0), {1})};
+}
+
 std::vector<OpCase> cross_entropy_cases() {
   return {{.inputs = {{DType::f32, {5, 3}}, {DType::i64, {5}}}},
           {.inputs = {{DType::f32, {1, 7}}, {DType::u8, {1}}}},
@@ -203,6 +215,7 @@ const OpDef k_cross_entropy_dx{
     .doc = "g[n] * (softmax(logits[n]) - one_hot(labels[n]))",
     .operands = {"logits", "labels", "g"},
     .infer = infer_cross_entropy_dx,
+    .vjp = cross_entropy_dx_vjp,
     .flops = softmax_flops,
     .cases = cross_entropy_dx_cases,
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_dx}}};

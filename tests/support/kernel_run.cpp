@@ -1,0 +1,80 @@
+// Running a kernel between fences.
+#include "support/kernel_run.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace wholestep::test {
+
+FencedBytes::FencedBytes(int64_t bytes)
+    : bytes_(bytes), memory_(static_cast<size_t>(bytes + 2 * kFence + 64), std::byte{kPoison}) {}
+
+std::byte* FencedBytes::start() {
+  auto address = reinterpret_cast<uintptr_t>(memory_.data());
+  return memory_.data() + (64 - address % 64) % 64 + kFence;
+}
+
+bool FencedBytes::fences_intact() const {
+  auto poisoned = [](std::byte b) { return b == std::byte{kPoison}; };
+  return std::all_of(data() - kFence, data(), poisoned) &&
+         std::all_of(data() + bytes_, data() + bytes_ + kFence, poisoned);
+}
+
+KernelRun::KernelRun(const OpDef& op, const Kernel& kernel, const std::vector<Tensor>& operands,
+                     const Attrs& attrs)
+    : inputs(operands) {
+  for (const Tensor& input : inputs) input_types.push_back(input.type());
+  output_types = infer_types(op, input_types, attrs);
+  prepared = kernel.prepare({op.name, input_types, output_types, attrs});
+}
+
+std::vector<Tensor> KernelRun::run() {
+  std::vector<FencedBytes> in, out;
+  for (const Tensor& input : inputs) {
+    in.emplace_back(input.type().bytes());
+    std::ranges::copy(input.bytes(), in.back().data());
+  }
+  for (const TensorType& type : output_types) out.emplace_back(type.bytes());
+  FencedBytes workspace(prepared->workspace_bytes);
+  std::vector<const void*> reads;
+  std::vector<void*> writes;
+  for (FencedBytes& buffer : in) reads.push_back(buffer.data());
+  for (FencedBytes& buffer : out) writes.push_back(buffer.data());
+  cpu_backend().run(*prepared, reads, writes, workspace.data());
+
+  damage = workspace.fences_intact() ? "" : "wrote outside the workspace";
+  for (size_t i = 0; i < in.size(); ++i)
+    if (!in[i].fences_intact() ||
+        !std::ranges::equal(inputs[i].bytes(), std::span(in[i].data(), inputs[i].bytes().size())))
+      damage = "wrote to operand " + std::to_string(i);
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (!out[i].fences_intact()) damage = "wrote outside output " + std::to_string(i);
+    outputs.push_back(zeros(output_types[i]));
+    std::copy_n(out[i].data(), out[i].size(), outputs.back().bytes().data());
+  }
+  return outputs;
+}
+
+std::vector<const Kernel*> cpu_kernels_of(const OpDef& op) {
+  std::vector<const Kernel*> kernels;
+  for (const Kernel& kernel : op.kernels)
+    if (kernel.backend == "cpu") kernels.push_back(&kernel);
+  return kernels;
+}
+
+std::string refusal(const OpDef& op, const Kernel& kernel, const std::vector<Tensor>& inputs,
+                    const Attrs& attrs) {
+  Types types;
+  for (const Tensor& input : inputs) types.push_back(input.type());
+  Types outputs = infer_types(op, types, attrs);
+  return kernel.refuse ? kernel.refuse({op.name, types, outputs, attrs}) : "";
+}
+
+bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
+    return x.type() == y.type() && std::ranges::equal(x.bytes(), y.bytes());
+  });
+}
+
+}  // namespace wholestep::test
