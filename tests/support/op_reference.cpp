@@ -89,6 +89,11 @@ Expected sum(const Question& q) {
   reduce(q, [&](size_t i, double x, int64_t) { e.values[i] += x, e.magnitudes[i] += std::abs(x); });
   return e;
 }
+Expected sum_squares(const Question& q) {
+  double total = 0;
+  for (double x : q.in[0].values) total += x * x;
+  return {{total}, {total}};
+}
 Expected max(const Question& q) {
   std::vector<double> values(static_cast<size_t>(q.out[0].shape.numel()),
                              -std::numeric_limits<double>::infinity());
@@ -249,6 +254,7 @@ std::vector<Expected> only(const Question& q) {
 const std::map<std::string, Evaluation, std::less<>>& evaluations() {
   static const std::map<std::string, Evaluation, std::less<>> table = {
       {"sum", only<sum>},
+      {"sum_squares", only<sum_squares>},
       {"max", only<max>},
       {"argmax", only<argmax>},
       {"matmul", only<matmul>},
