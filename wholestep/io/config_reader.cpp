@@ -22,12 +22,6 @@ std::string shown(const json& value) {
   return text.size() > 60 ? text.substr(0, 57) + "..." : text;
 }
 
-std::string bounds(ConfigRange range) {
-  if (std::isinf(range.max)) return fmt::format("at least {:g}", range.min);
-  if (std::isinf(range.min)) return fmt::format("at most {:g}", range.max);
-  return fmt::format("{:g} to {:g}", range.min, range.max);
-}
-
 // What a value lacks to be a T within range, or "" where it is one.
 template <class T>
 std::string convert(const json& value, ConfigRange range, T& out) {
@@ -42,14 +36,14 @@ std::string convert(const json& value, ConfigRange range, T& out) {
     bool fits = value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>())
                                            : std::in_range<T>(value.get<int64_t>());
     double number = value.get<double>();
-    if (number < range.min || number > range.max) return "expected " + bounds(range);
+    if (!range.contains(number)) return "expected " + to_string(range);
     if (!fits)
       return fmt::format("expected {} to {}", std::numeric_limits<T>::min(), std::numeric_limits<T>::max());
     out = value.get<T>();
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!value.is_number() || !std::isfinite(value.get<double>())) return "expected a finite number";
     double number = value.get<double>();
-    if (number < range.min || number > range.max) return "expected " + bounds(range);
+    if (!range.contains(number)) return "expected " + to_string(range);
     if (std::abs(number) > static_cast<double>(std::numeric_limits<T>::max()))
       return "expected a smaller number";
     out = static_cast<T>(number);
@@ -68,6 +62,12 @@ std::string convert(const json& value, ConfigRange range, T& out) {
 }
 
 }  // namespace
+
+std::string to_string(ConfigRange range) {
+  if (std::isinf(range.max)) return std::isinf(range.min) ? "" : fmt::format("at least {:g}", range.min);
+  if (std::isinf(range.min)) return fmt::format("at most {:g}", range.max);
+  return fmt::format("{:g} to {:g}", range.min, range.max);
+}
 
 ConfigReader::ConfigReader(const json& object, std::string where)
     : object_(object), where_(std::move(where)) {
@@ -112,11 +112,20 @@ void ConfigReader::add_problem(const std::string& key, const std::string& proble
   problems_.push_back(fmt::format("{}: '{}' {}", where_, key, problem));
 }
 
+void ConfigReader::add_problem(const std::string& problem) {
+  problems_.push_back(fmt::format("{}: {}", where_, problem));
+}
+
 void ConfigReader::add_unknown_keys() {
   if (!object_.is_object()) return;
   for (const auto& item : object_.items())
     if (std::ranges::find(known_, item.key()) == known_.end())
       add_problem(item.key(), fmt::format("is not a known key, {}", suggest(item.key(), known_)));
+}
+
+void ConfigReader::accept_any_key() {
+  if (!object_.is_object()) return;
+  for (const auto& item : object_.items()) child(item.key());
 }
 
 void ConfigReader::absorb(ConfigReader& nested) {

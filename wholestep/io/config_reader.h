@@ -19,7 +19,9 @@ namespace wholestep {
 struct ConfigRange {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
+  bool contains(double number) const { return number >= min && number <= max; }
 };
+std::string to_string(ConfigRange range);  ///< "at least 1", "0 to 1"; "" where there are no bounds
 
 class ConfigReader {
  public:
@@ -48,6 +50,9 @@ class ConfigReader {
   const std::string& where() const { return where_; }
 
   void add_problem(const std::string& key, const std::string& problem);
+  void add_problem(const std::string& problem);  ///< one that is not of a single key
+  /// Unknown keys are no problem: where the kind of object is wrong, its keys cannot be judged.
+  void accept_any_key();
   /// Takes over the problems of a nested object's reader, unknown keys included.
   void absorb(ConfigReader& nested);
   /// Throws one kBadConfig that lists all problems, unknown keys with the nearest known name.

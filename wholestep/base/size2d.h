@@ -1,0 +1,23 @@
+// A pair of extents along height and width, written as one number where both are equal.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace wholestep {
+
+struct Size2d {
+  int64_t height = 0, width = 0;
+  constexpr Size2d() = default;
+  constexpr Size2d(int64_t both)
+      : height(both), width(both) {}  // NOLINT: implicit, so .kernel_size = 5 reads
+  constexpr Size2d(int64_t h, int64_t w) : height(h), width(w) {}
+  friend constexpr bool operator==(const Size2d&, const Size2d&) = default;
+};
+
+inline std::string to_string(const Size2d& size) {
+  return size.height == size.width
+             ? std::to_string(size.height)
+             : "(" + std::to_string(size.height) + ", " + std::to_string(size.width) + ")";
+}
+
+}  // namespace wholestep
