@@ -42,7 +42,7 @@ void gemm_f64(const Gemm& gemm, const double* a, const double* b, const double* 
 // Blocks of the f32 kernels, in elements: a block of A and the sums of one stay in the second-level cache.
 constexpr int64_t kGemmBlockM = 336;  // a multiple of every kernel's tile height
 constexpr int64_t kGemmBlockN = 512;
-constexpr int64_t kGemmBlockK = 256;
+constexpr int64_t kGemmBlockK = 192;
 constexpr int64_t kGemmWidestTile = 64;
 
 /// Floats of scratch for a product of that size: a copy of a block of A, one of a panel of B, unfinished

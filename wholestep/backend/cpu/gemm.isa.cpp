@@ -47,28 +47,28 @@ struct Block {
   bool finish_in_tiles;  // else `out` receives plain sums
 };
 
-// Heights as equal as can be: 32 rows are better cut into 10 + 11 + 11 than into 14 + 14 + 4.
-struct RowPanels {
-  int64_t rows, count;
-  int64_t begin(int64_t panel) const { return rows * panel / count; }
-  int64_t height(int64_t panel) const { return begin(panel + 1) - begin(panel); }
+// A length cut into pieces of at most `most`, as equal as can be: 32 rows are better cut into 10 + 11 + 11
+// than into 14 + 14 + 4.
+struct Pieces {
+  Pieces(int64_t all, int64_t most) : length(all), count(all == 0 ? 1 : (all + most - 1) / most) {}
+  int64_t begin(int64_t piece) const { return length * piece / count; }
+  int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
+  int64_t length, count;
 };
 
 // Copies the block's rows of A: row-major ones as they are but without gaps, k-major ones panel by panel.
-void copy_a(const Matrix& a, const RowPanels& panels, int64_t depth, int64_t stride, float* out) {
-  if (a.column == 1) return copy_rows(a, panels.rows, depth, out, stride);
+void copy_a(const Matrix& a, const Pieces& panels, int64_t depth, int64_t stride, float* out) {
+  if (a.column == 1) return copy_rows(a, panels.length, depth, out, stride);
   for (int64_t i = 0; i < panels.count; ++i)
-    copy_rows(a.at(panels.begin(i), 0).transposed(), depth, panels.height(i), out + panels.begin(i) * depth,
-              panels.height(i));
+    copy_rows(a.at(panels.begin(i), 0).transposed(), depth, panels.size(i), out + panels.begin(i) * depth,
+              panels.size(i));
 }
 
-// Adds k in [k0, k0 + kGemmBlockK) to the block's sums.
-void multiply(const Product& p, const Block& block, int64_t k0, const Workspace& workspace) {
+// Adds k in [k0, k0 + depth) to the block's sums.
+void multiply(const Product& p, const Block& block, int64_t k0, int64_t depth, const Workspace& workspace) {
   const Matrix a = p.a.at(block.row0, k0), b = p.b.at(k0, block.column0);
-  const int64_t depth = smaller(kGemmBlockK, p.depth - k0);
-  const int64_t wide = (block.rows <= kMaxRows[4] ? 4 : 2) * kWidth;
-  const int64_t tallest = kMaxRows[wide / kWidth];
-  const RowPanels panels = {block.rows, (block.rows + tallest - 1) / tallest};
+  const int64_t wide = (block.rows <= kMaxRows[4] ? 4 : 3) * kWidth;
+  const Pieces panels(block.rows, kMaxRows[wide / kWidth]);
 
   const bool row_major = a.column == 1;
   const bool use_copy_of_a = block.columns >= kColumnsToCopyA;
@@ -88,9 +88,9 @@ void multiply(const Product& p, const Block& block, int64_t k0, const Workspace&
                  .ldc = block.stride,
                  .columns = columns,
                  .resume = k0 > 0,
-                 .epilogue = last && block.finish_in_tiles ? &epilogue : nullptr};
+                 .epilogue = last && block.finish_in_tiles && !is_plain(epilogue) ? &epilogue : nullptr};
     for (int64_t i = 0; i < panels.count; ++i) {
-      const int64_t row = panels.begin(i), height = panels.height(i);
+      const int64_t row = panels.begin(i), height = panels.size(i);
       tile.a = a.at(row, 0).data;
       tile.a_stride = row_major ? a.row : a.column;
       if (use_copy_of_a) {
@@ -147,6 +147,7 @@ void gemm(const Gemm& g, const GemmOperands& operands, const GemmPart& part, voi
   workspace.a = static_cast<float*>(scratch);
   workspace.b = workspace.a + floats.a;
   workspace.sums = workspace.b + floats.b;
+  const Pieces depths(p.depth, kGemmBlockK);
   for (int64_t column0 = 0; column0 < p.columns; column0 += kGemmBlockN) {
     for (int64_t row0 = 0; row0 < p.rows; row0 += kGemmBlockM) {
       Block block = {.row0 = row0,
@@ -160,7 +161,8 @@ void gemm(const Gemm& g, const GemmOperands& operands, const GemmPart& part, voi
         block.out = workspace.sums;
         block.stride = gemm_padded(block.columns);
       }
-      for (int64_t k0 = 0; k0 == 0 || k0 < p.depth; k0 += kGemmBlockK) multiply(p, block, k0, workspace);
+      for (int64_t i = 0; i < depths.count; ++i)
+        multiply(p, block, depths.begin(i), depths.size(i), workspace);
       if (!into_c) p.transposed ? finish_transposed_block(p, block) : finish_block(p, block);
     }
   }

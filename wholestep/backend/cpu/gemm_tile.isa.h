@@ -21,6 +21,11 @@ struct Epilogue {
   bool relu;
 };
 
+/// Whether complete sums are the outputs as they are.
+inline bool is_plain(const Epilogue& e) {
+  return e.alpha == 1 && e.beta == 0 && e.bias == nullptr && !e.relu;
+}
+
 /// `lanes` outputs from complete sums: c holds the old values, bias belongs to the same columns.
 WHOLESTEP_INLINE Vec finish(Vec sums, const float* c, const float* bias, int64_t lanes, const Epilogue& e) {
   Vec t = broadcast(e.alpha) * sums;
