@@ -67,7 +67,8 @@ void copy_a(const Matrix& a, const Pieces& panels, int64_t depth, int64_t stride
 // Adds k in [k0, k0 + depth) to the block's sums.
 void multiply(const Product& p, const Block& block, int64_t k0, int64_t depth, const Workspace& workspace) {
   const Matrix a = p.a.at(block.row0, k0), b = p.b.at(k0, block.column0);
-  const int64_t wide = (block.rows <= kMaxRows[4] ? 4 : 3) * kWidth;
+  const int64_t widest = block.rows <= kMaxRows[4] ? 4 : kWidest;
+  const int64_t wide = smaller(widest, (block.columns + kWidth - 1) / kWidth) * kWidth;
   const Pieces panels(block.rows, kMaxRows[wide / kWidth]);
 
   const bool row_major = a.column == 1;
