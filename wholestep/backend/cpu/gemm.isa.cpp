@@ -47,15 +47,6 @@ struct Block {
   bool finish_in_tiles;  // else `out` receives plain sums
 };
 
-// A length cut into pieces of at most `most`, as equal as can be: 32 rows are better cut into 10 + 11 + 11
-// than into 14 + 14 + 4.
-struct Pieces {
-  Pieces(int64_t all, int64_t most) : length(all), count(all == 0 ? 1 : (all + most - 1) / most) {}
-  int64_t begin(int64_t piece) const { return length * piece / count; }
-  int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
-  int64_t length, count;
-};
-
 // Copies the block's rows of A: row-major ones as they are but without gaps, k-major ones panel by panel.
 void copy_a(const Matrix& a, const Pieces& panels, int64_t depth, int64_t stride, float* out) {
   if (a.column == 1) return copy_rows(a, panels.length, depth, out, stride);

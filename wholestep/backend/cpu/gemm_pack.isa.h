@@ -27,13 +27,13 @@ inline void copy_rows(const Matrix& from, int64_t rows, int64_t columns, float* 
   }
 }
 
-/// out[j * stride + i] = from(i, j), where j is contiguous in `from`; i runs to the next multiple of kWidth,
-/// with zeros for rows that do not exist.
-inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, float* out, int64_t stride) {
-  for (int64_t i = 0; i < rows; i += kWidth) {
+/// out[j * stride + i] = from(i, j), where j is contiguous in `from`, for i < out_rows; zero for i >= rows.
+inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, int64_t out_rows, float* out,
+                            int64_t stride) {
+  for (int64_t i = 0; i < out_rows; i += kWidth) {
     for (int64_t j = 0; j < columns; j += kWidth) {
       const float* block = from.data + i * from.row + j;
-      int64_t height = smaller(kWidth, rows - i), width = smaller(kWidth, columns - j);
+      const int64_t height = smaller(kWidth, rows - i), width = smaller(kWidth, columns - j);
       Vec square[kWidth];
       if (height == kWidth && width == kWidth) {
 #pragma GCC unroll 16
@@ -44,9 +44,10 @@ inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, f
           square[r] = r < height ? load_first(block + r * from.row, width) : zero();
       }
       transpose(square);
+      const int64_t lanes = smaller(kWidth, out_rows - i);
 #pragma GCC unroll 16
       for (int c = 0; c < kWidth; ++c)
-        if (c < width) store(out + (j + c) * stride + i, square[c]);
+        if (c < width) store_first(out + (j + c) * stride + i, square[c], lanes);
     }
   }
 }
@@ -54,7 +55,7 @@ inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, f
 /// A panel of B for tiles of `vecs` vectors: out[k * vecs * kWidth + j] = b(k, j), zero from `columns` on.
 inline void pack_panel(const Matrix& b, int64_t depth, int64_t columns, int64_t vecs, float* out) {
   const int64_t stride = vecs * kWidth;
-  if (b.column != 1) return copy_transposed(b.transposed(), columns, depth, out, stride);
+  if (b.column != 1) return copy_transposed(b.transposed(), columns, depth, stride, out, stride);
   for (int64_t k = 0; k < depth; ++k)
     for (int64_t j = 0; j < stride; j += kWidth) {
       int64_t lanes = smaller(kWidth, columns - j);

@@ -5,16 +5,6 @@
 
 namespace wholestep::WHOLESTEP_ISA {
 
-// Tallest tile by width in vectors: as many sums as the register file holds beside a row of B. Tiles of up to
-// kWidest vectors are the fastest; four are for products with fewer rows than a tile has.
-#if WHOLESTEP_ISA_avx512
-constexpr int kMaxRows[5] = {0, 14, 10, 8, 6}, kWidest = 3;
-#elif WHOLESTEP_ISA_avx2
-constexpr int kMaxRows[5] = {0, 12, 6, 4, 2}, kWidest = 2;
-#else
-constexpr int kMaxRows[5] = {0, 8, 4, 2, 2}, kWidest = 2;
-#endif
-
 /// What happens to complete sums.
 struct Epilogue {
   float alpha, beta;

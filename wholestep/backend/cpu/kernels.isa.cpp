@@ -8,6 +8,10 @@ namespace wholestep::WHOLESTEP_ISA {
 extern const CpuKernels kKernels;
 const CpuKernels kKernels = {
     .gemm = gemm,
+    .conv_forward = conv_forward,
+    .conv_input_gradient = conv_input_gradient,
+    .conv_weight_gradient = conv_weight_gradient,
+    .sum_chunks = sum_chunks,
 };
 
 }  // namespace wholestep::WHOLESTEP_ISA

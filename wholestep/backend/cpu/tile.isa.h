@@ -5,6 +5,27 @@
 
 namespace wholestep::WHOLESTEP_ISA {
 
+/// A length cut into pieces of at most `most`, as equal as can be: 32 rows are better cut into 10 + 11 + 11
+/// than into 14 + 14 + 4.
+struct Pieces {
+  Pieces(int64_t all, int64_t most) : length(all), count(all == 0 ? 1 : (all + most - 1) / most) {}
+  int64_t begin(int64_t piece) const { return length * piece / count; }
+  int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
+  int64_t largest() const { return (length + count - 1) / count; }
+  int64_t length, count;
+};
+
+/// The tallest tile by width in vectors: as many sums as the register file holds beside a row of the right
+/// operand. Tiles of up to kWidest vectors are the fastest; four are for products with fewer rows than a tile
+/// has.
+#if WHOLESTEP_ISA_avx512
+constexpr int kMaxRows[5] = {0, 12, 10, 8, 6}, kWidest = 3;
+#elif WHOLESTEP_ISA_avx2
+constexpr int kMaxRows[5] = {0, 12, 6, 4, 2}, kWidest = 2;
+#else
+constexpr int kMaxRows[5] = {0, 8, 4, 2, 2}, kWidest = 2;
+#endif
+
 /// Left operand, element (row, k): rows lie `stride` apart, k consecutive.
 struct RowMajor {
   const float* data;
@@ -19,29 +40,30 @@ struct KMajor {
   WHOLESTEP_INLINE float at(int64_t row, int64_t k) const { return data[k * stride + row]; }
 };
 
-/// Right operand: the row of index k starts k strides on.
+/// Right operand: index k's row of vectors starts k strides on.
 struct Strided {
   const float* data;
   int64_t stride;
-  WHOLESTEP_INLINE const float* row(int64_t k) const { return data + k * stride; }
+  WHOLESTEP_INLINE Vec vector(int64_t k, int64_t v) const { return load(data + k * stride + v * kWidth); }
 };
 
-/// Right operand: the row of index k starts where a table says, which is how a convolution's taps become
-/// rows.
-struct Indexed {
-  const float* data;
+/// Right operand: every vector has a base, and a table says how far from it index k lies. This is how the
+/// taps of a convolution become the rows of a matrix.
+template <int Vecs>
+struct Scattered {
+  const float* base[Vecs];
   const int32_t* offsets;
-  WHOLESTEP_INLINE const float* row(int64_t k) const { return data + offsets[k]; }
+  WHOLESTEP_INLINE Vec vector(int64_t k, int64_t v) const { return load(base[v] + offsets[k]); }
 };
 
 /// acc[r][v] += left(r, k) * right(k, v) for k = 0, 1, ..., depth - 1.
 template <int Rows, int Vecs, class Left, class Right>
-WHOLESTEP_INLINE void accumulate(Left left, Right right, int64_t depth, Vec (&acc)[Rows][Vecs]) {
+WHOLESTEP_INLINE void accumulate(const Left& left, const Right& right, int64_t depth,
+                                 Vec (&acc)[Rows][Vecs]) {
   for (int64_t k = 0; k < depth; ++k) {
-    const float* row = right.row(k);
     Vec b[Vecs];
 #pragma GCC unroll 8
-    for (int v = 0; v < Vecs; ++v) b[v] = load(row + v * kWidth);
+    for (int v = 0; v < Vecs; ++v) b[v] = right.vector(k, v);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       Vec a = broadcast(left.at(r, k));

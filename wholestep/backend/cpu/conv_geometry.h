@@ -1,0 +1,82 @@
+// Where a convolution finds its operands: samples are copied into zero-padded planes in which every tap lies
+// a constant distance from the output it belongs to, so that neighbouring outputs are one vector load per
+// tap.
+#pragma once
+#include <cstdint>
+
+#include "wholestep/backend/cpu/conv.h"
+
+namespace wholestep {
+
+/// One channel of one sample, padded. A stride of s splits an axis into s phases (padded position p + s * j
+/// is element j of phase p): within a phase, what neighbouring outputs read is adjacent again. A channel has
+/// `phases_y * phases_x` planes of `floats`; a plane has `rows` rows, `pitch` apart. Zeros at the end of a
+/// row may be those before the next.
+struct Planes {
+  int64_t phases_y = 1, phases_x = 1, rows = 0, pitch = 0, floats = 0;
+};
+
+/// Where the data of a tensor's axis lies on the planes' axis: elements [begin, end) of phase p hold the
+/// tensor's elements source, source + stride, ...; all others are zero.
+struct PlaneData {
+  int64_t begin, end, source;
+};
+
+/// x as the forward product and the weight gradient read it. Tap (ky, kx) of output (0, 0) is at
+/// `input_offset` of its channel, that of output (y, x) `y * pitch + x` further.
+Planes input_planes(const Conv2d& conv);
+PlaneData input_data(const ConvAxis& axis, int64_t phase);
+int64_t input_offset(const Conv2d& conv, const Planes& planes, int64_t ky, int64_t kx);
+/// The offsets of the taps of one group, in the order of its weights: [in_channels / groups, Kh, Kw].
+void input_offsets(const Conv2d& conv, const Planes& planes, int32_t* out);
+
+/// dy as the input gradient reads it, with `lead` zeros before its first row and column; never in phases.
+struct GradientPlanes {
+  Planes planes;
+  int64_t lead_y = 0, lead_x = 0;
+};
+GradientPlanes gradient_planes(const Conv2d& conv);
+
+/// Stride s also splits the input gradient into s phases: positions first, first + s, ... (`count` of them)
+/// of an axis sum over the taps t of this phase, taking dy at element `shift + i - gradient_step(t)` for the
+/// i-th.
+struct GradientPhase {
+  int64_t first, count, shift;
+};
+GradientPhase gradient_phase(const ConvAxis& axis, int64_t phase);
+bool in_phase(const ConvAxis& axis, int64_t tap, int64_t phase);
+int64_t gradient_step(const ConvAxis& axis, int64_t tap);
+
+/// A vector of outputs that a kernel computes at once: `lanes` of them count, the first is output (row,
+/// column) and lies at `base` of a plane. Where it runs over the end of a row, lanes between the rows are
+/// dropped.
+struct PixelVector {
+  int32_t base, row, column, lanes;
+};
+/// All outputs of [rows, columns] as vectors of `width`; returns their number, `out` may be null. Vectors run
+/// across rows unless whole rows fill vectors as well.
+int64_t pixel_vectors(int64_t rows, int64_t columns, int64_t pitch, int64_t width, PixelVector* out);
+
+/// Where a call keeps what in its scratch memory, in bytes.
+struct ForwardScratch {
+  int64_t planes, offsets, vectors, total;
+};
+ForwardScratch forward_scratch(const Conv2d& conv);
+
+/// With this many output channels in a group, the weight gradient's vectors hold channels and not pixels.
+constexpr int64_t kChannelsAsLanes = 16;
+struct WeightGradientScratch {
+  int64_t planes, offsets, dy, sums, total;
+};
+WeightGradientScratch weight_gradient_scratch(const Conv2d& conv);
+/// Floats of a channel of dy in runs of the planes' pitch.
+int64_t gradient_run_floats(const Conv2d& conv, const Planes& planes);
+
+struct InputGradientScratch {
+  int64_t planes, weights, offsets, vectors, phases, columns, total;
+};
+InputGradientScratch input_gradient_scratch(const Conv2d& conv);
+constexpr int64_t kGradientPhaseBytes = 96;
+int64_t gradient_slot(const Conv2d& conv);  ///< floats of a row of one column phase of dx
+
+}  // namespace wholestep

@@ -1,0 +1,168 @@
+// The gradient of a convolution's input, itself a convolution of dy with the weights turned around: one per
+// phase of the stride, each with the taps that reach it.
+#include "wholestep/backend/cpu/conv_planes.isa.h"
+#include "wholestep/backend/cpu/conv_tile.isa.h"
+#include "wholestep/backend/cpu/kernels.isa.h"
+
+namespace wholestep::WHOLESTEP_ISA {
+namespace {
+
+// What one phase needs for every sample, built once a call in the scratch memory.
+struct Phase {
+  GradientPhase y, x;
+  int64_t taps;                // of one group: out channels, then kernel rows and columns
+  const float* weights;        // [in_channels, taps]
+  const int32_t* offsets;      // [taps]
+  const PixelVector* vectors;  // [vector_count]
+  int64_t vector_count;
+};
+static_assert(sizeof(Phase) <= kGradientPhaseBytes);
+
+// Where the next phase's tables go.
+struct Builder {
+  float* weights;
+  int32_t* offsets;
+  PixelVector* vectors;
+};
+
+int32_t* build_offsets(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x,
+                       int32_t* out) {
+  const GradientPhase y = gradient_phase(conv.y, phase_y), x = gradient_phase(conv.x, phase_x);
+  const int64_t origin = (y.shift + dy.lead_y) * dy.planes.pitch + x.shift + dy.lead_x;
+  for (int64_t co = 0; co < conv.out_channels / conv.groups; ++co) {
+    for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
+      if (!in_phase(conv.y, ky, phase_y)) continue;
+      const int64_t row = co * dy.planes.floats + origin - gradient_step(conv.y, ky) * dy.planes.pitch;
+      for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
+        if (in_phase(conv.x, kx, phase_x)) *out++ = static_cast<int32_t>(row - gradient_step(conv.x, kx));
+    }
+  }
+  return out;
+}
+
+float* build_weights(const Conv2d& conv, const float* weight, int64_t phase_y, int64_t phase_x, float* out) {
+  const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
+  for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
+    const int64_t first = ci / group_in * group_out, within = ci % group_in;
+    for (int64_t co = first; co < first + group_out; ++co) {
+      const float* kernel = weight + (co * group_in + within) * conv.y.kernel * conv.x.kernel;
+      for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
+        if (!in_phase(conv.y, ky, phase_y)) continue;
+        for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
+          if (in_phase(conv.x, kx, phase_x)) *out++ = kernel[ky * conv.x.kernel + kx];
+      }
+    }
+  }
+  return out;
+}
+
+Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* weight, int64_t phase_y,
+                  int64_t phase_x, Builder& next) {
+  Phase phase = {.y = gradient_phase(conv.y, phase_y),
+                 .x = gradient_phase(conv.x, phase_x),
+                 .taps = 0,
+                 .weights = next.weights,
+                 .offsets = next.offsets,
+                 .vectors = next.vectors,
+                 .vector_count = 0};
+  next.offsets = build_offsets(conv, dy, phase_y, phase_x, next.offsets);
+  next.weights = build_weights(conv, weight, phase_y, phase_x, next.weights);
+  phase.taps = next.offsets - phase.offsets;
+  if (phase.y.count == 0 || phase.x.count == 0) return phase;
+  phase.vector_count = pixel_vectors(phase.y.count, phase.x.count, dy.planes.pitch, kWidth, next.vectors);
+  next.vectors += phase.vector_count;
+  return phase;
+}
+
+// One phase of one sample's dx: [in_channels, y.count, x.count], rows and channels as far apart as told.
+void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase, const float* padded,
+               float* out, int64_t out_channel, int64_t out_row) {
+  const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
+  for (int64_t g = 0; g < conv.groups; ++g) {
+    correlate({.planes = padded + g * group_out * dy.planes.floats,
+               .offsets = phase.offsets,
+               .taps = phase.taps,
+               .weights = phase.weights + g * group_in * phase.taps,
+               .channels = group_in,
+               .vectors = phase.vectors,
+               .vector_count = phase.vector_count,
+               .bias = nullptr,
+               .relu = false,
+               .out = out + g * group_in * out_channel,
+               .out_channel = out_channel,
+               .out_row = out_row,
+               .columns = phase.x.count,
+               .pitch = dy.planes.pitch});
+  }
+}
+
+// out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs.
+void interleave(const float* even, const float* odd, int64_t count, float* out) {
+  constexpr auto low = [](int i) { return i / 2 + i % 2 * kWidth; };
+  constexpr auto high = [](int i) { return i / 2 + i % 2 * kWidth + kWidth / 2; };
+  int64_t i = 0;
+  for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
+    Vec a = load(even + i / 2), b = load(odd + i / 2);
+    store(out + i, shuffle<low>(a, b));
+    store(out + i + kWidth, shuffle<high>(a, b));
+  }
+  for (; i < count; ++i) out[i] = i % 2 == 0 ? even[i / 2] : odd[i / 2];
+}
+
+// Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].
+void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns, int64_t slot, float* dx) {
+  const GradientPhase& y = phases[0].y;
+  const int64_t stride = conv.x.stride, phase_floats = conv.in_channels * y.count * slot;
+  for (int64_t i = 0; i < conv.in_channels * y.count; ++i) {
+    const float* from = columns + i * slot;
+    float* out = dx + (i / y.count * conv.y.in + y.first + i % y.count * conv.y.stride) * conv.x.in;
+    if (stride == 2) {
+      const int64_t even = phases[0].x.first == 0 ? 0 : 1;
+      interleave(from + even * phase_floats, from + (1 - even) * phase_floats, conv.x.in, out);
+      continue;
+    }
+    for (int64_t p = 0; p < stride; ++p)
+      for (int64_t j = 0; j < phases[p].x.count; ++j)
+        out[phases[p].x.first + j * stride] = from[p * phase_floats + j];
+  }
+}
+
+}  // namespace
+
+void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, const SampleRange& samples,
+                         void* scratch) {
+  const GradientPlanes dy = gradient_planes(conv);
+  const InputGradientScratch place = input_gradient_scratch(conv);
+  auto* memory = static_cast<char*>(scratch);
+  auto* padded = reinterpret_cast<float*>(memory + place.planes);
+  auto* columns = reinterpret_cast<float*>(memory + place.columns);
+  auto* phases = reinterpret_cast<Phase*>(memory + place.phases);
+  Builder next = {reinterpret_cast<float*>(memory + place.weights),
+                  reinterpret_cast<int32_t*>(memory + place.offsets),
+                  reinterpret_cast<PixelVector*>(memory + place.vectors)};
+  for (int64_t p = 0; p < conv.y.stride * conv.x.stride; ++p)
+    phases[p] = build_phase(conv, dy, operands.weight, p / conv.x.stride, p % conv.x.stride, next);
+  fill_zero(padded, conv.out_channels * dy.planes.floats);
+
+  const int64_t in_plane = conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
+  const int64_t slot = gradient_slot(conv);
+  for (int64_t n = samples.begin; n < samples.end; ++n) {
+    copy_channels(operands.dy + n * conv.out_channels * out_plane, conv.out_channels, conv.y.out, conv.x.out,
+                  dy.planes, dy.lead_y * dy.planes.pitch + dy.lead_x, padded);
+    float* dx = operands.dx + n * conv.in_channels * in_plane;
+    for (int64_t phase_y = 0; phase_y < conv.y.stride; ++phase_y) {
+      const Phase* row = phases + phase_y * conv.x.stride;
+      const GradientPhase& y = row->y;
+      if (conv.x.stride == 1) {
+        run_phase(conv, dy, *row, padded, dx + y.first * conv.x.in, in_plane, conv.y.stride * conv.x.in);
+        continue;
+      }
+      const int64_t phase_floats = conv.in_channels * y.count * slot;
+      for (int64_t phase_x = 0; phase_x < conv.x.stride; ++phase_x)
+        run_phase(conv, dy, row[phase_x], padded, columns + phase_x * phase_floats, y.count * slot, slot);
+      merge_columns(conv, row, columns, slot, dx);
+    }
+  }
+}
+
+}  // namespace wholestep::WHOLESTEP_ISA
