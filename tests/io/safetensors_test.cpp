@@ -91,6 +91,40 @@ TEST(Safetensors, ReadsAFileOfTheReferenceImplementation) {
   EXPECT_EQ(file.metadata(), (StringMap{{"k", "v"}}));
 }
 
+// The format by its own description, read with nothing but Python's json and struct modules.
+TEST(Safetensors, AReaderOfTwentyLinesFindsEveryTensorInOurFile) {
+  if (test::run_command("python3 -c 'import json, struct'").status != 0) GTEST_SKIP() << "no python3";
+  TempDir folder;
+  write_safetensors(folder / "ours.st", sample(), {{"format", "pt"}});
+  test::write_file(folder / "check.py", R"(
+import hashlib, json, struct, sys
+data = open(sys.argv[1], "rb").read()
+length, = struct.unpack("<Q", data[:8])
+assert length % 8 == 0
+header = json.loads(data[8:8 + length].decode("utf-8"))
+meta = header.pop("__metadata__")
+assert meta.pop("format") == "pt"
+codes = {"F32": "f", "F64": "d", "I32": "i", "I64": "q", "U8": "B", "BOOL": "?"}
+found, end = {}, 0
+for name, info in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+    begin, stop = info["data_offsets"]
+    assert begin == end
+    end = stop
+    raw = data[8 + length + begin:8 + length + stop]
+    assert hashlib.sha256(raw).hexdigest() == meta.pop("sha256:" + name)
+    code = codes[info["dtype"]]
+    found[name] = (info["shape"], list(struct.unpack("<%d%s" % (len(raw) // struct.calcsize(code), code), raw)))
+assert 8 + length + end == len(data) and not meta
+weight = found.pop("layers.0.weight")
+assert weight[0] == [2, 3] and weight[1][:4] == [1.5, -2.0, 3.25, 0.0] and abs(weight[1][4] - 1e-30) < 1e-36, weight
+assert found == {"pixels": ([3], [1, 2, 255]), "steps": ([2], [-5, 2**40]), "rate": ([], [0.1]),
+                 "none": ([0, 4], []), "mask": ([1], [True])}, found
+)");
+  auto result = test::run_command("python3 '" + (folder / "check.py").string() + "' '" +
+                                  (folder / "ours.st").string() + "'");
+  EXPECT_EQ(result.status, 0) << result.output;
+}
+
 TEST(Safetensors, PythonsPackageReadsOurFilesAndWeReadItsFiles) {
   if (test::run_command("python3 -c 'import safetensors.numpy'").status != 0)
     GTEST_SKIP() << "python3 has no safetensors with numpy";
