@@ -2,25 +2,17 @@
 // plan for every batch size in use, one arena under all of them. Everything that changes from step to step
 // lives in tensors: parameters, moments, rates, counters, metrics, random state, the position in the data.
 #pragma once
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
-#include "wholestep/compile/compile.h"
-#include "wholestep/data/dataset.h"
-#include "wholestep/data/transforms.h"
-#include "wholestep/nn/module.h"
 #include "wholestep/ops/random.h"
 #include "wholestep/optim/optimizer.h"
+#include "wholestep/train/evaluator.h"
 
 namespace wholestep {
 
-/// Per-sample losses [N] of logits [N, C] and labels i32 [N].
-using LossFunction = std::function<Tensor(const Tensor& logits, const Tensor& labels)>;
-
 struct StepConfig {
-  LossFunction loss;
   Normalization normalization;      ///< of the u8 samples
   double clip_norm = 0;             ///< 0: gradients are not clipped
   uint64_t seed = 0;                ///< of random ops
@@ -37,19 +29,13 @@ struct Metrics {
   double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
 };
 
-/// What evaluation says of each sample of a batch.
-struct Predictions {
-  std::span<const int64_t> classes;      ///< [rows] the largest logit's index
-  std::span<const float> losses;         ///< [rows]
-  std::span<const float> probabilities;  ///< [rows, classes], softmax of the logits
-};
-
 class TrainStep {
  public:
-  /// Samples of u8 values; `labels` i32. The model and the optimizer (attached to its parameters) are shared,
-  /// not copied. kBadConfig where the loss does not fit the model.
-  TrainStep(std::shared_ptr<nn::Module> model, std::shared_ptr<optim::Optimizer> optimizer,
-            Shape sample_shape, StepConfig config);
+  /// Samples are u8 values of `sample_shape`, labels i32. Model, loss and optimizer (attached to the model's
+  /// parameters) are used where they are and must outlive this object. kBadConfig where the loss does not fit
+  /// the model.
+  TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, Shape sample_shape,
+            StepConfig config);
 
   /// Keeps a dataset's samples as u8 beside the parameters; steps then gather their batch inside the plan.
   /// The dataset must outlive this object. Only for datasets with resident(). Call before prepare().
@@ -59,6 +45,10 @@ class TrainStep {
   /// training batch that would fit where the plans need more than the budget; nothing has been allocated
   /// then.
   void prepare(std::vector<int64_t> train_batches, std::vector<int64_t> eval_batches);
+
+  int64_t bytes_for(int64_t train_batch, int64_t eval_batch);  ///< of all arenas, for these batches
+  /// The refusal of prepare() alone, without making anything.
+  void check_budget(int64_t train_batch, int64_t eval_batch);
 
   // Running. Batch sizes are those prepared.
   void train(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
@@ -73,8 +63,7 @@ class TrainStep {
   Metrics eval_metrics() const;
   void reset_train_metrics();
   void reset_eval_metrics();
-  double last_loss() const;      ///< mean loss of the last training batch
-  double learning_rate() const;  ///< the rate the next step will use, schedule included
+  double last_loss() const;  ///< mean loss of the last training batch
   /// Replays the last training step, which was not finite, and names its first bad op. The state is as before
   /// that step.
   std::string first_non_finite();
@@ -95,23 +84,16 @@ class TrainStep {
   Plan make_eval_plan(int64_t batch, bool keep_stages = false);
 
  private:
-  struct DataTensors {
-    Tensor pixels, labels, order, position;
-  };
   std::shared_ptr<Graph> trace_train(int64_t batch, std::vector<Stage>* stages = nullptr);
   std::shared_ptr<Graph> trace_eval(int64_t batch);
-  std::pair<Tensor, Tensor> read_batch(Graph& graph, const DataTensors& data, int64_t batch);
-  Tensor normalized(const Tensor& pixels) const;
-  std::vector<Tensor> all_state() const;
-  int64_t largest_batch_that_fits(int64_t refused);
-  Predictions predictions(const CompiledStep& step, int64_t rows) const;
 
-  std::shared_ptr<nn::Module> model_;
-  std::shared_ptr<optim::Optimizer> optimizer_;
+  nn::Module& model_;
+  const nn::Loss& loss_;
+  optim::Optimizer& optimizer_;
   Shape sample_shape_;
   StepConfig config_;
   RandomState random_;
-  DataTensors train_data_, eval_data_;
+  ResidentData train_data_, eval_data_;
   Tensor train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_;
   std::map<int64_t, std::unique_ptr<CompiledStep>> train_steps_, eval_steps_;
   CompiledStep* last_ = nullptr;

@@ -8,8 +8,9 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
 #include "wholestep/data/dataset.h"
-#include "wholestep/nn/model_spec.h"
+
 #include "wholestep/train/train_step.h"
 
 namespace wholestep {
@@ -27,8 +28,9 @@ struct TrainerConfig {
       true;  ///< keep samples that are in memory anyway beside the parameters and gather inside the step
   bool shuffle = true;
   int64_t memory_budget_bytes = 0;  ///< 0: no limit
-  std::filesystem::path
-      run_folder;  ///< version folder for metrics.csv and checkpoints; empty: nothing is written
+  nlohmann::json description = {};  ///< kept in every checkpoint's config.json: the model, the run
+  std::filesystem::path run_folder =
+      {};  ///< version folder for metrics.csv and checkpoints; empty: nothing is written
 };
 
 struct EpochResult {
@@ -71,18 +73,6 @@ class Callback {
   virtual void on_fit_end(const FitResult&) {}
 };
 
-/// What an evaluation of a whole dataset found.
-struct Evaluation {
-  double loss = 0, accuracy = 0;
-  int64_t samples = 0;
-  std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]
-  struct Sample {
-    int64_t index = 0, label = 0, predicted = 0;
-    float loss = 0, probability = 0;  ///< of the predicted class
-  };
-  std::vector<Sample> worst;  ///< the wrong ones of highest loss, at most 24
-};
-
 class Trainer {
  public:
   explicit Trainer(TrainerConfig config) : config_(std::move(config)) {}
@@ -92,8 +82,12 @@ class Trainer {
   /// Trains `model` on data.train, validating on data.test. With `resume`, goes on from that checkpoint: the
   /// result is that of one uninterrupted run, bit for bit. Throws kPlanRefused before the first sample is
   /// read.
-  FitResult fit(nn::Model& model, std::shared_ptr<optim::Optimizer> optimizer, LossFunction loss,
-                const DataSplits& data, const std::filesystem::path& resume = {});
+  FitResult fit(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss, const DataSplits& data,
+                const std::filesystem::path& resume = {});
+  /// Throws kPlanRefused where the step for samples of this shape does not fit the budget: fit() does the
+  /// same, this can be asked before any data is opened.
+  void check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
+                    const Shape& sample_shape) const;
 
   /// Asks a running fit() to checkpoint after the current step and return kInterrupted; safe in a signal
   /// handler.
@@ -106,9 +100,5 @@ class Trainer {
   std::vector<std::shared_ptr<Callback>> callbacks_;
   static inline std::atomic<bool> stop_requested_{false};
 };
-
-/// Evaluates a model in evaluation mode over every sample once.
-Evaluation evaluate(nn::Model& model, LossFunction loss, const Dataset& dataset,
-                    const Normalization& normalization, int64_t batch_size = 256);
 
 }  // namespace wholestep

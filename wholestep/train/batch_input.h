@@ -1,0 +1,42 @@
+// How a traced step gets its batch: slots the host writes, or a gather from samples that lie beside the
+// parameters.
+#pragma once
+#include <span>
+#include <string>
+#include <utility>
+
+#include "wholestep/compile/compile.h"
+#include "wholestep/data/dataset.h"
+#include "wholestep/data/transforms.h"
+
+namespace wholestep {
+
+/// f32 (pixels / 255 - mean[c]) / std[c] of u8 pixels [N, C, ...].
+Tensor normalize(const Tensor& pixels, const Normalization& normalization);
+
+/// Slots "pixels" u8 [batch, sample...] and "labels" i32 [batch].
+std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, int64_t batch);
+/// Copies a batch into the slots of a step; kUsage where it does not fill them.
+void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+
+/// A dataset on the device: steps take the next samples in `order`, wherever `position` stands.
+class ResidentData {
+ public:
+  ResidentData() = default;
+  /// `dataset` has resident() and outlives this object. `name` prefixes its state tensors.
+  ResidentData(const Dataset& dataset, const std::string& name);
+  bool defined() const { return pixels_.defined(); }
+
+  /// Records the gather of the next batch and the move of the position: pixels u8 [batch, ...], labels i32
+  /// [batch].
+  std::pair<Tensor, Tensor> next(int64_t batch) const;
+  void set_order(std::span<const int64_t> samples);
+  void set_position(int64_t position) { position_.data<int64_t>()[0] = position; }
+  int64_t position() const { return position_.item<int64_t>(); }
+
+ private:
+  ResidentSamples samples_;
+  Tensor pixels_, labels_, order_, position_;
+};
+
+}  // namespace wholestep

@@ -1,0 +1,61 @@
+// A model in evaluation mode as compiled plans, with or without labels.
+#pragma once
+#include <map>
+#include <memory>
+
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/module.h"
+#include "wholestep/train/batch_input.h"
+
+namespace wholestep {
+
+/// What a model says of each sample of a batch; valid until the next run.
+struct Predictions {
+  std::span<const int64_t> classes;      ///< [rows] the largest logit's index
+  std::span<const float> probabilities;  ///< [rows, classes], softmax of the logits
+  std::span<const float> losses;         ///< [rows]; empty where there were no labels
+};
+
+/// Records evaluation of `model` on a batch: outputs "classes", "probabilities" and, given a loss, "losses"
+/// [batch].
+struct EvaluationTrace {
+  Tensor logits, classes, losses;
+};
+EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss, const Tensor& x,
+                                 const Tensor& labels);
+Predictions read_predictions(const CompiledStep& step);
+
+class Evaluator {
+ public:
+  /// `loss` may be null: then labels are ignored. The model must outlive this object.
+  Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
+            const Normalization& normalization, const std::vector<int64_t>& batch_sizes);
+  /// pixels u8 [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where there is a loss.
+  Predictions run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows);
+
+ private:
+  std::map<int64_t, std::unique_ptr<CompiledStep>> steps_;
+  std::vector<int32_t> no_labels_;
+};
+
+/// What an evaluation of a whole dataset found.
+struct Evaluation {
+  double loss = 0, accuracy = 0;
+  int64_t samples = 0;
+  std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]
+  struct Sample {
+    int64_t index = 0, label = 0, predicted = 0;
+    float loss = 0, probability = 0;  ///< of the predicted class
+  };
+  std::vector<Sample> worst;  ///< the wrong ones of highest loss, at most 24
+};
+
+/// Every sample once. kBadData for an empty dataset.
+Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& dataset,
+                    const Normalization& normalization, int64_t batch_size = 256);
+
+/// Sizes of the batches that cover `samples`: the full one where there is one, and the rest where there is
+/// one.
+std::vector<int64_t> batch_sizes(int64_t samples, int64_t batch_size);
+
+}  // namespace wholestep

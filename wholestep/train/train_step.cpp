@@ -1,0 +1,324 @@
+// The training step as one traced function, and the memory and plans around it.
+#include "wholestep/train/train_step.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "wholestep/graph/grad.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce.h"
+
+namespace wholestep {
+namespace {
+
+Tensor state_scalar(DType dtype, const std::string& name) {
+  return zeros({dtype, {}}).set_role(TensorRole::kState, name);
+}
+
+template <class T>
+void set(const Tensor& t, T value) {
+  t.data<T>()[0] = value;
+}
+
+/// Every update of the trace so far keeps the old value unless `commit` holds: a bad step changes nothing.
+void make_transactional(Graph& graph, const Tensor& commit) {
+  for (size_t i = 0; i < graph.updates.size(); ++i) {
+    Update update = graph.updates[i];
+    update.value = graph.value_of(where(commit, graph.tensor(update.value), graph.tensor(update.target)));
+    graph.updates[i] = update;
+  }
+}
+
+Tensor add_count(const Tensor& counter, const Tensor& flags) { return counter + sum(flags); }
+
+}  // namespace
+
+TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, Shape sample_shape,
+                     StepConfig config)
+    : model_(model),
+      loss_(loss),
+      optimizer_(optimizer),
+      sample_shape_(sample_shape),
+      config_(std::move(config)),
+      random_(config_.seed),
+      train_loss_sum_(state_scalar(DType::f64, "metrics.train_loss_sum")),
+      train_correct_(state_scalar(DType::i64, "metrics.train_correct")),
+      train_seen_(state_scalar(DType::i64, "metrics.train_seen")),
+      skipped_(state_scalar(DType::i64, "metrics.skipped_steps")),
+      eval_loss_sum_(state_scalar(DType::f64, "metrics.eval_loss_sum")),
+      eval_correct_(state_scalar(DType::i64, "metrics.eval_correct")),
+      eval_seen_(state_scalar(DType::i64, "metrics.eval_seen")) {
+  loss_.check(model_);
+}
+
+// Tracing
+
+std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>* stages) {
+  auto graph = std::make_shared<Graph>();
+  Trace trace(graph);
+  UseRandom use(random_);
+  random_.next_node = 0;
+  model_.train(true);
+  auto stage = [&](const char* name) {
+    if (stages) stages->push_back({name, std::make_shared<Graph>(*graph)});
+  };
+
+  auto [pixels, labels] =
+      train_data_.defined() ? train_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
+  std::vector<Update> position = std::move(graph->updates);  // moves on also when the step is skipped
+  graph->updates.clear();
+  Tensor logits = model_(normalize(pixels, config_.normalization));
+  Tensor loss = mean(loss_.per_sample(logits, labels));
+  stage("trace");
+
+  std::vector<Tensor> parameters = model_.parameters();
+  std::vector<Tensor> grads = grad(loss, parameters);
+  stage("differentiate");
+
+  Tensor squares = sum_squares(grads.at(0));
+  for (size_t i = 1; i < grads.size(); ++i) squares = squares + sum_squares(grads[i]);
+  Tensor commit = logical_and(isfinite(loss), isfinite(squares));
+  if (config_.clip_norm > 0) {
+    Tensor factor = minimum(config_.clip_norm / (sqrt(squares) + 1e-6), 1.0);
+    for (Tensor& g : grads) g = g * factor;
+  }
+  optimizer_.step(grads);
+  random_.step.assign(random_.step + 1.0);
+  train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * static_cast<double>(batch));
+  train_correct_.assign(add_count(train_correct_, equal(argmax(logits, 1), cast(labels, DType::i64))));
+  train_seen_.assign(train_seen_ + static_cast<double>(batch));
+  make_transactional(*graph, commit);
+  skipped_.assign(where(commit, skipped_, skipped_ + 1.0));
+  graph->updates.insert(graph->updates.end(), position.begin(), position.end());
+  graph->add_output("loss", loss);
+  stage("optimizer");
+  return graph;
+}
+
+std::shared_ptr<Graph> TrainStep::trace_eval(int64_t batch) {
+  auto graph = std::make_shared<Graph>();
+  Trace trace(graph);
+  auto [pixels, labels] =
+      eval_data_.defined() ? eval_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
+  EvaluationTrace e =
+      trace_evaluation(*graph, model_, &loss_, normalize(pixels, config_.normalization), labels);
+  eval_loss_sum_.assign(eval_loss_sum_ + sum(cast(e.losses, DType::f64)));
+  eval_correct_.assign(add_count(eval_correct_, equal(e.classes, cast(labels, DType::i64))));
+  eval_seen_.assign(eval_seen_ + static_cast<double>(batch));
+  return graph;
+}
+
+Plan TrainStep::make_train_plan(int64_t batch, bool keep_stages) {
+  CompileOptions options = config_.compile;
+  options.keep_stages = keep_stages;
+  std::vector<Stage> traced;
+  Plan plan = make_plan(trace_train(batch, keep_stages ? &traced : nullptr), options);
+  plan.stages.insert(plan.stages.begin(), traced.begin(), traced.end());
+  return plan;
+}
+
+Plan TrainStep::make_eval_plan(int64_t batch, bool keep_stages) {
+  CompileOptions options = config_.compile;
+  options.keep_stages = keep_stages;
+  return make_plan(trace_eval(batch), options);
+}
+
+// Memory
+
+void TrainStep::keep_resident(const Dataset& train, const Dataset* validation) {
+  train_data_ = ResidentData(train, "train");
+  if (validation) eval_data_ = ResidentData(*validation, "eval");
+}
+
+namespace {
+
+/// The tensors that plans share, each once: bytes by kind before anything is allocated.
+struct SharedTensors {
+  std::vector<Tensor> parameters, state, constants;
+
+  explicit SharedTensors(const std::vector<const Plan*>& plans) {
+    std::set<const Storage*> seen;
+    for (const Plan* plan : plans)
+      for (const GraphInput& input : plan->graph->inputs) {
+        if (input.kind == InputKind::kBatch || !seen.insert(input.binding.impl()->storage.get()).second)
+          continue;
+        (input.kind == InputKind::kParameter ? parameters
+         : input.kind == InputKind::kState   ? state
+                                             : constants)
+            .push_back(input.binding);
+      }
+  }
+};
+
+int64_t arena_bytes_of(const std::vector<const Plan*>& plans) {
+  int64_t bytes = 0;
+  for (const Plan* plan : plans) bytes = std::max(bytes, plan->memory.arena_bytes());
+  return bytes;
+}
+
+int64_t bytes_of(const std::vector<const Plan*>& plans) {
+  SharedTensors shared(plans);
+  return packed_bytes(shared.parameters) + packed_bytes(shared.state) + packed_bytes(shared.constants) +
+         arena_bytes_of(plans);
+}
+
+}  // namespace
+
+int64_t TrainStep::bytes_for(int64_t train_batch, int64_t eval_batch) {
+  Plan train = make_train_plan(train_batch), eval = make_eval_plan(eval_batch);
+  return bytes_of({&train, &eval});
+}
+
+void TrainStep::check_budget(int64_t train_batch, int64_t eval_batch) {
+  int64_t budget = config_.memory_budget_bytes, needed = bytes_for(train_batch, eval_batch);
+  if (budget == 0 || needed <= budget) return;
+  // The evaluation batch shrinks along with the training batch, as it may be what does not fit.
+  auto fits = [&](int64_t batch) { return bytes_for(batch, std::min(batch, eval_batch)) <= budget; };
+  int64_t low = 0, high = train_batch;  // low fits (or is 0), high may not
+  if (fits(high)) low = high;
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  throw Error(
+      ErrorCode::kPlanRefused,
+      {.what = "the plan does not fit the memory budget",
+       .where = fmt::format("training batch {}, evaluation batch {}", train_batch, eval_batch),
+       .got = fmt::format("{} bytes", needed),
+       .expected = fmt::format("at most {}", budget),
+       .hint = low == 0 ? "not even a batch of 1 fits"
+                        : fmt::format("the largest batch that fits is {} (with an evaluation batch of {})",
+                                      low, std::min(low, eval_batch))});
+}
+
+void TrainStep::prepare(std::vector<int64_t> train_batches, std::vector<int64_t> eval_batches) {
+  Backend& backend = *config_.compile.backend;
+  check_budget(*std::ranges::max_element(train_batches), *std::ranges::max_element(eval_batches));
+  std::map<int64_t, Plan> train_plans, eval_plans;
+  for (int64_t batch : train_batches) train_plans.try_emplace(batch, make_train_plan(batch));
+  for (int64_t batch : eval_batches) eval_plans.try_emplace(batch, make_eval_plan(batch));
+  std::vector<const Plan*> all;
+  for (auto* plans : {&train_plans, &eval_plans})
+    for (auto& [batch, plan] : *plans) all.push_back(&plan);
+
+  SharedTensors shared(all);
+  predicted_bytes_ = bytes_of(all);
+  int64_t already = 0;  // what the tensors hold now, and give back when they move
+  std::set<const Memory*> held;
+  for (const auto* tensors : {&shared.parameters, &shared.state})
+    for (const Tensor& t : *tensors)
+      if (const Memory* memory = t.impl()->storage->memory.get(); held.insert(memory).second)
+        already += memory->bytes();
+  int64_t before = backend.counters().bytes_in_use;
+  parameter_memory_ = pack(backend, shared.parameters);
+  state_memory_ = pack(backend, shared.state);
+  arena_ = backend.allocate(arena_bytes_of(all));
+  used_bytes_ = backend.counters().bytes_in_use - before + already + packed_bytes(shared.constants);
+  for (auto& [batch, plan] : train_plans)
+    train_steps_[batch] = std::make_unique<CompiledStep>(std::move(plan), arena_);
+  for (auto& [batch, plan] : eval_plans)
+    eval_steps_[batch] = std::make_unique<CompiledStep>(std::move(plan), arena_);
+}
+
+// Running
+
+namespace {
+
+CompiledStep& step_for(const std::map<int64_t, std::unique_ptr<CompiledStep>>& steps, int64_t rows) {
+  auto it = steps.find(rows);
+  if (it == steps.end())
+    throw Error(ErrorCode::kUsage,
+                {.what = "no plan was prepared for this batch size", .got = std::to_string(rows)});
+  return *it->second;
+}
+
+}  // namespace
+
+void TrainStep::train(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+  last_rows_ = static_cast<int64_t>(labels.size());
+  last_ = &step_for(train_steps_, last_rows_);
+  write_batch(*last_, pixels, labels);
+  last_->run();
+}
+
+void TrainStep::set_order(std::span<const int64_t> samples, int64_t position) {
+  train_data_.set_order(samples);
+  train_data_.set_position(position);
+}
+
+void TrainStep::train_resident(int64_t rows) {
+  last_rows_ = rows;
+  last_ = &step_for(train_steps_, rows);
+  last_->run();
+}
+
+Predictions TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+  CompiledStep& step = step_for(eval_steps_, static_cast<int64_t>(labels.size()));
+  write_batch(step, pixels, labels);
+  step.run();
+  return read_predictions(step);
+}
+
+void TrainStep::start_resident_evaluation() { eval_data_.set_position(0); }
+
+Predictions TrainStep::evaluate_resident(int64_t rows) {
+  CompiledStep& step = step_for(eval_steps_, rows);
+  step.run();
+  return read_predictions(step);
+}
+
+// Reading
+
+Metrics TrainStep::train_metrics() const {
+  return {train_loss_sum_.item<double>(), train_correct_.item<int64_t>(), train_seen_.item<int64_t>(),
+          skipped_.item<int64_t>()};
+}
+Metrics TrainStep::eval_metrics() const {
+  return {eval_loss_sum_.item<double>(), eval_correct_.item<int64_t>(), eval_seen_.item<int64_t>(), 0};
+}
+void TrainStep::reset_train_metrics() {
+  set(train_loss_sum_, 0.0);
+  set<int64_t>(train_correct_, 0);
+  set<int64_t>(train_seen_, 0);
+}
+void TrainStep::reset_eval_metrics() {
+  set(eval_loss_sum_, 0.0);
+  set<int64_t>(eval_correct_, 0);
+  set<int64_t>(eval_seen_, 0);
+}
+
+double TrainStep::last_loss() const {
+  WHOLESTEP_CHECK(last_);
+  return static_cast<double>(*reinterpret_cast<const float*>(last_->output_bytes("loss").data()));
+}
+
+std::string TrainStep::first_non_finite() {
+  WHOLESTEP_CHECK(last_);
+  if (train_data_.defined()) train_data_.set_position(train_data_.position() - last_rows_);
+  int64_t skipped = skipped_.item<int64_t>();
+  std::string found = last_->first_non_finite();
+  set(skipped_, skipped);  // the replay counted once more
+  return found;
+}
+
+std::vector<Tensor> TrainStep::model_tensors() const {
+  std::vector<Tensor> tensors;
+  for (auto& [name, tensor] : model_.named_parameters()) tensors.push_back(tensor);
+  for (auto& [name, tensor] : model_.named_buffers()) tensors.push_back(tensor);
+  return tensors;
+}
+
+std::vector<Tensor> TrainStep::state_tensors() const {
+  std::vector<Tensor> tensors = {random_.seed,   random_.step, train_loss_sum_,
+                                 train_correct_, train_seen_,  skipped_};
+  for (const Tensor& t : optimizer_.state()) tensors.push_back(t);
+  return tensors;
+}
+
+const Plan& TrainStep::train_plan(int64_t batch) const { return step_for(train_steps_, batch).plan(); }
+const Plan& TrainStep::eval_plan(int64_t batch) const { return step_for(eval_steps_, batch).plan(); }
+
+}  // namespace wholestep
