@@ -6,53 +6,16 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <map>
 
 #include "support/kernel_run.h"
 #include "support/op_case.h"
+#include "support/op_evaluation.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep::test {
 namespace {
-
-using Index = std::vector<int64_t>;
-
-struct Operand {
-  Shape shape;
-  std::vector<double> values;
-
-  double at(const Index& index) const { return values[offset(index)]; }
-  size_t offset(const Index& index) const {
-    int64_t flat = 0;
-    for (int axis = 0; axis < shape.rank(); ++axis)
-      flat = flat * shape[axis] + index[static_cast<size_t>(axis)];
-    return static_cast<size_t>(flat);
-  }
-};
-
-struct Question {
-  std::vector<Operand> in;
-  const Attrs& attrs;
-  std::vector<Operand> out;  // shapes only
-};
-
-/// Calls fn(multi-index) for every element of a shape, in row-major order.
-void for_each(const Shape& shape, const std::function<void(const Index&)>& fn) {
-  Index index(static_cast<size_t>(shape.rank()), 0);
-  for (int64_t flat = 0; flat < shape.numel(); ++flat) {
-    int64_t rest = flat;
-    for (int axis = shape.rank() - 1; axis >= 0; rest /= shape[axis], --axis)
-      index[static_cast<size_t>(axis)] = rest % shape[axis];
-    fn(index);
-  }
-}
-
-Expected exact(std::vector<double> values) {
-  std::vector<double> magnitudes(values.size(), 0);
-  return {std::move(values), std::move(magnitudes)};
-}
 
 /// Each result is one element of operand 0, found by `source`; nothing where it is zero padding.
 Expected copied(const Question& q, const std::function<std::optional<Index>(const Index&)>& source) {
@@ -245,14 +208,13 @@ std::vector<Expected> fused(const Question& q) {
   return results;
 }
 
-using Evaluation = std::vector<Expected> (*)(const Question&);
 template <Expected (*one)(const Question&)>
 std::vector<Expected> only(const Question& q) {
   return {one(q)};
 }
 
-const std::map<std::string, Evaluation, std::less<>>& evaluations() {
-  static const std::map<std::string, Evaluation, std::less<>> table = {
+const Evaluations& evaluations() {
+  static const Evaluations table = {
       {"sum", only<sum>},
       {"sum_squares", only<sum_squares>},
       {"max", only<max>},
@@ -363,7 +325,9 @@ std::vector<Expected> last_kernel_in_f64(const OpDef& op, const std::vector<Tens
 
 std::optional<std::vector<Expected>> expected_results(const OpDef& op, const std::vector<Tensor>& inputs,
                                                       const Attrs& attrs) {
-  if (auto found = evaluations().find(op.name); found != evaluations().end()) {
+  for (const Evaluations* table : {&evaluations(), &image_evaluations()}) {
+    auto found = table->find(op.name);
+    if (found == table->end()) continue;
     Question q{{}, attrs, {}};
     Types types;
     for (const Tensor& t : inputs) {

@@ -138,9 +138,6 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
                                       .where = r.scope,
                                       .hint = "detach() its input if no gradient should pass here"});
     Scope scope(r.scope.empty() || !Scope::path().empty() ? "" : r.scope, "");
-    for (size_t i = 0; i < output_grads.size(); ++i)
-      if (!output_grads[i].defined() && is_floating(r.outputs[i].dtype()))
-        output_grads[i] = zeros_like(r.outputs[i]);
     std::vector<Tensor> input_grads = r.op->vjp(record, output_grads);
     for (size_t i = 0; i < input_grads.size(); ++i) {
       if (!input_grads[i].defined() || !record.needs_grad[i]) continue;

@@ -39,7 +39,8 @@ struct OpDef {
   std::string doc;                    ///< formula, shapes, source
   std::vector<std::string> operands;  ///< names of the inputs, for messages
   Types (*infer)(std::span<const TensorType> inputs, const Attrs& attrs) = nullptr;
-  /// Gradients of the inputs, in this library's own ops; an undefined Tensor means no gradient. Null: not
+  /// Gradients of the inputs, in this library's own ops; an undefined Tensor means no gradient. Of the output
+  /// gradients at least one is defined; those of results that nothing depends on are not. Null: not
   /// differentiable.
   std::vector<Tensor> (*vjp)(const OpRecord& record, std::span<const Tensor> output_grads) = nullptr;
   double (*flops)(const KernelRequest& request) = nullptr;  ///< null: one per output element

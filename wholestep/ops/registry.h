@@ -13,5 +13,8 @@ std::vector<const OpDef*> gather_ops();
 std::vector<const OpDef*> matmul_ops();
 std::vector<const OpDef*> random_ops();
 std::vector<const OpDef*> softmax_ops();
+std::vector<const OpDef*> conv2d_ops();
+std::vector<const OpDef*> pool2d_ops();
+std::vector<const OpDef*> batch_norm_ops();
 
 }  // namespace wholestep

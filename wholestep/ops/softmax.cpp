@@ -169,7 +169,7 @@ std::vector<Tensor> cross_entropy_dx_vjp(const OpRecord& r, std::span<const Tens
   const Tensor &logits = r.inputs[0], &labels = r.inputs[1], &g = r.inputs[2], &h = gs[0];
   Tensor p = softmax(logits), g_column = reshape(g, {g.dim(0), 1});
   return {g_column * p * (h - sum(h * p, {1}, true)), Tensor(),
-          sum(h * cross_entropy_dx(logits, labels, g * 0.0 + 1.0), {1})};
+          sum(h * cross_entropy_dx(logits, labels, full(g.shape(), 1, g.dtype())), {1})};
 }
 
 std::vector<OpCase> cross_entropy_cases() {
