@@ -54,7 +54,8 @@ Expected sum(const Question& q) {
 }
 Expected sum_squares(const Question& q) {
   double total = 0;
-  for (double x : q.in[0].values) total += x * x;
+  for (const auto& operand : q.in)
+    for (double x : operand.values) total += x * x;
   return {{total}, {total}};
 }
 Expected max(const Question& q) {

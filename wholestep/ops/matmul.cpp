@@ -7,28 +7,12 @@
 #include <fmt/format.h>
 
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/ops/matmul_cpu.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep {
 namespace {
-
-struct Dims {
-  int64_t m, n, k;
-  bool ta, tb, bias, relu;
-};
-
-Dims dims_of(std::span<const TensorType> in, const Attrs& attrs) {
-  bool ta = attrs.flag("transpose_a"), tb = attrs.flag("transpose_b");
-  const Shape &a = in[0].shape, &b = in[1].shape;
-  return {a[ta ? 1 : 0],
-          b[tb ? 0 : 1],
-          a[ta ? 0 : 1],
-          ta,
-          tb,
-          in.size() == 3,
-          attrs.text_or("activation", "") == "relu"};
-}
 
 Types infer(std::span<const TensorType> in, const Attrs& attrs) {
   if (in[0].shape.rank() != 2 || in[1].shape.rank() != 2)
@@ -38,8 +22,8 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
   if (in[0].dtype != in[1].dtype || !is_floating(in[0].dtype))
     throw Error(ErrorCode::kUsage, {.what = "matmul needs operands of one floating-point dtype",
                                     .got = to_string(in[0]) + " and " + to_string(in[1])});
-  Dims d = dims_of(in, attrs);
-  int64_t other = in[1].shape[d.tb ? 1 : 0];
+  MatmulDims d = matmul_dims(in, attrs);
+  int64_t other = in[1].shape[d.transpose_b ? 1 : 0];
   if (other != d.k)
     throw Error(ErrorCode::kUsage, {.what = "inner extents of matmul differ",
                                     .got = fmt::format("{} and {}", d.k, other),
@@ -64,17 +48,17 @@ std::vector<Tensor> vjp(const OpRecord& r, std::span<const Tensor> gs) {
 }
 
 double matmul_flops(const KernelRequest& q) {
-  Dims d = dims_of(q.inputs, q.attrs);
+  MatmulDims d = matmul_dims(q.inputs, q.attrs);
   return 2.0 * static_cast<double>(d.m) * static_cast<double>(d.n) * static_cast<double>(d.k);
 }
 
 /// The plain triple loop, for every dtype: what the fast kernels are compared with.
 std::unique_ptr<PreparedKernel> prepare_reference(const KernelRequest& q) {
-  Dims d = dims_of(q.inputs, q.attrs);
-  int64_t a_row = d.ta ? 1 : d.k, a_col = d.ta ? d.m : 1, b_row = d.tb ? 1 : d.n, b_col = d.tb ? d.k : 1;
+  MatmulDims d = matmul_dims(q.inputs, q.attrs);
+  int64_t a_row = d.transpose_a ? 1 : d.k, a_col = d.transpose_a ? d.m : 1, b_row = d.transpose_b ? 1 : d.n, b_col = d.transpose_b ? d.k : 1;
   return visit(q.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(d.m, d.ta ? 0 : 1, 1, [=](const CpuArgs& args, Range rows) {
+    return row_call(d.m, d.transpose_a ? 0 : 1, 1, [=](const CpuArgs& args, Range rows) {
       for (int64_t i = rows.begin; i < rows.end; ++i)
         for (int64_t j = 0; j < d.n; ++j) {
           double total = 0;
@@ -107,14 +91,17 @@ std::vector<OpCase> cases() {
   return cases;
 }
 
-const OpDef k_matmul{.name = "matmul",
-                     .doc = "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0",
-                     .operands = {"a", "b", "bias"},
-                     .infer = infer,
-                     .vjp = vjp,
-                     .flops = matmul_flops,
-                     .cases = cases,
-                     .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_reference}}};
+const OpDef k_matmul{
+    .name = "matmul",
+    .doc = "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0",
+    .operands = {"a", "b", "bias"},
+    .infer = infer,
+    .vjp = vjp,
+    .flops = matmul_flops,
+    .cases = cases,
+    .kernels = {
+        {.backend = "cpu", .name = "gemm", .refuse = refuse_matmul_gemm, .prepare = prepare_matmul_gemm},
+        {.backend = "cpu", .name = "reference", .prepare = prepare_reference}}};
 
 }  // namespace
 

@@ -98,7 +98,7 @@ void sum_outputs(const Walk& walk, const T* x, T* out, Range range) {
 }
 
 /// Everything into few outputs: partial sums of runs of the reduced range first, then their sum.
-template <class T, bool square = false>
+template <class T>
 std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
   Split split((n + 4095) / 4096);
   auto call = std::make_unique<CpuCall>();
@@ -106,9 +106,8 @@ std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
   call->phases.push_back({.chunks = split.chunks(), .run = [split, n](const CpuArgs& args, int64_t chunk) {
                             Range r = split[chunk];
                             int64_t begin = r.begin * 4096, end = std::min(n, r.end * 4096);
-                            const T* run = args.in<T>(0) + begin;
                             reinterpret_cast<double*>(args.workspace)[chunk] =
-                                square ? sum_squares_run(run, end - begin) : sum_run(run, end - begin);
+                                sum_run(args.in<T>(0) + begin, end - begin);
                           }});
   call->phases.push_back({.chunks = 1, .run = [split](const CpuArgs& args, int64_t) {
                             double total = 0;
@@ -220,23 +219,60 @@ std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
 double reduce_flops(const KernelRequest& q) { return static_cast<double>(q.inputs[0].shape.numel()); }
 
 Types infer_sum_squares(std::span<const TensorType> in, const Attrs&) {
-  if (!is_floating(in[0].dtype))
-    throw Error(ErrorCode::kUsage,
-                {.what = "sum_squares takes a floating-point tensor", .got = to_string(in[0])});
+  for (const TensorType& type : in)
+    if (!is_floating(type.dtype) || type.dtype != in[0].dtype)
+      throw Error(ErrorCode::kUsage,
+                  {.what = "sum_squares takes floating-point tensors of one dtype", .got = to_string(type)});
   return {{in[0].dtype, {}}};
 }
+
+/// Blocks of all operands are numbered through and summed side by side; then the block sums are added in
+/// order.
+template <class T>
+std::unique_ptr<PreparedKernel> sum_squares_call(std::span<const TensorType> inputs) {
+  struct Block {
+    int operand;
+    int64_t begin, end;
+  };
+  constexpr int64_t kBlock = 4096;
+  std::vector<Block> blocks;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    for (int64_t at = 0, n = inputs[i].shape.numel(); at < n; at += kBlock)
+      blocks.push_back({static_cast<int>(i), at, std::min(n, at + kBlock)});
+  Split split(static_cast<int64_t>(blocks.size()));
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = split.total * int64_t{sizeof(double)};
+  call->phases.push_back(
+      {.chunks = split.chunks(), .run = [split, blocks](const CpuArgs& args, int64_t chunk) {
+         double* sums = reinterpret_cast<double*>(args.workspace);
+         for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
+           const Block& block = blocks[static_cast<size_t>(b)];
+           sums[b] = sum_squares_run(args.in<T>(block.operand) + block.begin, block.end - block.begin);
+         }
+       }});
+  call->phases.push_back({.chunks = 1, .run = [n = split.total](const CpuArgs& args, int64_t) {
+                            double total = 0;
+                            for (int64_t b = 0; b < n; ++b)
+                              total += reinterpret_cast<double*>(args.workspace)[b];
+                            *args.out<T>(0) = rounded<T>(total);
+                          }});
+  return call;
+}
 std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
-  int64_t n = q.inputs[0].shape.numel();
-  return q.inputs[0].dtype == DType::f32 ? full_sum_call<float, true>(n) : full_sum_call<double, true>(n);
+  return q.inputs[0].dtype == DType::f32 ? sum_squares_call<float>(q.inputs)
+                                         : sum_squares_call<double>(q.inputs);
 }
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
-  return {r.inputs[0] * (g[0] * 2.0)};
+  std::vector<Tensor> grads;
+  for (const Tensor& x : r.inputs) grads.push_back(x * (g[0] * 2.0));
+  return grads;
 }
 std::vector<OpCase> sum_squares_cases() {
   return {{.inputs = {{DType::f32, {}}}},
           {.inputs = {{DType::f32, {0, 3}}}},
           {.inputs = {{DType::f32, {7, 13}}}},
-          {.inputs = {{DType::f32, {11, 1031}}}}};
+          {.inputs = {{DType::f32, {11, 1031}}}},
+          {.inputs = {{DType::f32, {5}}, {DType::f32, {3, 4}}, {DType::f32, {4100}}}}};
 }
 
 std::vector<OpCase> reduce_cases(DType dtype) {
@@ -278,7 +314,7 @@ const OpDef k_sum{.name = "sum",
                   .cases = sum_cases,
                   .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum}}};
 const OpDef k_sum_squares{.name = "sum_squares",
-                          .doc = "sum of x * x over all elements, accumulated in f64",
+                          .doc = "sum of x * x over all elements of all operands, accumulated in f64",
                           .operands = {"x"},
                           .infer = infer_sum_squares,
                           .vjp = sum_squares_vjp,
@@ -325,7 +361,7 @@ Tensor mean(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
 }
 
-Tensor sum_squares(const Tensor& x) { return apply1(k_sum_squares, {x}); }
+Tensor sum_squares(const std::vector<Tensor>& tensors) { return apply1(k_sum_squares, tensors); }
 
 Tensor max(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   return apply1(k_max, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});

@@ -9,8 +9,9 @@ namespace wholestep {
 /// Sum over `axes` (all when empty), accumulated in f64. Integer and bool inputs are summed exactly into i64.
 Tensor sum(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);
 Tensor mean(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);  ///< floating-point x
-/// Sum of the squares of all elements of a floating-point x, rank 0, accumulated in f64.
-Tensor sum_squares(const Tensor& x);
+/// Sum of the squares of all elements of all tensors, of one floating-point dtype; rank 0, accumulated in
+/// f64.
+Tensor sum_squares(const std::vector<Tensor>& tensors);
 /// Largest element over `axes` (all when empty); NaN where there is one. The gradient is shared equally among
 /// ties.
 Tensor max(const Tensor& x, std::vector<int64_t> axes = {}, bool keep_dims = false);

@@ -78,8 +78,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   std::vector<Tensor> grads = grad(loss, parameters);
   stage("differentiate");
 
-  Tensor squares = sum_squares(grads.at(0));
-  for (size_t i = 1; i < grads.size(); ++i) squares = squares + sum_squares(grads[i]);
+  Tensor squares = sum_squares(grads);
   Tensor commit = logical_and(isfinite(loss), isfinite(squares));
   if (config_.clip_norm > 0) {
     Tensor factor = minimum(config_.clip_norm / (sqrt(squares) + 1e-6), 1.0);
