@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "support/allocation_count.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/compile/compile.h"
@@ -10,6 +11,7 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul.h"
 #include "wholestep/ops/reduce.h"
+#include "wholestep/ops/shape.h"
 #include "wholestep/ops/softmax.h"
 
 namespace wholestep {
@@ -98,6 +100,7 @@ TEST(CompiledStep, EqualsTheEagerStepBitForBit) {
 TEST(CompiledStep, HasTheSameBitsWithoutFusionReuseOrSimplification) {
   std::vector<float> expected = run_compiled({}, 10);
   EXPECT_EQ(run_compiled({.fuse = false}, 10), expected);
+  EXPECT_EQ(run_compiled({.layout = false}, 10), expected);
   EXPECT_EQ(run_compiled({.reuse_memory = false}, 10), expected);
   EXPECT_EQ(run_compiled({.simplify = false, .fuse = false, .reuse_memory = false}, 10), expected);
 }
@@ -125,6 +128,58 @@ TEST(Plan, FusesTheUpdateAndReusesMemory) {
   EXPECT_LT(plan.memory.activation_bytes, plan.memory.unshared_bytes);
   EXPECT_GE(plan.memory.activation_bytes, plan.memory.bound_bytes);
   EXPECT_EQ(plan.memory.parameter_bytes, packed_bytes(net.parameters));
+}
+
+TEST(Plan, LayoutTurnsTransposesIntoFlags) {
+  auto graph = std::make_shared<Graph>();
+  {
+    Trace trace(graph);
+    Tensor a = graph->add_input(InputKind::kBatch, "a", {DType::f32, {3, 4}});
+    Tensor b = graph->add_input(InputKind::kBatch, "b", {DType::f32, {5, 4}});
+    graph->add_output("y", matmul(a, relu(transpose(b))));
+    graph->add_output("z", transpose(relu(transpose(a))));
+  }
+  Tensor a = random_tensor({3, 4}, 1), b = random_tensor({5, 4}, 2);
+  CompiledStep step(make_plan(graph));
+  for (const Node& node : step.plan().graph->nodes)
+    EXPECT_NE(node.op->name, "permute") << to_string(*step.plan().graph);
+  step.write("a", a);
+  step.write("b", b);
+  step.run();
+  Tensor y = matmul(a, relu(transpose(b)));
+  EXPECT_EQ(0, std::memcmp(step.output("y").bytes().data(), y.bytes().data(), y.bytes().size()));
+}
+
+TEST(CompiledStep, E4AllocatesNothingInASteadyStep) {
+  Perceptron net;
+  Batch batch;
+  CompiledStep step(make_plan(net.trace(16)));
+  step.write("x", batch.x);
+  step.write("labels", batch.labels);
+  step.run();
+  step.run();
+  int64_t before = test::allocation_count();
+  for (int i = 0; i < 100; ++i) step.run();
+  EXPECT_EQ(test::allocation_count() - before, 0);
+}
+
+TEST(CompiledStep, T18IsOneSubmission) {
+  Perceptron net;
+  CompiledStep step(make_plan(net.trace(16)));
+  int64_t before = cpu_backend().counters().submissions;
+  for (int i = 0; i < 7; ++i) step.run();
+  EXPECT_EQ(cpu_backend().counters().submissions - before, 7);
+}
+
+TEST(CompiledStep, RunsNothingOnTheNullBackendButPlansTheSameGraph) {
+  Perceptron net;
+  BackendCounters before = null_backend().counters();
+  CompiledStep step(make_plan(net.trace(16), {.backend = &null_backend()}));
+  step.run();
+  step.run();
+  EXPECT_EQ(null_backend().counters().submissions - before.submissions, 2);
+  EXPECT_EQ(null_backend().counters().bytes_in_use - before.bytes_in_use, step.plan().memory.arena_bytes());
+  EXPECT_EQ(step.plan().graph->nodes.size(), make_plan(net.trace(16)).graph->nodes.size());
 }
 
 TEST(CompiledStep, NamesTheFirstNonFiniteOp) {

@@ -12,6 +12,7 @@ namespace wholestep {
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;
+  bool layout = true;        ///< same bits either way
   bool fuse = true;          ///< same bits either way
   bool reuse_memory = true;  ///< same bits either way; off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection

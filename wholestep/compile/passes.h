@@ -7,6 +7,7 @@ namespace wholestep {
 using GraphPtr = std::shared_ptr<Graph>;
 
 GraphPtr simplify(const Graph& graph);  ///< folds constants, merges twins, drops what nothing reads
+GraphPtr layout(const Graph& graph);    ///< moves transposes to where they cost nothing
 GraphPtr fuse(const Graph& graph);
 GraphPtr schedule(
     const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy

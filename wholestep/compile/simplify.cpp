@@ -88,17 +88,6 @@ class Simplifier {
         return become(node, rewriter_.add(*node.op, node.attrs, {before->inputs[0]}, {type}, node)[0]);
       }
     }
-    if (op == "permute")
-      if (const Node* before = producer(g, in[0]); before && before->op->name == "permute") {
-        std::vector<int64_t> axes = node.attrs.integers("axes"), inner = before->attrs.integers("axes");
-        bool identity = true;
-        for (size_t i = 0; i < axes.size(); ++i) {
-          axes[i] = inner[static_cast<size_t>(axes[i])];
-          identity &= axes[i] == static_cast<int64_t>(i);
-        }
-        if (identity) return become(node, before->inputs[0]);
-        return become(node, rewriter_.add(*node.op, {{"axes", axes}}, {before->inputs[0]}, {type}, node)[0]);
-      }
     if (!node.op->elementwise || op == "full") return false;
     std::vector<double> numbers;
     for (int value : in)
