@@ -12,6 +12,7 @@
 #include "support/op_case.h"
 #include "support/op_reference.h"
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/isa.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/error.h"
 #include "wholestep/graph/grad.h"
@@ -44,7 +45,10 @@ class OpTable : public testing::TestWithParam<const OpDef*> {
     }
   }
 
-  void TearDown() override { set_threads(2); }
+  void TearDown() override {
+    set_threads(2);
+    set_isa_cap(detected_isa());
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(AllOps, OpTable, testing::ValuesIn(all_ops()),
@@ -111,28 +115,35 @@ TEST_P(OpTable, SecondDerivativesMatchCentralDifferences) {
   }
 }
 
+testing::AssertionResult near(const OpDef& op, const KernelRun& run, const Attrs& attrs, size_t output,
+                              const Tensor& result, const Expected& expected) {
+  std::vector<double> got = as_doubles(result);
+  if (got.size() != expected.values.size()) return testing::AssertionFailure() << got.size() << " elements";
+  for (size_t i = 0; i < got.size(); ++i)
+    if (!(std::abs(got[i] - expected.values[i]) <=
+          error_bound(op, run.inputs, run.output_types, attrs, output, expected, i)))
+      return testing::AssertionFailure()
+             << "output " << output << " element " << i << " is " << got[i] << ", not " << expected.values[i];
+  if (result.dtype() == DType::boolean)
+    for (std::byte b : result.bytes())
+      if (b > std::byte{1}) return testing::AssertionFailure() << "a bool that is neither 0 nor 1";
+  return testing::AssertionSuccess();
+}
+
 TEST_P(OpTable, EveryKernelMatchesTheReference) {
   for_each_kernel([&](const Kernel& kernel, const std::vector<Tensor>& operands, const Attrs& attrs,
                       const std::string& text) {
     auto expected = expected_results(op(), operands, attrs);
     ASSERT_TRUE(expected) << op().name
                           << " has one kernel and tests/support/op_reference.cpp no evaluation of it";
-    KernelRun run(op(), kernel, operands, attrs);
-    std::vector<Tensor> outputs = run.run();
-    ASSERT_EQ(run.damage, "") << text;
-    ASSERT_EQ(expected->size(), outputs.size());
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      std::vector<double> got = as_doubles(outputs[o]);
-      const Expected& e = (*expected)[o];
-      ASSERT_EQ(got.size(), e.values.size()) << text;
-      for (size_t i = 0; i < got.size(); ++i) {
-        double bound = error_bound(op(), operands, run.output_types, attrs, o, e, i);
-        ASSERT_LE(std::abs(got[i] - e.values[i]), bound)
-            << text << ": output " << o << " element " << i << " is " << got[i] << ", not " << e.values[i];
-        ASSERT_FALSE(std::isnan(got[i])) << text << ": output " << o << " element " << i;
-      }
-      if (outputs[o].dtype() != DType::boolean) continue;
-      for (std::byte b : outputs[o].bytes()) ASSERT_LE(static_cast<int>(b), 1) << text;
+    for (Isa isa : available_isas()) {
+      set_isa_cap(isa);
+      KernelRun run(op(), kernel, operands, attrs);
+      std::vector<Tensor> outputs = run.run();
+      ASSERT_EQ(run.damage, "") << text;
+      ASSERT_EQ(expected->size(), outputs.size());
+      for (size_t o = 0; o < outputs.size(); ++o)
+        ASSERT_TRUE(near(op(), run, attrs, o, outputs[o], (*expected)[o])) << text << " on " << name(isa);
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 
@@ -139,9 +140,10 @@ Tensor conv2d_with(const Tensor& x, const Tensor& weight, const Attrs& attrs);
 
 std::vector<Tensor> conv2d_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   std::vector<Tensor> grads(r.inputs.size());
-  if (r.needs_grad[0]) grads[0] = conv2d_dx(gs[0], r.inputs[1], r.attrs, r.inputs[0].shape());
-  if (r.needs_grad[1]) grads[1] = conv2d_dw(r.inputs[0], gs[0], r.attrs, r.inputs[1].shape());
-  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(gs[0], {0, 2, 3});
+  Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
+  if (r.needs_grad[0]) grads[0] = conv2d_dx(g, r.inputs[1], r.attrs, r.inputs[0].shape());
+  if (r.needs_grad[1]) grads[1] = conv2d_dw(r.inputs[0], g, r.attrs, r.inputs[1].shape());
+  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(g, {0, 2, 3});
   return grads;
 }
 std::vector<Tensor> conv2d_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
@@ -157,8 +159,9 @@ std::vector<Tensor> conv2d_dw_vjp(const OpRecord& r, std::span<const Tensor> gs)
 
 double conv2d_flops(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  return 2.0 * static_cast<double>(p.batch * p.out_channels * p.y.out * p.x.out) *
-         static_cast<double>(p.in_channels / p.groups * p.y.kernel * p.x.kernel);
+  const Conv2d& c = p.conv;
+  return 2.0 * static_cast<double>(p.batch * c.out_channels * c.y.out * c.x.out) *
+         static_cast<double>(c.in_channels / c.groups * c.y.kernel * c.x.kernel);
 }
 
 // Awkward on purpose: sides that differ, kernels that leave columns over, padding beyond the kernel's reach,
@@ -192,6 +195,8 @@ std::vector<OpCase> conv2d_cases() {
     cases.push_back(cases.back());
     cases.back().inputs.push_back({DType::f32, {c.weight[0]}});
   }
+  cases.push_back(cases[3]);  // the fused activation, with a bias
+  cases.back().attrs.set({"activation", "relu"});
   return cases;
 }
 std::vector<OpCase> conv2d_dx_cases() {
@@ -223,7 +228,11 @@ const OpDef k_conv2d{
     .vjp = conv2d_vjp,
     .flops = conv2d_flops,
     .cases = conv2d_cases,
-    .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_reference}}};
+    .kernels = {{.backend = "cpu",
+                 .name = "direct",
+                 .refuse = refuse_conv2d_direct,
+                 .prepare = prepare_conv2d_direct},
+                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_reference}}};
 const OpDef k_conv2d_dx{
     .name = "conv2d_dx",
     .doc = "gradient of conv2d's x, of attribute size, from that of its result",
@@ -232,7 +241,11 @@ const OpDef k_conv2d_dx{
     .vjp = conv2d_dx_vjp,
     .flops = conv2d_flops,
     .cases = conv2d_dx_cases,
-    .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dx_reference}}};
+    .kernels = {{.backend = "cpu",
+                 .name = "direct",
+                 .refuse = refuse_conv2d_direct,
+                 .prepare = prepare_conv2d_dx_direct},
+                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dx_reference}}};
 const OpDef k_conv2d_dw{
     .name = "conv2d_dw",
     .doc = "gradient of conv2d's weight, of attribute kernel, from that of its result",
@@ -241,7 +254,11 @@ const OpDef k_conv2d_dw{
     .vjp = conv2d_dw_vjp,
     .flops = conv2d_flops,
     .cases = conv2d_dw_cases,
-    .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dw_reference}}};
+    .kernels = {{.backend = "cpu",
+                 .name = "direct",
+                 .refuse = refuse_conv2d_direct,
+                 .prepare = prepare_conv2d_dw_direct},
+                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dw_reference}}};
 
 /// The attributes of the forward op without what only another of the three has.
 Attrs geometry(const Attrs& attrs) {
@@ -273,19 +290,19 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
   const Shape& y = (dx ? request.inputs[0] : dw ? request.inputs[1] : request.outputs[0]).shape;
   auto axis = [&](int i) {
     size_t at = static_cast<size_t>(i);
-    return Conv2dAxis{x[2 + i],
-                      y[2 + i],
-                      weight[2 + i],
-                      request.attrs.integers("stride")[at],
-                      request.attrs.integers("padding")[at],
-                      request.attrs.integers("dilation")[at]};
+    return ConvAxis{.in = x[2 + i],
+                    .out = y[2 + i],
+                    .kernel = weight[2 + i],
+                    .stride = request.attrs.integers("stride")[at],
+                    .padding = request.attrs.integers("padding")[at],
+                    .dilation = request.attrs.integers("dilation")[at]};
   };
   return {.batch = x[0],
-          .in_channels = x[1],
-          .out_channels = y[1],
-          .groups = request.attrs.integer("groups"),
-          .y = axis(0),
-          .x = axis(1),
+          .conv = {.in_channels = x[1],
+                   .out_channels = y[1],
+                   .groups = request.attrs.integer("groups"),
+                   .y = axis(0),
+                   .x = axis(1)},
           .bias = request.inputs.size() == 3,
           .relu = request.attrs.text_or("activation", "") == "relu"};
 }

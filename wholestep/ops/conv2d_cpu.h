@@ -1,26 +1,28 @@
-// What the CPU kernels of the convolution ops share: the request as numbers, and the lists of kernels.
+// What the CPU kernels of the convolution ops share: the request as numbers, and what prepares them.
 #pragma once
-#include <vector>
+#include <string>
 
 #include "wholestep/backend/backend.h"
+#include "wholestep/backend/cpu/conv.h"
 
 namespace wholestep {
 
-/// One spatial axis: output o reads input o * stride - padding + t * dilation for tap t.
-struct Conv2dAxis {
-  int64_t in, out, kernel, stride, padding, dilation;
-};
-
-/// x [batch, in_channels, y.in, x.in], weight [out_channels, in_channels / groups, y.kernel, x.kernel],
-/// result or its gradient [batch, out_channels, y.out, x.out].
+/// x [batch, Ci, H, W], weight [Co, Ci / groups, Kh, Kw], result or its gradient [batch, Co, Ho, Wo].
 struct Conv2dProblem {
-  int64_t batch, in_channels, out_channels, groups;
-  Conv2dAxis y, x;
+  int64_t batch;
+  Conv2d conv;
   bool bias, relu;
 };
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
 
+// The kernels of backend/cpu/conv.h: f32, samples spread over workers.
+std::string refuse_conv2d_direct(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request);
+
+// Plain loops.
 std::unique_ptr<PreparedKernel> prepare_conv2d_reference(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_reference(const KernelRequest& request);

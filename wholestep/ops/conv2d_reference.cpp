@@ -6,10 +6,12 @@ namespace wholestep {
 namespace {
 
 /// Strides of the three tensors, in elements: x [N, Ci, H, W], weight [Co, Cg, Kh, Kw], y [N, Co, Ho, Wo].
-struct Loops : Conv2dProblem {
-  int64_t group_in, group_out, x_plane, y_plane, taps;
+struct Loops : Conv2d {
+  int64_t batch, group_in, group_out, x_plane, y_plane, taps;
+  bool bias, relu;
 
-  explicit Loops(const KernelRequest& request) : Conv2dProblem(conv2d_problem(request)) {
+  explicit Loops(const Conv2dProblem& problem)
+      : Conv2d(problem.conv), batch(problem.batch), bias(problem.bias), relu(problem.relu) {
     group_in = in_channels / groups;
     group_out = out_channels / groups;
     x_plane = y.in * x.in;
@@ -17,12 +19,12 @@ struct Loops : Conv2dProblem {
     taps = y.kernel * x.kernel;
   }
   /// The input row or column that tap t of output o reads; outside [0, in) it is padding.
-  static int64_t source(const Conv2dAxis& axis, int64_t o, int64_t t) {
+  static int64_t source(const ConvAxis& axis, int64_t o, int64_t t) {
     return o * axis.stride - axis.padding + t * axis.dilation;
   }
-  static bool inside(const Conv2dAxis& axis, int64_t i) { return i >= 0 && i < axis.in; }
+  static bool inside(const ConvAxis& axis, int64_t i) { return i >= 0 && i < axis.in; }
   /// The output that reads input i at tap t, or -1.
-  static int64_t reader(const Conv2dAxis& axis, int64_t i, int64_t t) {
+  static int64_t reader(const ConvAxis& axis, int64_t i, int64_t t) {
     int64_t at = i + axis.padding - t * axis.dilation;
     return at >= 0 && at % axis.stride == 0 && at / axis.stride < axis.out ? at / axis.stride : -1;
   }
@@ -85,7 +87,7 @@ std::unique_ptr<PreparedKernel> with_type(DType dtype, Fn&& fn) {
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_reference(const KernelRequest& request) {
-  Loops c(request);
+  Loops c(conv2d_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return row_call(c.batch, 1, 1, [c](const CpuArgs& args, Range samples) {
@@ -106,7 +108,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_reference(const KernelRequest& re
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest& request) {
-  Loops c(request);
+  Loops c(conv2d_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return row_call(c.batch, 1, 1, [c](const CpuArgs& args, Range samples) {
@@ -123,7 +125,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest&
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_reference(const KernelRequest& request) {
-  Loops c(request);
+  Loops c(conv2d_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return split_call(c.out_channels * c.group_in, [c](const CpuArgs& args, Range pairs) {

@@ -1,5 +1,5 @@
-// matmul by the blocked GEMM. Its bits do not depend on the blocking, so the split over workers is free to
-// follow the sizes.
+// The CPU kernels of matmul. Every element of the result is one sum over k in order, however the work is
+// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns.
 #include "wholestep/ops/matmul_cpu.h"
 
 #include "wholestep/backend/cpu/call.h"
@@ -12,42 +12,30 @@ constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this
 
 }  // namespace
 
-MatmulDims matmul_dims(std::span<const TensorType> inputs, const Attrs& attrs) {
-  bool ta = attrs.flag("transpose_a"), tb = attrs.flag("transpose_b");
-  const Shape &a = inputs[0].shape, &b = inputs[1].shape;
-  return {a[ta ? 1 : 0],
-          b[tb ? 0 : 1],
-          a[ta ? 0 : 1],
-          ta,
-          tb,
-          inputs.size() == 3,
-          attrs.text_or("activation", "") == "relu"};
+std::string refuse_matmul_gemm(const KernelRequest& request) {
+  return request.inputs[0].dtype == DType::f32 ? "" : "takes f32 only";
 }
 
-std::string refuse_matmul_gemm(const KernelRequest& q) {
-  return q.inputs[0].dtype == DType::f32 ? "" : "f32 only";
-}
-
-std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& q) {
-  MatmulDims d = matmul_dims(q.inputs, q.attrs);
-  Gemm gemm{.m = d.m,
-            .n = d.n,
-            .k = d.k,
-            .transpose_a = d.transpose_a,
-            .transpose_b = d.transpose_b,
-            .lda = q.inputs[0].shape[1],
-            .ldb = q.inputs[1].shape[1],
-            .ldc = d.n,
-            .relu = d.relu};
+std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  Gemm gemm = {.m = d.m,
+               .n = d.n,
+               .k = d.k,
+               .transpose_a = d.transpose_a,
+               .transpose_b = d.transpose_b,
+               .lda = d.transpose_a ? d.m : d.k,
+               .ldb = d.transpose_b ? d.k : d.n,
+               .ldc = d.n,
+               .relu = d.relu};
   // Each part reads all of the operand it does not split, so the smaller one is left whole.
   bool by_rows = d.m >= d.n;
   Split split(by_rows ? d.m : (d.n + kColumnUnit - 1) / kColumnUnit);
   int64_t scratch = (gemm_workspace_bytes(gemm) + 63) / 64 * 64;
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = scratch * split.chunks();
-  CpuPhase phase{.chunks = split.chunks()};
+  call->workspace_bytes = split.chunks() * scratch;
+  CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
-  phase.run = [gemm, split, by_rows, scratch, bias = d.bias](const CpuArgs& args, int64_t chunk) {
+  phase.run = [=, bias = d.bias](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range =
         by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
@@ -58,6 +46,27 @@ std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& q) {
   };
   call->phases.push_back(std::move(phase));
   return call;
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  int64_t a_row = d.transpose_a ? 1 : d.k, a_column = d.transpose_a ? d.m : 1;
+  int64_t b_row = d.transpose_b ? 1 : d.n, b_column = d.transpose_b ? d.k : 1;
+  return visit(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return row_call(d.m, d.transpose_a ? 0 : 1, 1, [=](const CpuArgs& args, Range rows) {
+      for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = 0; j < d.n; ++j) {
+          double total = 0;
+          for (int64_t k = 0; k < d.k; ++k)
+            total += static_cast<double>(args.in<T>(0)[i * a_row + k * a_column]) *
+                     static_cast<double>(args.in<T>(1)[k * b_row + j * b_column]);
+          T value = static_cast<T>(total);
+          if (d.bias) value = static_cast<T>(value + args.in<T>(2)[j]);
+          args.out<T>(0)[i * d.n + j] = d.relu && value < T(0) ? T(0) : value;
+        }
+    });
+  });
 }
 
 }  // namespace wholestep

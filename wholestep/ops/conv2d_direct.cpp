@@ -1,0 +1,91 @@
+// Convolutions by the direct kernels of the CPU backend. Samples are rows, so a worker carries its samples
+// through neighbouring layers; the weight gradient collects one partial sum a chunk of samples and adds those
+// up in order.
+#include <limits>
+
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/ops/conv2d_cpu.h"
+
+namespace wholestep {
+namespace {
+
+int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+SampleRange range_of(Range samples) { return {samples.begin, samples.end}; }
+
+/// A call over the batch's samples in which chunk c has scratch of its own.
+std::unique_ptr<CpuCall> sample_call(const Conv2dProblem& problem, int64_t scratch_bytes,
+                                     std::function<void(const CpuArgs&, SampleRange, void* scratch)> run) {
+  auto call = std::make_unique<CpuCall>();
+  Split split(problem.batch);
+  int64_t stride = whole_lines(scratch_bytes);
+  call->workspace_bytes = split.chunks() * stride;
+  call->phases.push_back({.chunks = split.chunks(),
+                          .rows = problem.batch,
+                          .row_inputs = 1,
+                          .row_outputs = 1,
+                          .run = [=, run = std::move(run)](const CpuArgs& args, int64_t chunk) {
+                            run(args, range_of(split[chunk]), args.workspace + chunk * stride);
+                          }});
+  return call;
+}
+
+}  // namespace
+
+std::string refuse_conv2d_direct(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  const Conv2d conv = conv2d_problem(request).conv;
+  int64_t most = std::max({conv_forward_workspace_bytes(conv), conv_input_gradient_workspace_bytes(conv),
+                           conv_weight_gradient_workspace_bytes(conv)});
+  return most > std::numeric_limits<int32_t>::max() ? "a sample is too large for 32-bit offsets" : "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  return sample_call(
+      p, conv_forward_workspace_bytes(p.conv), [p](const CpuArgs& args, SampleRange samples, void* scratch) {
+        const float* bias = p.bias ? args.in<float>(2) : nullptr;
+        cpu_kernels().conv_forward(p.conv,
+                                   {args.in<float>(0), args.in<float>(1), bias, args.out<float>(0), p.relu},
+                                   samples, scratch);
+      });
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  return sample_call(p, conv_input_gradient_workspace_bytes(p.conv),
+                     [p](const CpuArgs& args, SampleRange samples, void* scratch) {
+                       cpu_kernels().conv_input_gradient(
+                           p.conv, {args.in<float>(0), args.in<float>(1), args.out<float>(0)}, samples,
+                           scratch);
+                     });
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  Split samples(p.batch), elements(request.outputs[0].shape.numel());
+  int64_t partial_bytes = whole_lines(request.outputs[0].bytes()),
+          scratch_bytes = whole_lines(conv_weight_gradient_workspace_bytes(p.conv));
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = samples.chunks() * (partial_bytes + scratch_bytes);
+  call->phases.push_back(
+      {.chunks = samples.chunks(),
+       .rows = p.batch,
+       .row_inputs = 3,
+       .run = [=](const CpuArgs& args, int64_t chunk) {
+         auto* partial = reinterpret_cast<float*>(args.workspace + chunk * partial_bytes);
+         std::byte* scratch = args.workspace + samples.chunks() * partial_bytes + chunk * scratch_bytes;
+         cpu_kernels().conv_weight_gradient(p.conv, {args.in<float>(0), args.in<float>(1), partial, nullptr},
+                                            range_of(samples[chunk]), scratch);
+       }});
+  call->phases.push_back({.chunks = elements.chunks(), .run = [=](const CpuArgs& args, int64_t chunk) {
+                            cpu_kernels().sum_chunks(reinterpret_cast<const float*>(args.workspace),
+                                                     samples.chunks(), partial_bytes / int64_t{sizeof(float)},
+                                                     elements[chunk].begin, elements[chunk].end,
+                                                     args.out<float>(0));
+                          }});
+  return call;
+}
+
+}  // namespace wholestep
