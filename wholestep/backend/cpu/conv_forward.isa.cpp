@@ -1,5 +1,6 @@
 // The forward convolution: padded planes of one sample, then all outputs of that sample.
 #include "wholestep/backend/cpu/conv_planes.isa.h"
+#include "wholestep/backend/cpu/conv_scratch.h"
 #include "wholestep/backend/cpu/conv_tile.isa.h"
 #include "wholestep/backend/cpu/kernels.isa.h"
 
@@ -12,35 +13,27 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
   auto* memory = static_cast<char*>(scratch);
   auto* padded = reinterpret_cast<float*>(memory + place.planes);
   auto* offsets = reinterpret_cast<int32_t*>(memory + place.offsets);
-  auto* vectors = reinterpret_cast<PixelVector*>(memory + place.vectors);
+  input_offsets(conv, planes, offsets);
+  const PixelTable pixels =
+      make_pixel_table({conv.y.out, conv.x.out, conv.x.out, planes.pitch}, kWidth, memory + place.pixels);
+  fill_zero(padded, conv.in_channels * planes.channel_floats);
 
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
-  const int64_t channel_floats = planes.phases_y * planes.phases_x * planes.floats;
-  input_offsets(conv, planes, offsets);
-  const int64_t vector_count = pixel_vectors(conv.y.out, conv.x.out, planes.pitch, kWidth, vectors);
-  fill_zero(padded, conv.in_channels * channel_floats);
-
   const int64_t taps = group_in * conv.y.kernel * conv.x.kernel, out_plane = conv.y.out * conv.x.out;
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    const float* x = operands.x + n * conv.in_channels * conv.y.in * conv.x.in;
-    for (int64_t c = 0; c < conv.in_channels; ++c)
-      copy_input_channel(conv, planes, x + c * conv.y.in * conv.x.in, padded + c * channel_floats);
+    copy_input(conv, planes, operands.x + n * conv.in_channels * conv.y.in * conv.x.in, padded);
     for (int64_t g = 0; g < conv.groups; ++g) {
       const int64_t first = g * group_out;
-      correlate({.planes = padded + g * group_in * channel_floats,
+      correlate({.planes = padded + g * group_in * planes.channel_floats,
                  .offsets = offsets,
                  .taps = taps,
                  .weights = operands.weight + first * taps,
                  .channels = group_out,
-                 .vectors = vectors,
-                 .vector_count = vector_count,
+                 .pixels = pixels,
                  .bias = operands.bias == nullptr ? nullptr : operands.bias + first,
                  .relu = operands.relu,
                  .out = operands.y + (n * conv.out_channels + first) * out_plane,
-                 .out_channel = out_plane,
-                 .out_row = conv.x.out,
-                 .columns = conv.x.out,
-                 .pitch = planes.pitch});
+                 .out_channel = out_plane});
     }
   }
 }

@@ -54,6 +54,7 @@ Planes input_planes(const Conv2d& conv) {
   Planes planes = {.phases_y = phases(conv.y), .phases_x = phases(conv.x), .rows = extent(conv.y)};
   planes.pitch = std::max(row_extent - shared, conv.x.out);
   planes.floats = plane_floats(planes.rows, planes.pitch, row_extent);
+  planes.channel_floats = planes.phases_y * planes.phases_x * planes.floats;
   return planes;
 }
 
@@ -92,119 +93,15 @@ GradientPlanes gradient_planes(const Conv2d& conv) {
   result.planes.rows = y.high - y.low + 1;
   result.planes.pitch = std::max(row_extent - shared, widest);
   result.planes.floats = plane_floats(result.planes.rows, result.planes.pitch, row_extent);
+  result.planes.channel_floats = result.planes.floats;
   return result;
 }
 
-int64_t pixel_vectors(int64_t rows, int64_t columns, int64_t pitch, int64_t width, PixelVector* out) {
-  const int64_t run = (rows - 1) * pitch + columns, across = ceil_div(run, width);
-  const int64_t per_row = ceil_div(columns, width);
-  // Vectors that stay within their row are cheaper to store.
-  const bool by_row = rows * per_row * 20 <= across * 21;
-  const int64_t count = by_row ? rows * per_row : across;
-  for (int64_t i = 0; i < count && out != nullptr; ++i) {
-    int64_t base = by_row ? i / per_row * pitch + i % per_row * width : i * width;
-    int64_t lanes = std::min(width, by_row ? columns - base % pitch : run - base);
-    *out++ = {static_cast<int32_t>(base), static_cast<int32_t>(base / pitch),
-              static_cast<int32_t>(base % pitch), static_cast<int32_t>(lanes)};
-  }
-  return count;
-}
-
 void input_offsets(const Conv2d& conv, const Planes& planes, int32_t* out) {
-  const int64_t channel_floats = planes.phases_y * planes.phases_x * planes.floats;
   for (int64_t c = 0; c < conv.in_channels / conv.groups; ++c)
     for (int64_t ky = 0; ky < conv.y.kernel; ++ky)
       for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
-        *out++ = static_cast<int32_t>(c * channel_floats + input_offset(conv, planes, ky, kx));
+        *out++ = static_cast<int32_t>(c * planes.channel_floats + input_offset(conv, planes, ky, kx));
 }
-
-int64_t gradient_run_floats(const Conv2d& conv, const Planes& planes) {
-  return gemm_padded((conv.y.out - 1) * planes.pitch + conv.x.out);
-}
-
-namespace {
-
-// Hands out consecutive stretches of scratch memory, each aligned to 64 bytes.
-struct Layout {
-  int64_t total = 0;
-  int64_t take(int64_t count, int64_t item_bytes) {
-    int64_t begin = total;
-    total += (count * item_bytes + 63) / 64 * 64;
-    return begin;
-  }
-};
-
-// Enough for the vectors of any instruction set.
-int64_t most_vectors(int64_t rows, int64_t columns, int64_t pitch) {
-  int64_t most = 0;
-  for (int64_t width : {4, 8, 16}) most = std::max(most, pixel_vectors(rows, columns, pitch, width, nullptr));
-  return most;
-}
-
-constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kVector = sizeof(PixelVector);
-
-}  // namespace
-
-ForwardScratch forward_scratch(const Conv2d& conv) {
-  const Planes planes = input_planes(conv);
-  const int64_t taps = conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
-  Layout layout;
-  ForwardScratch place = {};
-  place.planes = layout.take(conv.in_channels * planes.phases_y * planes.phases_x * planes.floats, kFloat);
-  place.offsets = layout.take(taps, kOffset);
-  place.vectors = layout.take(most_vectors(conv.y.out, conv.x.out, planes.pitch), kVector);
-  place.total = layout.total;
-  return place;
-}
-
-WeightGradientScratch weight_gradient_scratch(const Conv2d& conv) {
-  const Planes planes = input_planes(conv);
-  const int64_t group_out = conv.out_channels / conv.groups, padded = (group_out + 15) / 16 * 16;
-  const int64_t taps = conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
-  int64_t dy = conv.y.out * conv.x.out * padded, sums = conv.groups * taps * padded;
-  if (group_out < kChannelsAsLanes) {  // then lanes may be pixels
-    dy = std::max(dy, group_out * gradient_run_floats(conv, planes));
-    sums = std::max(sums, conv.out_channels * taps * kWidestVector);
-  }
-  Layout layout;
-  WeightGradientScratch place = {};
-  place.planes = layout.take(conv.in_channels * planes.phases_y * planes.phases_x * planes.floats, kFloat);
-  place.offsets = layout.take(taps, kOffset);
-  place.dy = layout.take(dy, kFloat);
-  place.sums = layout.take(sums, kFloat);
-  place.total = layout.total;
-  return place;
-}
-
-int64_t gradient_slot(const Conv2d& conv) { return ceil_div(conv.x.in, conv.x.stride); }
-
-InputGradientScratch input_gradient_scratch(const Conv2d& conv) {
-  const Planes planes = gradient_planes(conv).planes;
-  const int64_t kernel = conv.y.kernel * conv.x.kernel, group_out = conv.out_channels / conv.groups;
-  int64_t vectors = 0;
-  for (int64_t py = 0; py < conv.y.stride; ++py)
-    for (int64_t px = 0; px < conv.x.stride; ++px)
-      if (int64_t rows = gradient_phase(conv.y, py).count, columns = gradient_phase(conv.x, px).count;
-          rows * columns > 0)
-        vectors += most_vectors(rows, columns, planes.pitch);
-  const int64_t rows = ceil_div(conv.y.in, conv.y.stride);  // of the largest phase
-  Layout layout;
-  InputGradientScratch place = {};
-  place.planes = layout.take(conv.out_channels * planes.floats, kFloat);
-  place.weights = layout.take(conv.in_channels * group_out * kernel, kFloat);
-  place.offsets = layout.take(group_out * kernel, kOffset);
-  place.vectors = layout.take(vectors, kVector);
-  place.phases = layout.take(conv.y.stride * conv.x.stride, kGradientPhaseBytes);
-  if (conv.x.stride > 1)
-    place.columns = layout.take(conv.x.stride * conv.in_channels * rows * gradient_slot(conv), kFloat);
-  place.total = layout.total;
-  return place;
-}
-
-int64_t conv_forward_workspace_bytes(const Conv2d& conv) { return forward_scratch(conv).total; }
-int64_t conv_weight_gradient_workspace_bytes(const Conv2d& conv) {
-  return weight_gradient_scratch(conv).total;
-}
-int64_t conv_input_gradient_workspace_bytes(const Conv2d& conv) { return input_gradient_scratch(conv).total; }
 
 }  // namespace wholestep

@@ -14,6 +14,7 @@ namespace wholestep {
 /// row may be those before the next.
 struct Planes {
   int64_t phases_y = 1, phases_x = 1, rows = 0, pitch = 0, floats = 0;
+  int64_t channel_floats = 0;  ///< phases_y * phases_x * floats
 };
 
 /// Where the data of a tensor's axis lies on the planes' axis: elements [begin, end) of phase p hold the
@@ -46,37 +47,5 @@ struct GradientPhase {
 GradientPhase gradient_phase(const ConvAxis& axis, int64_t phase);
 bool in_phase(const ConvAxis& axis, int64_t tap, int64_t phase);
 int64_t gradient_step(const ConvAxis& axis, int64_t tap);
-
-/// A vector of outputs that a kernel computes at once: `lanes` of them count, the first is output (row,
-/// column) and lies at `base` of a plane. Where it runs over the end of a row, lanes between the rows are
-/// dropped.
-struct PixelVector {
-  int32_t base, row, column, lanes;
-};
-/// All outputs of [rows, columns] as vectors of `width`; returns their number, `out` may be null. Vectors run
-/// across rows unless whole rows fill vectors as well.
-int64_t pixel_vectors(int64_t rows, int64_t columns, int64_t pitch, int64_t width, PixelVector* out);
-
-/// Where a call keeps what in its scratch memory, in bytes.
-struct ForwardScratch {
-  int64_t planes, offsets, vectors, total;
-};
-ForwardScratch forward_scratch(const Conv2d& conv);
-
-/// With this many output channels in a group, the weight gradient's vectors hold channels and not pixels.
-constexpr int64_t kChannelsAsLanes = 16;
-struct WeightGradientScratch {
-  int64_t planes, offsets, dy, sums, total;
-};
-WeightGradientScratch weight_gradient_scratch(const Conv2d& conv);
-/// Floats of a channel of dy in runs of the planes' pitch.
-int64_t gradient_run_floats(const Conv2d& conv, const Planes& planes);
-
-struct InputGradientScratch {
-  int64_t planes, weights, offsets, vectors, phases, columns, total;
-};
-InputGradientScratch input_gradient_scratch(const Conv2d& conv);
-constexpr int64_t kGradientPhaseBytes = 96;
-int64_t gradient_slot(const Conv2d& conv);  ///< floats of a row of one column phase of dx
 
 }  // namespace wholestep

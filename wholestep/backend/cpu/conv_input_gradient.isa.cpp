@@ -1,6 +1,7 @@
 // The gradient of a convolution's input, itself a convolution of dy with the weights turned around: one per
 // phase of the stride, each with the taps that reach it.
 #include "wholestep/backend/cpu/conv_planes.isa.h"
+#include "wholestep/backend/cpu/conv_scratch.h"
 #include "wholestep/backend/cpu/conv_tile.isa.h"
 #include "wholestep/backend/cpu/kernels.isa.h"
 
@@ -10,90 +11,80 @@ namespace {
 // What one phase needs for every sample, built once a call in the scratch memory.
 struct Phase {
   GradientPhase y, x;
-  int64_t taps;                // of one group: out channels, then kernel rows and columns
-  const float* weights;        // [in_channels, taps]
-  const int32_t* offsets;      // [taps]
-  const PixelVector* vectors;  // [vector_count]
-  int64_t vector_count;
+  int64_t taps;            // of one group: out channels, then kernel rows and columns
+  const float* weights;    // [in_channels, taps]
+  const int32_t* offsets;  // [taps]
+  PixelTable pixels;
 };
 static_assert(sizeof(Phase) <= kGradientPhaseBytes);
 
-// Where the next phase's tables go.
+// Where the next phase's tables go, and room for a list of its kernel elements.
 struct Builder {
   float* weights;
   int32_t* offsets;
-  PixelVector* vectors;
+  int32_t* kernel_elements;
+  char* pixels;
 };
 
-int32_t* build_offsets(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x,
-                       int32_t* out) {
+// The kernel elements that reach a phase; offsets[i] says where the i-th reads in its channel of dy.
+int64_t list_taps(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x,
+                  const Builder& out) {
   const GradientPhase y = gradient_phase(conv.y, phase_y), x = gradient_phase(conv.x, phase_x);
   const int64_t origin = (y.shift + dy.lead_y) * dy.planes.pitch + x.shift + dy.lead_x;
-  for (int64_t co = 0; co < conv.out_channels / conv.groups; ++co) {
-    for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
-      if (!in_phase(conv.y, ky, phase_y)) continue;
-      const int64_t row = co * dy.planes.floats + origin - gradient_step(conv.y, ky) * dy.planes.pitch;
-      for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
-        if (in_phase(conv.x, kx, phase_x)) *out++ = static_cast<int32_t>(row - gradient_step(conv.x, kx));
+  int64_t count = 0;
+  for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
+    if (!in_phase(conv.y, ky, phase_y)) continue;
+    for (int64_t kx = 0; kx < conv.x.kernel; ++kx) {
+      if (!in_phase(conv.x, kx, phase_x)) continue;
+      out.kernel_elements[count] = static_cast<int32_t>(ky * conv.x.kernel + kx);
+      out.offsets[count++] = static_cast<int32_t>(origin - gradient_step(conv.y, ky) * dy.planes.pitch -
+                                                  gradient_step(conv.x, kx));
     }
   }
-  return out;
-}
-
-float* build_weights(const Conv2d& conv, const float* weight, int64_t phase_y, int64_t phase_x, float* out) {
-  const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
-  for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
-    const int64_t first = ci / group_in * group_out, within = ci % group_in;
-    for (int64_t co = first; co < first + group_out; ++co) {
-      const float* kernel = weight + (co * group_in + within) * conv.y.kernel * conv.x.kernel;
-      for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
-        if (!in_phase(conv.y, ky, phase_y)) continue;
-        for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
-          if (in_phase(conv.x, kx, phase_x)) *out++ = kernel[ky * conv.x.kernel + kx];
-      }
-    }
-  }
-  return out;
+  return count;
 }
 
 Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* weight, int64_t phase_y,
                   int64_t phase_x, Builder& next) {
+  const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
+  const int64_t kernel = conv.y.kernel * conv.x.kernel;
+  const int64_t elements = list_taps(conv, dy, phase_y, phase_x, next);
   Phase phase = {.y = gradient_phase(conv.y, phase_y),
                  .x = gradient_phase(conv.x, phase_x),
-                 .taps = 0,
+                 .taps = group_out * elements,
                  .weights = next.weights,
                  .offsets = next.offsets,
-                 .vectors = next.vectors,
-                 .vector_count = 0};
-  next.offsets = build_offsets(conv, dy, phase_y, phase_x, next.offsets);
-  next.weights = build_weights(conv, weight, phase_y, phase_x, next.weights);
-  phase.taps = next.offsets - phase.offsets;
-  if (phase.y.count == 0 || phase.x.count == 0) return phase;
-  phase.vector_count = pixel_vectors(phase.y.count, phase.x.count, dy.planes.pitch, kWidth, next.vectors);
-  next.vectors += phase.vector_count;
+                 .pixels = {nullptr, nullptr, 0}};
+  for (int64_t i = elements; i < phase.taps; ++i)
+    next.offsets[i] = next.offsets[i - elements] + static_cast<int32_t>(dy.planes.floats);
+  next.offsets += phase.taps;
+  for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
+    const float* from = weight + (ci / group_in * group_out * group_in + ci % group_in) * kernel;
+    for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel)
+      for (int64_t i = 0; i < elements; ++i) *next.weights++ = from[next.kernel_elements[i]];
+  }
+  const OutputRows outputs = gradient_outputs(conv, dy, phase_y, phase_x);
+  if (outputs.rows == 0 || outputs.columns == 0) return phase;
+  phase.pixels = make_pixel_table(outputs, kWidth, next.pixels);
+  next.pixels += pixel_table_bytes(outputs);
   return phase;
 }
 
-// One phase of one sample's dx: [in_channels, y.count, x.count], rows and channels as far apart as told.
+// One phase of one sample's dx.
 void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase, const float* padded,
-               float* out, int64_t out_channel, int64_t out_row) {
+               float* out, int64_t out_channel) {
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
-  for (int64_t g = 0; g < conv.groups; ++g) {
+  for (int64_t g = 0; g < conv.groups; ++g)
     correlate({.planes = padded + g * group_out * dy.planes.floats,
                .offsets = phase.offsets,
                .taps = phase.taps,
                .weights = phase.weights + g * group_in * phase.taps,
                .channels = group_in,
-               .vectors = phase.vectors,
-               .vector_count = phase.vector_count,
+               .pixels = phase.pixels,
                .bias = nullptr,
                .relu = false,
                .out = out + g * group_in * out_channel,
-               .out_channel = out_channel,
-               .out_row = out_row,
-               .columns = phase.x.count,
-               .pitch = dy.planes.pitch});
-  }
+               .out_channel = out_channel});
 }
 
 // out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs.
@@ -102,11 +93,14 @@ void interleave(const float* even, const float* odd, int64_t count, float* out) 
   constexpr auto high = [](int i) { return i / 2 + i % 2 * kWidth + kWidth / 2; };
   int64_t i = 0;
   for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
-    Vec a = load(even + i / 2), b = load(odd + i / 2);
+    const Vec a = load(even + i / 2), b = load(odd + i / 2);
     store(out + i, shuffle<low>(a, b));
     store(out + i + kWidth, shuffle<high>(a, b));
   }
-  for (; i < count; ++i) out[i] = i % 2 == 0 ? even[i / 2] : odd[i / 2];
+  if (i == count) return;
+  const Vec a = load_first(even + i / 2, (count - i + 1) / 2), b = load_first(odd + i / 2, (count - i) / 2);
+  store_first(out + i, shuffle<low>(a, b), lanes_of(count - i));
+  store_first(out + i + kWidth, shuffle<high>(a, b), lanes_of(count - i - kWidth));
 }
 
 // Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].
@@ -137,9 +131,9 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
   auto* padded = reinterpret_cast<float*>(memory + place.planes);
   auto* columns = reinterpret_cast<float*>(memory + place.columns);
   auto* phases = reinterpret_cast<Phase*>(memory + place.phases);
-  Builder next = {reinterpret_cast<float*>(memory + place.weights),
-                  reinterpret_cast<int32_t*>(memory + place.offsets),
-                  reinterpret_cast<PixelVector*>(memory + place.vectors)};
+  Builder next = {reinterpret_cast<float*>(memory + place.phase_weights),
+                  reinterpret_cast<int32_t*>(memory + place.phase_offsets),
+                  reinterpret_cast<int32_t*>(memory + place.phase_taps), memory + place.phase_pixels};
   for (int64_t p = 0; p < conv.y.stride * conv.x.stride; ++p)
     phases[p] = build_phase(conv, dy, operands.weight, p / conv.x.stride, p % conv.x.stride, next);
   fill_zero(padded, conv.out_channels * dy.planes.floats);
@@ -148,18 +142,17 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
   const int64_t slot = gradient_slot(conv);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     copy_channels(operands.dy + n * conv.out_channels * out_plane, conv.out_channels, conv.y.out, conv.x.out,
-                  dy.planes, dy.lead_y * dy.planes.pitch + dy.lead_x, padded);
+                  padded + dy.lead_y * dy.planes.pitch + dy.lead_x, dy.planes.floats, dy.planes.pitch);
     float* dx = operands.dx + n * conv.in_channels * in_plane;
     for (int64_t phase_y = 0; phase_y < conv.y.stride; ++phase_y) {
       const Phase* row = phases + phase_y * conv.x.stride;
-      const GradientPhase& y = row->y;
       if (conv.x.stride == 1) {
-        run_phase(conv, dy, *row, padded, dx + y.first * conv.x.in, in_plane, conv.y.stride * conv.x.in);
+        run_phase(conv, dy, *row, padded, dx + row->y.first * conv.x.in, in_plane);
         continue;
       }
-      const int64_t phase_floats = conv.in_channels * y.count * slot;
+      const int64_t channel = row->y.count * slot;
       for (int64_t phase_x = 0; phase_x < conv.x.stride; ++phase_x)
-        run_phase(conv, dy, row[phase_x], padded, columns + phase_x * phase_floats, y.count * slot, slot);
+        run_phase(conv, dy, row[phase_x], padded, columns + phase_x * conv.in_channels * channel, channel);
       merge_columns(conv, row, columns, slot, dx);
     }
   }

@@ -1,7 +1,7 @@
 // The inner loops of convolutions over padded planes: a tile of channels by vectors of neighbouring outputs
 // stays in registers while all taps of all input channels are added, in ascending order.
 #pragma once
-#include "wholestep/backend/cpu/conv_geometry.h"
+#include "wholestep/backend/cpu/conv_pixels.h"
 #include "wholestep/backend/cpu/tile.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
@@ -13,13 +13,11 @@ struct Correlation {
   int64_t taps;
   const float* weights;  ///< [channels, taps]
   int64_t channels;
-  const PixelVector* vectors;
-  int64_t vector_count;
+  PixelTable pixels;
   const float* bias;  ///< null for none
   bool relu;
   float* out;
-  int64_t out_channel, out_row;  ///< elements from one channel and row of the output to the next
-  int64_t columns, pitch;        ///< of the output, and of the planes
+  int64_t out_channel;  ///< floats from one channel of the output to the next
 };
 
 // How many vectors wide a tile of so many channels is.
@@ -31,21 +29,6 @@ constexpr int kMostChannels = 6, kMostVectors[7] = {0, 6, 4, 4, 3, 2, 2};
 constexpr int kMostChannels = 4, kMostVectors[5] = {0, 6, 4, 3, 2};
 #endif
 
-/// The lanes of a vector that are outputs, row by row.
-WHOLESTEP_INLINE void store_pixels(const Correlation& c, const PixelVector& pixels, Vec value,
-                                   float* channel) {
-  int64_t row = pixels.row, column = pixels.column;
-  if (column + kWidth <= c.columns && pixels.lanes == kWidth) {
-    store(channel + row * c.out_row + column, value);
-    return;
-  }
-  for (int64_t lane = 0; lane < pixels.lanes; lane += c.pitch - column, column = 0, ++row) {
-    int64_t end = lane + c.columns - column;
-    if (end > pixels.lanes) end = pixels.lanes;
-    if (end > lane) store_lanes(channel + row * c.out_row + column - lane, value, lane, end);
-  }
-}
-
 template <int Channels, int Vecs>
 void correlate_tile(const Correlation& c, int64_t channel0, int64_t vector0) {
   Vec acc[Channels][Vecs];
@@ -53,7 +36,7 @@ void correlate_tile(const Correlation& c, int64_t channel0, int64_t vector0) {
   for (int r = 0; r < Channels; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) acc[r][v] = zero();
-  const PixelVector* vectors = c.vectors + vector0;
+  const PixelVector* vectors = c.pixels.vectors + vector0;
   Scattered<Vecs> pixels;
   pixels.offsets = c.offsets;
 #pragma GCC unroll 8
@@ -61,12 +44,20 @@ void correlate_tile(const Correlation& c, int64_t channel0, int64_t vector0) {
   accumulate<Channels, Vecs>(RowMajor{c.weights + channel0 * c.taps, c.taps}, pixels, c.taps, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < Channels; ++r) {
-    float* channel = c.out + (channel0 + r) * c.out_channel;
-    Vec bias = c.bias == nullptr ? zero() : broadcast(c.bias[channel0 + r]);
+    const Vec bias = c.bias == nullptr ? zero() : broadcast(c.bias[channel0 + r]);
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) {
-      Vec value = c.bias == nullptr ? acc[r][v] : acc[r][v] + bias;
-      store_pixels(c, vectors[v], c.relu ? max(zero(), value) : value, channel);
+      if (c.bias != nullptr) acc[r][v] = acc[r][v] + bias;
+      if (c.relu) acc[r][v] = max(zero(), acc[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vecs; ++v) {
+    for (int64_t s = vectors[v].segments; s < vectors[v + 1].segments; ++s) {
+      const PixelSegment& segment = c.pixels.segments[s];
+      float* out = c.out + channel0 * c.out_channel + segment.out;
+#pragma GCC unroll 8
+      for (int r = 0; r < Channels; ++r) store_lanes(out + r * c.out_channel, acc[r][v], segment.lanes);
     }
   }
 }
@@ -87,7 +78,7 @@ CorrelateFn correlate_of(int64_t channels, int64_t vecs) {
 /// All channels and vectors of `c`; a tile's input stays in the first-level cache while its channels go by.
 inline void correlate(const Correlation& c) {
   const Pieces channels(c.channels, kMostChannels);
-  const Pieces vectors(c.vector_count, kMostVectors[channels.largest()]);
+  const Pieces vectors(c.pixels.count, kMostVectors[channels.largest()]);
   for (int64_t j = 0; j < vectors.count; ++j)
     for (int64_t i = 0; i < channels.count; ++i)
       correlate_of(channels.size(i), vectors.size(j))(c, channels.begin(i), vectors.begin(j));

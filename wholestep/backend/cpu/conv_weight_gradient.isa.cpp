@@ -2,6 +2,7 @@
 // are either neighbouring pixels, whose sums are added up at the end (few output channels), or output
 // channels (many).
 #include "wholestep/backend/cpu/conv_planes.isa.h"
+#include "wholestep/backend/cpu/conv_scratch.h"
 #include "wholestep/backend/cpu/conv_weight_tiles.isa.h"
 #include "wholestep/backend/cpu/gemm_pack.isa.h"
 #include "wholestep/backend/cpu/kernels.isa.h"
@@ -9,57 +10,59 @@
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-// Per call: the tables and buffers, and the sizes of one group.
+// Which dimension of the products fills vectors.
+enum class Lanes {
+  kRowsOfPixels,  // the pixels of a row, straight from dy
+  kRunsOfPixels,  // pixels across rows: dy is copied to the pitch of the planes, with zeros between rows
+  kChannels,      // output channels: dy is transposed
+};
+
+// The share of lanes that do useful work decides; with many channels it keeps the sums small as well.
+Lanes choose_lanes(const Conv2d& conv, int64_t pitch, int64_t channels) {
+  if (channels >= kChannelsAsLanes) return Lanes::kChannels;
+  const int64_t rows = conv.y.out * round_up(conv.x.out, kWidth);
+  const int64_t run = round_up((conv.y.out - 1) * pitch + conv.x.out, kWidth);
+  const int64_t fewest = smaller(rows, run);
+  if (conv.y.out * conv.x.out * round_up(channels, kWidth) <= channels * fewest) return Lanes::kChannels;
+  return rows * 8 <= run * 9 ? Lanes::kRowsOfPixels : Lanes::kRunsOfPixels;  // a copy costs something
+}
+
+// Per call: the sizes of one group, the tables and the buffers.
 struct Job {
   const Conv2d& conv;
   Planes planes;
   int64_t taps, group_in, group_out;
-  int64_t channel_floats;  // of one channel of x
-  bool lanes_are_pixels;
-  int64_t dy_stride;   // lanes are pixels: floats of a channel of dy; else floats of a pixel of dy
+  Lanes lanes;
+  int64_t dy_stride;   // floats of a pixel of dy where lanes are channels, of a channel elsewhere
   int64_t sums_group;  // floats of one group's sums
   float *padded, *dy, *sums;
   int32_t* offsets;
 };
 
-// The share of lanes that do useful work decides; many channels as lanes also keep the sums small.
-bool pixels_fill_vectors_better(const Conv2d& conv, int64_t pitch, int64_t channels) {
-  if (channels >= kChannelsAsLanes) return false;
-  const int64_t run = round_up((conv.y.out - 1) * pitch + conv.x.out, kWidth);
-  return conv.y.out * conv.x.out * round_up(channels, kWidth) > channels * run;
-}
-
-void prepare_dy(const Job& job, const float* dy) {
+void add_group(const Job& job, int64_t group, const float* dy, bool first) {
   const Conv2d& conv = job.conv;
-  if (job.lanes_are_pixels) {
-    Planes planes;
-    planes.pitch = job.planes.pitch;
-    planes.floats = job.dy_stride;
-    copy_channels(dy, job.group_out, conv.y.out, conv.x.out, planes, 0, job.dy);
-  } else {
-    const int64_t pixels = conv.y.out * conv.x.out;
-    copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
-  }
-}
-
-void add_sample(const Job& job, const float* x, const float* dy, bool first) {
-  const Conv2d& conv = job.conv;
-  for (int64_t c = 0; c < conv.in_channels; ++c)
-    copy_input_channel(conv, job.planes, x + c * conv.y.in * conv.x.in, job.padded + c * job.channel_floats);
-  for (int64_t g = 0; g < conv.groups; ++g) {
-    prepare_dy(job, dy + g * job.group_out * conv.y.out * conv.x.out);
-    WeightSums sums = {.planes = job.padded + g * job.group_in * job.channel_floats,
-                       .offsets = job.offsets,
-                       .taps = job.taps,
-                       .dy = job.dy,
-                       .dy_stride = job.dy_stride,
-                       .channels = job.group_out,
-                       .rows = conv.y.out,
-                       .columns = conv.x.out,
-                       .pitch = job.planes.pitch,
-                       .sums = job.sums + g * job.sums_group,
-                       .resume = !first};
-    job.lanes_are_pixels ? add_pixels_as_lanes(sums) : add_channels_as_lanes(sums);
+  const int64_t pixels = conv.y.out * conv.x.out;
+  WeightSums sums = {.planes = job.padded + group * job.group_in * job.planes.channel_floats,
+                     .offsets = job.offsets,
+                     .taps = job.taps,
+                     .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
+                     .dy_stride = job.dy_stride,
+                     .channels = job.group_out,
+                     .rows = conv.y.out,
+                     .columns = conv.x.out,
+                     .pitch = job.planes.pitch,
+                     .sums = job.sums + group * job.sums_group,
+                     .resume = !first};
+  switch (job.lanes) {
+    case Lanes::kRowsOfPixels: return add_pixels_as_lanes(sums);
+    case Lanes::kRunsOfPixels:
+      copy_channels(dy, job.group_out, conv.y.out, conv.x.out, job.dy, job.dy_stride, job.planes.pitch);
+      sums.columns = (conv.y.out - 1) * job.planes.pitch + conv.x.out;  // one long row
+      sums.rows = 1;
+      return add_pixels_as_lanes(sums);
+    case Lanes::kChannels:
+      copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
+      return add_channels_as_lanes(sums);
   }
 }
 
@@ -68,7 +71,7 @@ void finish(const Job& job, float* dweight) {
   for (int64_t g = 0; g < job.conv.groups; ++g) {
     const float* sums = job.sums + g * job.sums_group;
     float* out = dweight + g * job.group_out * job.taps;
-    if (job.lanes_are_pixels) {
+    if (job.lanes != Lanes::kChannels) {
       for (int64_t i = 0; i < job.group_out * job.taps; ++i) out[i] = sum(load(sums + i * kWidth));
     } else {
       copy_transposed({sums, job.dy_stride, 1}, job.taps, job.group_out, job.taps, out, job.taps);
@@ -104,31 +107,33 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
     if (operands.dbias != nullptr) fill_zero(operands.dbias, conv.out_channels);
     return;
   }
-  const bool lanes_are_pixels = pixels_fill_vectors_better(conv, planes.pitch, group_out);
-  const Job job = {
-      .conv = conv,
-      .planes = planes,
-      .taps = taps,
-      .group_in = group_in,
-      .group_out = group_out,
-      .channel_floats = planes.phases_y * planes.phases_x * planes.floats,
-      .lanes_are_pixels = lanes_are_pixels,
-      .dy_stride = lanes_are_pixels ? gradient_run_floats(conv, planes) : round_up(group_out, kWidth),
-      .sums_group = taps * (lanes_are_pixels ? group_out * kWidth : round_up(group_out, kWidth)),
-      .padded = at(place.planes),
-      .dy = at(place.dy),
-      .sums = at(place.sums),
-      .offsets = reinterpret_cast<int32_t*>(at(place.offsets))};
+  const Lanes lanes = choose_lanes(conv, planes.pitch, group_out);
+  const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
+  const int64_t padded_channels = round_up(group_out, kWidth), run = round_up(conv.y.out * planes.pitch, 16);
+  const Job job = {.conv = conv,
+                   .planes = planes,
+                   .taps = taps,
+                   .group_in = group_in,
+                   .group_out = group_out,
+                   .lanes = lanes,
+                   .dy_stride = lanes == Lanes::kChannels       ? padded_channels
+                                : lanes == Lanes::kRunsOfPixels ? run
+                                                                : out_plane,
+                   .sums_group = taps * (lanes == Lanes::kChannels ? padded_channels : group_out * kWidth),
+                   .padded = at(place.planes),
+                   .dy = at(place.dy),
+                   .sums = at(place.sums),
+                   .offsets = reinterpret_cast<int32_t*>(at(place.offsets))};
   input_offsets(conv, planes, job.offsets);
-  fill_zero(job.padded, conv.in_channels * job.channel_floats);
-  if (lanes_are_pixels) fill_zero(job.dy, group_out * job.dy_stride);
+  fill_zero(job.padded, conv.in_channels * planes.channel_floats);
+  if (lanes == Lanes::kRunsOfPixels) fill_zero(job.dy, group_out * run);
 
-  const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in;
-  const int64_t out_floats = conv.out_channels * conv.y.out * conv.x.out;
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    add_sample(job, operands.x + n * in_floats, operands.dy + n * out_floats, n == samples.begin);
-    if (operands.dbias != nullptr)
-      add_bias(conv, operands.dy + n * out_floats, n == samples.begin, operands.dbias);
+    const float* dy = operands.dy + n * conv.out_channels * out_plane;
+    copy_input(conv, planes, operands.x + n * in_floats, job.padded);
+    for (int64_t g = 0; g < conv.groups; ++g)
+      add_group(job, g, dy + g * group_out * out_plane, n == samples.begin);
+    if (operands.dbias != nullptr) add_bias(conv, dy, n == samples.begin, operands.dbias);
   }
   finish(job, operands.dweight);
 }

@@ -16,8 +16,22 @@ struct WeightSums {
   bool resume;  ///< go on from `sums` instead of zero
 };
 
-/// Pixels as lanes. dy: [channels] runs of dy_stride floats, rows `pitch` apart with zeros between them and
-/// behind; sums: [channels, taps] vectors.
+/// Adds a vector of pixels: the first `lanes` of dy count.
+template <int Channels, int Taps>
+WHOLESTEP_INLINE void add_pixels(const float* dy, int64_t dy_stride, int64_t lanes,
+                                 const float* const (&x)[Taps], int64_t at, Vec (&acc)[Channels][Taps]) {
+  Vec shifted[Taps];
+#pragma GCC unroll 8
+  for (int t = 0; t < Taps; ++t) shifted[t] = load(x[t] + at);
+#pragma GCC unroll 8
+  for (int c = 0; c < Channels; ++c) {
+    const Vec gradient = lanes == kWidth ? load(dy + c * dy_stride) : load_first(dy + c * dy_stride, lanes);
+#pragma GCC unroll 8
+    for (int t = 0; t < Taps; ++t) acc[c][t] = fma(gradient, shifted[t], acc[c][t]);
+  }
+}
+
+/// Pixels as lanes. dy: [channels, rows, columns], channels dy_stride apart; sums: [channels, taps] vectors.
 template <int Channels, int Taps>
 void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
   float* sums = w.sums + (channel0 * w.taps + tap0) * kWidth;
@@ -30,17 +44,11 @@ void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) x[t] = w.planes + w.offsets[tap0 + t];
   const float* dy = w.dy + channel0 * w.dy_stride;
-  const int64_t run = (w.rows - 1) * w.pitch + w.columns;
-  for (int64_t i = 0; i < run; i += kWidth) {
-    Vec shifted[Taps];
-#pragma GCC unroll 8
-    for (int t = 0; t < Taps; ++t) shifted[t] = load(x[t] + i);
-#pragma GCC unroll 8
-    for (int c = 0; c < Channels; ++c) {
-      Vec gradient = load(dy + c * w.dy_stride + i);
-#pragma GCC unroll 8
-      for (int t = 0; t < Taps; ++t) acc[c][t] = fma(gradient, shifted[t], acc[c][t]);
-    }
+  for (int64_t row = 0; row < w.rows; ++row, dy += w.columns) {
+    const int64_t at = row * w.pitch;
+    int64_t i = 0;
+    for (; i + kWidth <= w.columns; i += kWidth) add_pixels(dy + i, w.dy_stride, kWidth, x, at + i, acc);
+    if (i < w.columns) add_pixels(dy + i, w.dy_stride, w.columns - i, x, at + i, acc);
   }
 #pragma GCC unroll 8
   for (int c = 0; c < Channels; ++c)

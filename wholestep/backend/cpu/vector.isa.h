@@ -40,8 +40,9 @@ WHOLESTEP_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16
 WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
   return _mm512_maskz_loadu_ps(first_lanes(n), p);
 }
-WHOLESTEP_INLINE void store_lanes(float* p, Vec v, int64_t begin, int64_t end) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_lanes(end) & ~first_lanes(begin)), v);
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lanes), v);
 }
 
 #elif WHOLESTEP_ISA_avx2
@@ -54,8 +55,11 @@ WHOLESTEP_INLINE __m256i first_lanes(int64_t n) {
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) { return _mm256_maskload_ps(p, first_lanes(n)); }
-WHOLESTEP_INLINE void store_lanes(float* p, Vec v, int64_t begin, int64_t end) {
-  _mm256_maskstore_ps(p, _mm256_andnot_si256(first_lanes(begin), first_lanes(end)), v);
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first_lanes(n), v); }
+WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  _mm256_maskstore_ps(
+      p, _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(lanes)), bit), bit), v);
 }
 
 #else
@@ -75,16 +79,19 @@ WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
   for (int i = 0; i < n; ++i) v[i] = p[i];
   return v;
 }
-WHOLESTEP_INLINE void store_lanes(float* p, Vec v, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) p[i] = v[i];
+WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
+  for (int i = 0; i < kWidth; ++i)
+    if (lanes >> i & 1) p[i] = v[i];
 }
 
 #endif
 
-WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { store_lanes(p, v, 0, n); }
-
-// load_first: lanes from n on are zero and not read. store_lanes: lane i goes to p[i], for begin <= i < end
-// only. max(a, b) is a > b ? a : b, so that max(zero(), x) keeps NaN and -0: the library's ReLU.
+// load_first: lanes from n on are zero and not read; store_first: they are not written. store_lanes: lane i
+// goes to p[i] where bit i of `lanes` is set, and nothing else is touched. max(a, b) is a > b ? a : b, so
+// that max(zero(), x) keeps NaN and -0: the library's ReLU.
 
 /// One lane's fused multiply-add, rounded as fma() rounds.
 WHOLESTEP_INLINE float fma_one(float a, float b, float c) {

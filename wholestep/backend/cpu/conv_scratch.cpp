@@ -1,0 +1,96 @@
+// Sizes of scratch memory, enough for every instruction set.
+#include "wholestep/backend/cpu/conv_scratch.h"
+
+#include <algorithm>
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kWidestVector = 16;
+
+// Hands out consecutive stretches of memory, each aligned to 64 bytes.
+struct Layout {
+  int64_t total = 0;
+  int64_t take(int64_t count, int64_t item_bytes = 1) {
+    int64_t begin = total;
+    total += (count * item_bytes + 63) / 64 * 64;
+    return begin;
+  }
+};
+
+int64_t taps_of_group(const Conv2d& conv) {
+  return conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
+}
+
+}  // namespace
+
+ForwardScratch forward_scratch(const Conv2d& conv) {
+  const Planes planes = input_planes(conv);
+  Layout layout;
+  ForwardScratch place = {};
+  place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
+  place.offsets = layout.take(taps_of_group(conv), kOffset);
+  place.pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
+  place.total = layout.total;
+  return place;
+}
+
+int64_t gradient_slot(const Conv2d& conv) { return (conv.x.in + conv.x.stride - 1) / conv.x.stride; }
+
+OutputRows gradient_outputs(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x) {
+  const int64_t row_floats = conv.x.stride == 1 ? conv.y.stride * conv.x.in : gradient_slot(conv);
+  return {gradient_phase(conv.y, phase_y).count, gradient_phase(conv.x, phase_x).count, row_floats,
+          dy.planes.pitch};
+}
+
+InputGradientScratch input_gradient_scratch(const Conv2d& conv) {
+  const GradientPlanes dy = gradient_planes(conv);
+  const int64_t kernel = conv.y.kernel * conv.x.kernel, group_out = conv.out_channels / conv.groups;
+  const int64_t phases = conv.y.stride * conv.x.stride;
+  int64_t pixels = 0;
+  for (int64_t p = 0; p < phases; ++p) {
+    OutputRows outputs = gradient_outputs(conv, dy, p / conv.x.stride, p % conv.x.stride);
+    if (outputs.rows > 0 && outputs.columns > 0) pixels += pixel_table_bytes(outputs);
+  }
+  Layout layout;
+  InputGradientScratch place = {};
+  place.planes = layout.take(conv.out_channels * dy.planes.floats, kFloat);
+  place.phases = layout.take(phases, kGradientPhaseBytes);
+  if (conv.x.stride > 1) {
+    const int64_t rows = (conv.y.in + conv.y.stride - 1) / conv.y.stride;  // of the largest phase
+    place.columns = layout.take(conv.x.stride * conv.in_channels * rows * gradient_slot(conv), kFloat);
+  }
+  place.phase_weights = layout.take(conv.in_channels * group_out * kernel, kFloat);
+  place.phase_offsets = layout.take(group_out * kernel, kOffset);
+  place.phase_taps = layout.take(kernel, kOffset);
+  place.phase_pixels = layout.take(pixels);
+  place.total = layout.total;
+  return place;
+}
+
+WeightGradientScratch weight_gradient_scratch(const Conv2d& conv) {
+  const Planes planes = input_planes(conv);
+  const int64_t group_out = conv.out_channels / conv.groups, padded = (group_out + 15) / 16 * 16;
+  const int64_t taps = taps_of_group(conv);
+  int64_t dy = conv.y.out * conv.x.out * padded, sums = conv.groups * taps * padded;
+  if (group_out < kChannelsAsLanes) {  // then lanes may be pixels
+    dy = std::max(dy, group_out * ((conv.y.out * planes.pitch + 15) / 16 * 16));
+    sums = std::max(sums, conv.out_channels * taps * kWidestVector);
+  }
+  Layout layout;
+  WeightGradientScratch place = {};
+  place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
+  place.offsets = layout.take(taps, kOffset);
+  place.dy = layout.take(dy, kFloat);
+  place.sums = layout.take(sums, kFloat);
+  place.total = layout.total;
+  return place;
+}
+
+int64_t conv_forward_workspace_bytes(const Conv2d& conv) { return forward_scratch(conv).total; }
+int64_t conv_input_gradient_workspace_bytes(const Conv2d& conv) { return input_gradient_scratch(conv).total; }
+int64_t conv_weight_gradient_workspace_bytes(const Conv2d& conv) {
+  return weight_gradient_scratch(conv).total;
+}
+
+}  // namespace wholestep

@@ -1,0 +1,31 @@
+// Where a convolution's kernels keep what in their scratch memory, in bytes from its beginning.
+#pragma once
+#include <cstdint>
+
+#include "wholestep/backend/cpu/conv_geometry.h"
+#include "wholestep/backend/cpu/conv_pixels.h"
+
+namespace wholestep {
+
+struct ForwardScratch {
+  int64_t planes, offsets, pixels, total;
+};
+ForwardScratch forward_scratch(const Conv2d& conv);
+
+struct InputGradientScratch {
+  int64_t planes, phases, columns, total;
+  int64_t phase_weights, phase_offsets, phase_taps, phase_pixels;  ///< one after another, phase by phase
+};
+InputGradientScratch input_gradient_scratch(const Conv2d& conv);
+constexpr int64_t kGradientPhaseBytes = 112;  ///< of an entry of `phases`
+OutputRows gradient_outputs(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x);
+int64_t gradient_slot(const Conv2d& conv);  ///< floats of a row of one column phase of dx in `columns`
+
+/// With this many output channels in a group, the weight gradient's vectors hold channels and not pixels.
+constexpr int64_t kChannelsAsLanes = 16;
+struct WeightGradientScratch {
+  int64_t planes, offsets, dy, sums, total;
+};
+WeightGradientScratch weight_gradient_scratch(const Conv2d& conv);
+
+}  // namespace wholestep
