@@ -10,5 +10,7 @@ find_package(CURL REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(dnnl REQUIRED)
 
-set(WHOLESTEP_PRIVATE_LIBRARIES fmt::fmt nlohmann_json::nlohmann_json tomlplusplus::tomlplusplus CLI11::CLI11 JPEG::JPEG PNG::PNG
-                                ZLIB::ZLIB CURL::libcurl OpenSSL::Crypto DNNL::dnnl)
+# Public headers include nlohmann/json.hpp; the others stay behind the library, CLI11 behind the command.
+set(WHOLESTEP_PUBLIC_LIBRARIES Threads::Threads nlohmann_json::nlohmann_json)
+set(WHOLESTEP_PRIVATE_LIBRARIES fmt::fmt tomlplusplus::tomlplusplus JPEG::JPEG PNG::PNG ZLIB::ZLIB CURL::libcurl OpenSSL::Crypto
+                                DNNL::dnnl)

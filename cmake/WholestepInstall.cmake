@@ -1,10 +1,11 @@
 # find_package(wholestep) for programs outside this tree; tests/install builds one.
 include(CMakePackageConfigHelpers)
-install(TARGETS wholestep wholestep_flags EXPORT wholestepTargets)
+install(TARGETS wholestep EXPORT wholestepTargets)
 if(TARGET wholestep_cli)
   install(TARGETS wholestep_cli)
 endif()
-install(DIRECTORY wholestep DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "cli" EXCLUDE)
+install(DIRECTORY wholestep DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "*.isa.h" EXCLUDE PATTERN "cli" EXCLUDE)
 install(EXPORT wholestepTargets NAMESPACE wholestep:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/wholestep)
 configure_package_config_file(cmake/wholestepConfig.cmake.in wholestepConfig.cmake
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/wholestep)

@@ -44,7 +44,8 @@ TEST(Project, NoFolderIsDeeperThanThree) {
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     if (!entry.is_directory()) continue;
     const fs::path relative = fs::relative(entry.path(), root);
-    EXPECT_LE(std::distance(relative.begin(), relative.end()), 2) << relative;  // wholestep/ itself is the first
+    EXPECT_LE(std::distance(relative.begin(), relative.end()), 2)
+        << relative;  // wholestep/ itself is the first
   }
 }
 

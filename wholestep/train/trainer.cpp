@@ -311,6 +311,7 @@ struct Trainer::Loop {
 FitResult Trainer::fit(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
                        const DataSplits& data, const fs::path& resume) {
   auto start = Clock::now();
+  if (optimizer.parameters().empty()) optimizer.attach(model.parameters());
   Loop loop(config_, callbacks_, model, optimizer, loss, data);
   if (optimizer.schedule()) optimizer.schedule()->set_run_steps(loop.batches() * config_.max_epochs);
   loop.prepare();

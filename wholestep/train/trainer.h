@@ -79,11 +79,16 @@ class Trainer {
   void add_callback(std::shared_ptr<Callback> callback) { callbacks_.push_back(std::move(callback)); }
   const TrainerConfig& config() const { return config_; }
 
-  /// Trains `model` on data.train, validating on data.test. With `resume`, goes on from that checkpoint: the
-  /// result is that of one uninterrupted run, bit for bit. Throws kPlanRefused before the first sample is
-  /// read.
+  /// Trains `model` on data.train, validating on data.test; an optimizer without parameters is given the
+  /// model's. With `resume`, goes on from that checkpoint: the result is that of one uninterrupted run, bit
+  /// for bit. Throws kPlanRefused before the first sample is read.
   FitResult fit(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss, const DataSplits& data,
                 const std::filesystem::path& resume = {});
+  /// The same with an optimizer made on the spot: fit(model, optim::Adam({.lr = 1e-3}), ...).
+  FitResult fit(nn::Module& model, optim::Optimizer&& optimizer, const nn::Loss& loss, const DataSplits& data,
+                const std::filesystem::path& resume = {}) {
+    return fit(model, optimizer, loss, data, resume);
+  }
   /// Throws kPlanRefused where the step for samples of this shape does not fit the budget: fit() does the
   /// same, this can be asked before any data is opened.
   void check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
