@@ -12,14 +12,15 @@
 namespace wholestep {
 namespace {
 
-/// What makes two handles the same value: the graph value, the taped output, or the leaf's own storage.
+/// What makes two handles the same value: the graph value, the taped output, or being copies of one leaf.
+/// (Not its storage: a detached tensor has the same.)
 using Key = std::pair<const void*, int>;
 
 Key key_of(const Tensor& t) {
   const Tensor::Impl& impl = *t.impl();
   if (impl.graph) return {impl.graph.get(), impl.value};
   if (impl.producer) return {impl.producer.get(), impl.producer_output};
-  return {impl.storage.get(), -1};
+  return {&impl, -1};
 }
 
 struct Recorded {
@@ -28,6 +29,13 @@ struct Recorded {
   std::vector<Tensor> inputs, outputs;
   std::string scope;
 };
+
+[[noreturn]] void throw_overwritten(const TapeNode& node, const std::string& which) {
+  throw Error(ErrorCode::kUsage, {.what = "a value needed for the gradient was overwritten in place",
+                                  .where = fmt::format("{}{}{} of {}", node.scope,
+                                                       node.scope.empty() ? "" : ": ", which, node.op->name),
+                                  .hint = "assign() after backward(), or clone() first"});
+}
 
 std::vector<Recorded> recorded_on_tape(const Tensor& output) {
   std::vector<std::shared_ptr<TapeNode>> nodes, stack;
@@ -48,10 +56,9 @@ std::vector<Recorded> recorded_on_tape(const Tensor& output) {
   for (const auto& node : nodes) {
     for (size_t i = 0; i < node->inputs.size(); ++i)
       if (node->inputs[i].impl()->storage->version != node->input_versions[i])
-        throw Error(ErrorCode::kUsage,
-                    {.what = "a value needed for the gradient was overwritten in place",
-                     .where = fmt::format("operand {} of {} {}", i, node->op->name, node->scope),
-                     .hint = "assign() after backward(), or clone() first"});
+        throw_overwritten(*node, fmt::format("operand {}", i));
+    for (size_t i = 0; i < node->outputs.size(); ++i)
+      if (node->outputs[i].storage->version != 0) throw_overwritten(*node, fmt::format("result {}", i));
     Recorded recorded{node->op, &node->attrs, node->inputs, {}, node->scope};
     for (size_t i = 0; i < node->outputs.size(); ++i)
       recorded.outputs.push_back(
@@ -65,11 +72,13 @@ std::vector<Recorded> recorded_on_tape(const Tensor& output) {
   return list;
 }
 
-/// Everything recorded so far, by index: adding gradient nodes moves the graph's own vectors.
+/// Everything recorded so far outside NoGrad; copied, since adding gradient nodes moves the graph's own
+/// vectors.
 std::vector<Recorded> recorded_in_graph(Graph& graph, std::vector<Attrs>& attrs) {
   std::vector<Recorded> list;
   attrs.reserve(graph.nodes.size());
   for (const Node& node : graph.nodes) {
+    if (!node.differentiable) continue;
     attrs.push_back(node.attrs);
     Recorded recorded{node.op, &attrs.back(), {}, {}, node.scope};
     for (int value : node.inputs) recorded.inputs.push_back(graph.tensor(value));
@@ -79,16 +88,31 @@ std::vector<Recorded> recorded_in_graph(Graph& graph, std::vector<Attrs>& attrs)
   return list;
 }
 
-Tensor zeros_like(const Tensor& like) {
-  Attrs attrs = {{"value", 0.0},
+/// A tensor like `like` full of one number; in a trace a node, so that passes can fold it.
+Tensor filled_like(const Tensor& like, double value) {
+  Attrs attrs = {{"value", value},
                  {"dtype", std::string(name(like.dtype()))},
                  {"shape", std::vector<int64_t>(like.shape().begin(), like.shape().end())}};
-  if (!like.symbolic()) return zeros(like.type());
+  if (!like.symbolic()) return apply1(find_op("full"), {}, attrs);
   Graph& graph = *like.impl()->graph;
   return graph.tensor(graph.add_node(find_op("full"), attrs, {}, {like.type()})[0]);
 }
 
 }  // namespace
+
+TapeNode::~TapeNode() {
+  // A long chain would otherwise be destroyed by as deep a recursion.
+  std::vector<Tensor> pending = std::move(inputs);
+  while (!pending.empty()) {
+    Tensor t = std::move(pending.back());
+    pending.pop_back();
+    if (!t.defined() || t.impl().use_count() != 1 || !t.impl()->producer ||
+        t.impl()->producer.use_count() != 1)
+      continue;
+    for (Tensor& input : t.impl()->producer->inputs) pending.push_back(std::move(input));
+    t.impl()->producer->inputs.clear();
+  }
+}
 
 std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, bool create_graph) {
   if (output.numel() != 1 || !is_floating(output.dtype()))
@@ -115,8 +139,7 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
     for (const Tensor& t : recorded.outputs)
       if (any && is_floating(t.dtype())) depends[key_of(t)] = true;
   }
-  Tensor one = scalar(1, output.dtype());
-  grads[key_of(output)] = output.rank() == 0 ? one : apply1(find_op("add"), {zeros_like(output), one});
+  grads[key_of(output)] = filled_like(output, 1);
 
   for (auto it = list.rbegin(); it != list.rend(); ++it) {
     Recorded& r = *it;
@@ -154,7 +177,7 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
   std::vector<Tensor> result;
   for (const Tensor& t : wanted) {
     auto found = grads.find(key_of(t));
-    result.push_back(found == grads.end() ? zeros_like(t) : found->second);
+    result.push_back(found == grads.end() ? filled_like(t, 0) : found->second);
   }
   return result;
 }

@@ -11,6 +11,7 @@ namespace wholestep {
 
 /// An eagerly executed op that some later backward() may need.
 struct TapeNode {
+  ~TapeNode();
   const OpDef* op;
   Attrs attrs;
   std::vector<Tensor> inputs;

@@ -60,7 +60,8 @@ int Graph::value_of(const Tensor& tensor) {
   }
   const Storage* storage = tensor.impl()->storage.get();
   if (auto it = current_.find(storage); it != current_.end()) return it->second;
-  if (tensor.role() == TensorRole::kValue && tensor.rank() == 0) {  // a number in the user's expression
+  if (tensor.role() == TensorRole::kValue && tensor.rank() == 0 &&
+      !tensor.requires_grad()) {  // a number in the user's expression
     Attrs attrs = {{"value", tensor.item<double>()},
                    {"dtype", std::string(wholestep::name(tensor.dtype()))},
                    {"shape", std::vector<int64_t>{}}};

@@ -21,6 +21,7 @@ struct Node {
   Attrs attrs;
   std::vector<int> inputs, outputs;  ///< values
   std::string scope, source;         ///< layer path and the user's line
+  bool differentiable = true;        ///< recorded outside NoGrad
 };
 
 enum class InputKind { kBatch, kParameter, kState, kConstant };
@@ -76,8 +77,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::unordered_map<const Storage*, int> current_;   // the same after updates
 };
 
-/// Throws kFailure unless every value is made before it is read, types match what the ops infer, and updates
-/// fit.
+/// Throws kFailure unless every value exists and is made once, before it is read, types match what the ops
+/// infer, and updates write parameters or states of their type.
 void verify(const Graph& graph);
 std::string to_string(const Graph& graph);  ///< one line a node: %7 = relu(%6) : f32[64, 120]  # layers.1
 std::string to_dot(const Graph& graph);     ///< Graphviz

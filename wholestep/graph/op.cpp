@@ -31,18 +31,18 @@ std::vector<Tensor> record(Graph& graph, const OpDef& op, const std::vector<Tens
   std::vector<Tensor> outputs;
   for (int value : graph.add_node(op, attrs, std::move(values), output_types))
     outputs.push_back(graph.tensor(value));
+  graph.nodes.back().differentiable = grad_enabled();
   return outputs;
 }
 
 void tape(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
           std::vector<Tensor>& outputs) {
-  auto node = std::make_shared<TapeNode>(TapeNode{.op = &op,
-                                                  .attrs = attrs,
-                                                  .inputs = inputs,
-                                                  .input_versions = {},
-                                                  .outputs = {},
-                                                  .sequence = tape_sequence++,
-                                                  .scope = scope_path});
+  auto node = std::make_shared<TapeNode>();
+  node->op = &op;
+  node->attrs = attrs;
+  node->inputs = inputs;
+  node->sequence = tape_sequence++;
+  node->scope = scope_path;
   for (const Tensor& input : inputs) node->input_versions.push_back(input.impl()->storage->version);
   for (size_t i = 0; i < outputs.size(); ++i) {
     node->outputs.push_back({outputs[i].type(), outputs[i].impl()->storage});

@@ -12,11 +12,6 @@ std::string operands(const std::vector<int>& values) {
   return text;
 }
 
-[[noreturn]] void broken(const Graph& graph, size_t node, const std::string& what) {
-  throw Error(ErrorCode::kFailure, {.what = "the graph does not verify: " + what,
-                                    .where = fmt::format("node {}, {}", node, graph.nodes[node].op->name)});
-}
-
 }  // namespace
 
 std::string to_string(const Graph& graph) {
@@ -72,30 +67,39 @@ std::string to_dot(const Graph& graph) {
 
 void verify(const Graph& graph) {
   std::vector<bool> made(graph.values.size());
-  for (const GraphInput& input : graph.inputs) made[static_cast<size_t>(input.value)] = true;
+  auto exists = [&](int value) { return value >= 0 && static_cast<size_t>(value) < made.size(); };
+  auto is_made = [&](int value) { return exists(value) && made[static_cast<size_t>(value)]; };
+  auto fail = [](const std::string& what, const std::string& where) {
+    throw Error(ErrorCode::kFailure, {.what = "the graph does not verify: " + what, .where = where});
+  };
+  for (const GraphInput& input : graph.inputs) {
+    if (!exists(input.value) || is_made(input.value)) fail("an input has no value of its own", input.name);
+    made[static_cast<size_t>(input.value)] = true;
+  }
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
+    auto broken = [&](const std::string& what) { fail(what, fmt::format("node {}, {}", i, node.op->name)); };
     for (int value : node.inputs)
-      if (!made.at(static_cast<size_t>(value)))
-        broken(graph, i, fmt::format("%{} is read before it is made", value));
-    if (infer_types(*node.op, graph.input_types(node), node.attrs) != graph.output_types(node))
-      broken(graph, i, "the types of its results are not what the op infers");
+      if (!is_made(value)) broken(fmt::format("%{} is read before it is made", value));
     for (int value : node.outputs) {
-      if (made[static_cast<size_t>(value)]) broken(graph, i, fmt::format("%{} is made twice", value));
+      if (!exists(value)) broken(fmt::format("there is no %{}", value));
+      if (is_made(value)) broken(fmt::format("%{} is made twice", value));
       if (graph.values[static_cast<size_t>(value)].node != static_cast<int>(i))
-        broken(graph, i, fmt::format("%{} names another maker", value));
+        broken(fmt::format("%{} names another maker", value));
       made[static_cast<size_t>(value)] = true;
     }
+    if (infer_types(*node.op, graph.input_types(node), node.attrs) != graph.output_types(node))
+      broken("the types of its results are not what the op infers");
   }
-  for (const Update& update : graph.updates)
-    if (!made.at(static_cast<size_t>(update.value)) || graph.type(update.target) != graph.type(update.value))
-      throw Error(ErrorCode::kFailure,
-                  {.what = "the graph does not verify: an update has another type or no value",
-                   .where = graph.find_input(update.target)->name});
+  for (const Update& update : graph.updates) {
+    const GraphInput* target = graph.find_input(update.target);
+    if (!target || (target->kind != InputKind::kParameter && target->kind != InputKind::kState))
+      fail("an update writes neither a parameter nor a state", fmt::format("%{}", update.target));
+    if (!is_made(update.value) || graph.type(update.target) != graph.type(update.value))
+      fail("an update has another type or no value", target->name);
+  }
   for (const GraphOutput& output : graph.outputs)
-    if (!made.at(static_cast<size_t>(output.value)))
-      throw Error(ErrorCode::kFailure,
-                  {.what = "the graph does not verify: an output is never made", .where = output.name});
+    if (!is_made(output.value)) fail("an output is never made", output.name);
 }
 
 }  // namespace wholestep

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
@@ -112,7 +112,8 @@ Tensor Tensor::clone() const {
 }
 
 Tensor Tensor::detach() const {
-  if (symbolic()) return *this;
+  if (symbolic() || (Trace::current() && role() != TensorRole::kValue))
+    return apply1(find_op("stop_gradient"), {*this});
   return Tensor(std::make_shared<Impl>(
       Impl{.type = type(), .storage = checked().storage, .role = role(), .name = name()}));
 }
@@ -147,12 +148,12 @@ void Tensor::assign(const Tensor& value) const {
 void Tensor::backward() const {
   // Leaves are found on the tape: every tensor that requires a gradient and was made by no taped op.
   std::vector<Tensor> leaves;
-  std::vector<const TapeNode*> seen, stack;
+  std::unordered_set<const void*> seen;
+  std::vector<const TapeNode*> stack;
   auto visit_tensor = [&](const Tensor& t) {
     if (TapeNode* node = t.impl()->producer.get()) {
-      if (std::ranges::find(seen, node) == seen.end()) seen.push_back(node), stack.push_back(node);
-    } else if (t.impl()->requires_grad &&
-               std::ranges::none_of(leaves, [&](const Tensor& leaf) { return leaf.impl() == t.impl(); })) {
+      if (seen.insert(node).second) stack.push_back(node);
+    } else if (t.impl()->requires_grad && seen.insert(t.impl().get()).second) {
       leaves.push_back(t);
     }
   };

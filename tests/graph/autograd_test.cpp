@@ -1,0 +1,162 @@
+// Eager differentiation: what backward() leaves in grad(), and what it refuses.
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+#include "support/op_case.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/matmul.h"
+#include "wholestep/ops/reduce.h"
+#include "wholestep/ops/shape.h"
+
+namespace wholestep::test {
+namespace {
+
+using testing::ElementsAre;
+
+Tensor leaf(const std::vector<float>& values) {
+  return tensor(values, {static_cast<int64_t>(values.size())}).set_requires_grad();
+}
+
+TEST(Backward, AddsToWhatIsThereUntilZeroGrad) {
+  Tensor x = leaf({1, 2, 3});
+  EXPECT_FALSE(x.grad().defined());
+  sum(x * x).backward();
+  EXPECT_THAT(as_doubles(x.grad()), ElementsAre(2, 4, 6));
+  sum(x * 3.0).backward();
+  EXPECT_THAT(as_doubles(x.grad()), ElementsAre(5, 7, 9));
+  x.zero_grad();
+  EXPECT_FALSE(x.grad().defined());
+}
+
+TEST(Backward, CountsEveryPathOfADiamond) {
+  Tensor x = leaf({2});
+  Tensor shared = x * x, left = shared * 3.0, right = exp(shared) * 0.0 + shared;
+  sum(left * right).backward();  // 3 x^4
+  EXPECT_THAT(as_doubles(x.grad()), ElementsAre(96));
+}
+
+TEST(Backward, CountsAnOperandUsedTwice) {
+  Tensor x = leaf({5});
+  sum(x + x).backward();
+  EXPECT_THAT(as_doubles(x.grad()), ElementsAre(2));
+}
+
+TEST(Backward, GivesZerosWhereNothingDependsOnAnInput) {
+  Tensor x = leaf({1, 2}), y = leaf({3, 4});
+  std::vector<Tensor> wanted = {x, y};
+  std::vector<Tensor> grads = grad(sum(square(x)), wanted);
+  EXPECT_THAT(as_doubles(grads[0]), ElementsAre(2, 4));
+  EXPECT_THAT(as_doubles(grads[1]), ElementsAre(0, 0));
+}
+
+TEST(Backward, ReachesTensorsInTheMiddle) {
+  Tensor x = leaf({3}), y = x * x, z = sum(y * y);
+  std::vector<Tensor> wanted = {y, z};
+  std::vector<Tensor> grads = grad(z, wanted);
+  EXPECT_EQ(grads[0].item<double>(), 18);
+  EXPECT_EQ(grads[1].item<double>(), 1);
+}
+
+TEST(Backward, SumsOverWhatWasBroadcast) {
+  Tensor x = tensor(std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3}).set_requires_grad(),
+         row = leaf({10, 20, 30});
+  Tensor scale = scalar(2).set_requires_grad();
+  sum(x * row * scale).backward();
+  EXPECT_THAT(as_doubles(row.grad()), ElementsAre(10, 14, 18));
+  EXPECT_EQ(scale.grad().item<double>(), 10 + 40 + 90 + 40 + 100 + 180);
+  EXPECT_EQ(scale.grad().shape(), Shape{});
+}
+
+TEST(Backward, TakesSecondDerivativesWithCreateGraph) {
+  Tensor x = leaf({2});
+  std::vector<Tensor> wanted = {x};
+  Tensor first = grad(sum(x * x * x), wanted, true)[0];
+  EXPECT_EQ(first.item<double>(), 12);
+  EXPECT_EQ(grad(sum(first), wanted)[0].item<double>(), 12);
+  EXPECT_FALSE(grad(sum(x * x * x), wanted)[0].requires_grad()) << "without create_graph nothing is taped";
+}
+
+TEST(Backward, StopsAtNoGradAndDetach) {
+  Tensor x = leaf({3});
+  Tensor hidden;
+  {
+    NoGrad no_grad;
+    EXPECT_FALSE(grad_enabled());
+    hidden = x * 2.0;
+  }
+  EXPECT_TRUE(grad_enabled());
+  EXPECT_FALSE(hidden.requires_grad());
+  sum(x * hidden).backward();
+  EXPECT_EQ(x.grad().item<double>(), 6);
+}
+
+TEST(Backward, TreatsADetachedLeafAsAnotherTensor) {
+  Tensor x = leaf({3});
+  sum(x * x.detach()).backward();
+  EXPECT_EQ(x.grad().item<double>(), 3) << "the detached factor is a constant";
+  x.zero_grad();
+  Tensor y = x * x;
+  sum(y * y.detach()).backward();
+  EXPECT_EQ(x.grad().item<double>(), 54);
+}
+
+TEST(Backward, NamesTheOpWithoutAGradientRule) {
+  Tensor x = leaf({1, 2});
+  static const OpDef opaque = [] {
+    OpDef row = find_op("neg");
+    row.name = "opaque";
+    row.vjp = nullptr;
+    row.kernels = {
+        {.backend = "cpu", .name = "negate", .prepare = [](const KernelRequest& request) {
+           return find_op("neg").kernels[0].prepare({"neg", request.inputs, request.outputs, request.attrs});
+         }}};
+    return row;
+  }();
+  Scope scope("layers.3", "");
+  Tensor y = sum(apply1(opaque, {x}));
+  expect_error(ErrorCode::kUsage, {"opaque has no gradient rule", "layers.3", "detach()"},
+               [&] { y.backward(); });
+}
+
+TEST(Backward, RefusesAnythingButOneFloatingNumber) {
+  Tensor x = leaf({1, 2});
+  expect_error(ErrorCode::kUsage, {"f32[2]", "sum()"}, [&] { (x * x).backward(); });
+  expect_error(ErrorCode::kUsage, {"i64[]"}, [] { sum(tensor(std::vector<int64_t>{1}, {1})).backward(); });
+  expect_error(ErrorCode::kUsage, {"floating-point", "i32[1]"},
+               [] { tensor(std::vector<int32_t>{1}, {1}).set_requires_grad(); });
+}
+
+TEST(Backward, RefusesValuesOverwrittenInPlace) {
+  Tensor x = leaf({1, 2}), factor = leaf({3, 4});
+  Tensor loss = sum(x * factor);
+  factor.assign(x);
+  expect_error(ErrorCode::kUsage, {"overwritten in place", "mul"}, [&] { loss.backward(); });
+
+  Tensor y = exp(x), total = sum(y);  // exp's rule reads its result
+  y.assign(x);
+  expect_error(ErrorCode::kUsage, {"overwritten in place"}, [&] { total.backward(); });
+}
+
+TEST(Backward, GoesThroughChainsOfAnyLength) {
+  Tensor x = leaf({1});
+  Tensor y = x;
+  for (int i = 0; i < 50000; ++i) y = y + x;
+  sum(y).backward();
+  EXPECT_EQ(x.grad().item<double>(), 50001);
+}  // and the chain is destroyed without running out of stack
+
+TEST(Backward, T40MatchesWrittenOutGradientsOfALinearLayer) {
+  // y = x w^T + b with asymmetric extents, so that a wrong transpose cannot pass: dx = g w, dw = g^T x.
+  Tensor x = tensor(std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3}).set_requires_grad();
+  Tensor w = tensor(std::vector<float>{1, 0, 2, -1, 3, 1, 0, 1, 1, 2, 2, 2}, {4, 3}).set_requires_grad();
+  Tensor b = tensor(std::vector<float>{0, 1, 2, 3}, {4}).set_requires_grad();
+  Tensor g = tensor(std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}, {2, 4});
+  sum(linear(x, w, b) * g).backward();
+  EXPECT_THAT(as_doubles(x.grad()), ElementsAre(7, 17, 15, 15, 41, 39));
+  EXPECT_THAT(as_doubles(w.grad()), ElementsAre(21, 27, 33, 26, 34, 42, 31, 41, 51, 36, 48, 60));
+  EXPECT_THAT(as_doubles(b.grad()), ElementsAre(6, 8, 10, 12));
+}
+
+}  // namespace
+}  // namespace wholestep::test
