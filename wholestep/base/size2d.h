@@ -1,5 +1,6 @@
 // A pair of extents along height and width, written as one number where both are equal.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -11,6 +12,7 @@ struct Size2d {
   constexpr Size2d(int64_t both)
       : height(both), width(both) {}  // NOLINT: implicit, so .kernel_size = 5 reads
   constexpr Size2d(int64_t h, int64_t w) : height(h), width(w) {}
+  operator std::array<int64_t, 2>() const { return {height, width}; }  // NOLINT: what ops take
   friend constexpr bool operator==(const Size2d&, const Size2d&) = default;
 };
 

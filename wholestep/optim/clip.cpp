@@ -23,7 +23,7 @@ Tensor total(std::span<const Tensor> grads, Reduce&& reduce) {
 }  // namespace
 
 Tensor grad_norm(std::span<const Tensor> grads) {
-  return sqrt(total(grads, [](const Tensor& g) { return sum(square(g)); }));
+  return sqrt(total(grads, [](const Tensor& g) { return sum_squares(g); }));
 }
 
 ClippedGrads clip_grad_norm(std::span<const Tensor> grads, double max_norm) {

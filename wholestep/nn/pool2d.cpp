@@ -1,0 +1,35 @@
+// Pooling layers over the pooling ops.
+#include "wholestep/nn/pool2d.h"
+
+#include "wholestep/ops/pool2d.h"
+
+namespace wholestep::nn {
+
+ConfigFields Pool2dFields::list(Size2d& kernel_size, std::optional<Size2d>& stride, Size2d& padding) {
+  return {{"kernel_size", &kernel_size, "rows and columns of a window", {.min = 1}},
+          {"stride", &stride, "steps between two windows; kernel_size where not given", {.min = 1}},
+          {"padding", &padding, "rows and columns added on each side, at most half the window", {.min = 0}}};
+}
+
+std::vector<std::string> Pool2dFields::problems(const Size2d& kernel_size, const Size2d& padding) {
+  if (2 * padding.height > kernel_size.height || 2 * padding.width > kernel_size.width)
+    return {"'padding' got " + to_string(padding) + ", expected at most half of 'kernel_size', " +
+            to_string(kernel_size)};
+  return {};
+}
+
+Tensor MaxPool2d::forward(const Tensor& x) {
+  const Config& c = config();
+  return max_pool2d(
+      x, {.kernel = c.kernel_size, .stride = c.stride.value_or(c.kernel_size), .padding = c.padding});
+}
+
+Tensor AvgPool2d::forward(const Tensor& x) {
+  const Config& c = config();
+  return avg_pool2d(
+      x, {.kernel = c.kernel_size, .stride = c.stride.value_or(c.kernel_size), .padding = c.padding});
+}
+
+Tensor AdaptiveAvgPool2d::forward(const Tensor& x) { return adaptive_avg_pool2d(x, config().output_size); }
+
+}  // namespace wholestep::nn
