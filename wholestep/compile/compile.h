@@ -92,6 +92,9 @@ class CompiledStep {
   /// is finite)". Empty where all are finite. For a step that changed nothing because its updates were
   /// predicated on finiteness.
   std::string first_non_finite();
+  /// The shortest of `repeats` times of each kernel run alone, in seconds, in the plan's order. Kernels that
+  /// update state do so every time: for looking at a step, not for training on.
+  std::vector<double> time_kernels(int repeats = 5);
 
  private:
   std::byte* address(int value) const;

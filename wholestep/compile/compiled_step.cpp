@@ -1,8 +1,10 @@
 // Binding a plan to memory, and running it.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "wholestep/compile/compile.h"
 
@@ -146,6 +148,18 @@ std::string CompiledStep::first_non_finite() {
       }
   }
   return "";
+}
+
+std::vector<double> CompiledStep::time_kernels(int repeats) {
+  std::vector<double> best(plan_.schedule.size(), std::numeric_limits<double>::infinity());
+  for (int r = 0; r < repeats; ++r)
+    for (size_t i = 0; i < best.size(); ++i) {
+      auto start = std::chrono::steady_clock::now();
+      executable_->run_call(i);
+      best[i] =
+          std::min(best[i], std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+  return best;
 }
 
 }  // namespace wholestep

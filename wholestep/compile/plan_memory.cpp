@@ -3,6 +3,7 @@
 // blocks whose spans of time do not meet may share addresses, largest placed first at the lowest offset that
 // is free for its whole span.
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -158,17 +159,39 @@ class Planner {
         order.push_back(i);
       }
     }
-    std::ranges::stable_sort(order, [&](int a, int b) {
-      return blocks_[static_cast<size_t>(a)].bytes > blocks_[static_cast<size_t>(b)].bytes;
-    });
-    arena_end_ = batch_end_;
+    // No single order is best for every network; all are cheap, so the smallest result of a few is taken.
+    auto bytes = [&](int i) { return blocks_[static_cast<size_t>(i)].bytes; };
+    auto duration = [&](int i) {
+      return int64_t{blocks_[static_cast<size_t>(i)].last} - blocks_[static_cast<size_t>(i)].first;
+    };
+    auto start = [&](int i) { return int64_t{blocks_[static_cast<size_t>(i)].first}; };
+    arena_end_ = std::numeric_limits<int64_t>::max();
+    place(order, [&](int i) { return std::pair(-bytes(i), int64_t{0}); });
+    if (!reuse_) return;
+    place(order, [&](int i) { return std::pair(-bytes(i), start(i)); });
+    place(order, [&](int i) { return std::pair(-bytes(i), -duration(i)); });
+    place(order, [&](int i) { return std::pair(-duration(i), -bytes(i)); });
+    place(order, [&](int i) { return std::pair(-bytes(i) * (duration(i) + 1), int64_t{0}); });
+    place(order, [&](int i) { return std::pair(start(i), -bytes(i)); });
+  }
+
+  /// Places blocks in rising order of `key`, each at the lowest offset free for its span; kept where the
+  /// arena gets smaller.
+  void place(std::vector<int> order, const std::function<std::pair<int64_t, int64_t>(int)>& key) {
+    std::ranges::stable_sort(order, {}, key);
+    std::vector<int64_t> before;
+    for (int i : order) before.push_back(blocks_[static_cast<size_t>(i)].offset);
+    int64_t end = batch_end_;
     std::vector<int> placed;
     for (int i : order) {
       Block& b = blocks_[static_cast<size_t>(i)];
-      b.offset = reuse_ ? lowest_gap(b, placed) : arena_end_;
+      b.offset = reuse_ ? lowest_gap(b, placed) : end;
       placed.push_back(i);
-      arena_end_ = std::max(arena_end_, b.offset + aligned(b.bytes));
+      end = std::max(end, b.offset + aligned(b.bytes));
     }
+    if (end < arena_end_) arena_end_ = end;
+    else
+      for (size_t k = 0; k < order.size(); ++k) blocks_[static_cast<size_t>(order[k])].offset = before[k];
   }
 
   int64_t lowest_gap(const Block& b, const std::vector<int>& placed) const {

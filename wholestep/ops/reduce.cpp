@@ -223,7 +223,7 @@ Types infer_sum_squares(std::span<const TensorType> in, const Attrs&) {
     if (!is_floating(type.dtype) || type.dtype != in[0].dtype)
       throw Error(ErrorCode::kUsage,
                   {.what = "sum_squares takes floating-point tensors of one dtype", .got = to_string(type)});
-  return {{in[0].dtype, {}}};
+  return {{DType::f64, {}}};
 }
 
 /// Blocks of all operands are numbered through and summed side by side; then the block sums are added in
@@ -254,7 +254,7 @@ std::unique_ptr<PreparedKernel> sum_squares_call(std::span<const TensorType> inp
                             double total = 0;
                             for (int64_t b = 0; b < n; ++b)
                               total += reinterpret_cast<double*>(args.workspace)[b];
-                            *args.out<T>(0) = rounded<T>(total);
+                            *args.out<double>(0) = total;
                           }});
   return call;
 }
@@ -264,8 +264,13 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
 }
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
   std::vector<Tensor> grads;
-  for (const Tensor& x : r.inputs) grads.push_back(x * (g[0] * 2.0));
+  for (const Tensor& x : r.inputs) grads.push_back(x * cast(g[0] * 2.0, x.dtype()));
   return grads;
+}
+double sum_squares_flops(const KernelRequest& q) {
+  double total = 0;
+  for (const TensorType& type : q.inputs) total += 2.0 * static_cast<double>(type.shape.numel());
+  return total;
 }
 std::vector<OpCase> sum_squares_cases() {
   return {{.inputs = {{DType::f32, {}}}},
@@ -318,7 +323,7 @@ const OpDef k_sum_squares{.name = "sum_squares",
                           .operands = {"x"},
                           .infer = infer_sum_squares,
                           .vjp = sum_squares_vjp,
-                          .flops = reduce_flops,
+                          .flops = sum_squares_flops,
                           .cases = sum_squares_cases,
                           .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares}}};
 const OpDef k_max{.name = "max",

@@ -1,4 +1,4 @@
-// Sums of sums: each gradient is reduced on its own, in a fixed order, and the results are added as f64.
+// One reduction over all gradients, in f64; everything else follows from it.
 #include "wholestep/optim/clip.h"
 
 #include <fmt/format.h>
@@ -7,23 +7,10 @@
 #include "wholestep/ops/reduce.h"
 
 namespace wholestep::optim {
-namespace {
-
-template <class Reduce>
-Tensor total(std::span<const Tensor> grads, Reduce&& reduce) {
-  if (grads.empty()) throw Error(ErrorCode::kUsage, {.what = "there are no gradients to look at"});
-  Tensor all;
-  for (const Tensor& g : grads) {
-    Tensor part = cast(reduce(g), DType::f64);
-    all = all.defined() ? all + part : part;
-  }
-  return all;
-}
-
-}  // namespace
 
 Tensor grad_norm(std::span<const Tensor> grads) {
-  return sqrt(total(grads, [](const Tensor& g) { return sum_squares(g); }));
+  if (grads.empty()) throw Error(ErrorCode::kUsage, {.what = "there are no gradients to look at"});
+  return sqrt(sum_squares({grads.begin(), grads.end()}));
 }
 
 ClippedGrads clip_grad_norm(std::span<const Tensor> grads, double max_norm) {
@@ -39,8 +26,7 @@ ClippedGrads clip_grad_norm(std::span<const Tensor> grads, double max_norm) {
 
 Tensor all_finite(std::span<const Tensor> grads) {
   NoGrad no_grad;
-  // Sums carry every NaN and infinity, and inf - inf is NaN: one read of each gradient, nothing written.
-  return isfinite(total(grads, [](const Tensor& g) { return sum(g); }));
+  return isfinite(grad_norm(grads));  // a NaN or infinity anywhere reaches the norm
 }
 
 }  // namespace wholestep::optim

@@ -10,6 +10,7 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
+#include "wholestep/optim/clip.h"
 
 namespace wholestep {
 namespace {
@@ -78,12 +79,8 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   std::vector<Tensor> grads = grad(loss, parameters);
   stage("differentiate");
 
-  Tensor squares = sum_squares(grads);
-  Tensor commit = logical_and(isfinite(loss), isfinite(squares));
-  if (config_.clip_norm > 0) {
-    Tensor factor = minimum(config_.clip_norm / (sqrt(squares) + 1e-6), 1.0);
-    for (Tensor& g : grads) g = g * factor;
-  }
+  Tensor commit = logical_and(isfinite(loss), optim::all_finite(grads));
+  if (config_.clip_norm > 0) grads = optim::clip_grad_norm(grads, config_.clip_norm).grads;
   optimizer_.step(grads);
   random_.step.assign(random_.step + 1.0);
   train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * static_cast<double>(batch));
@@ -301,6 +298,11 @@ std::string TrainStep::first_non_finite() {
   std::string found = last_->first_non_finite();
   set(skipped_, skipped);  // the replay counted once more
   return found;
+}
+
+void TrainStep::poison_arena() {
+  std::vector<std::byte> poison(static_cast<size_t>(arena_->bytes()), std::byte{0xFF});
+  config_.compile.backend->copy_in(arena_->data(), poison.data(), arena_->bytes());
 }
 
 std::vector<Tensor> TrainStep::model_tensors() const {

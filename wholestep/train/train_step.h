@@ -68,6 +68,9 @@ class TrainStep {
   /// that step.
   std::string first_non_finite();
 
+  /// Fills the arena with NaN bytes: for tests that show a step reads nothing it has not written.
+  void poison_arena();
+
   /// Everything a checkpoint holds, by name. Parameters and buffers, then optimizer state, counters and
   /// metrics.
   std::vector<Tensor> model_tensors() const;
