@@ -3,7 +3,6 @@
 // blocks whose spans of time do not meet may share addresses, largest placed first at the lowest offset that
 // is free for its whole span.
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -13,6 +12,7 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kAlignment = 64;
+constexpr int kImprovementRounds = 60;
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 struct Block {
@@ -159,28 +159,51 @@ class Planner {
         order.push_back(i);
       }
     }
-    // No single order is best for every network; all are cheap, so the smallest result of a few is taken.
+    // No single order is best for every network; all are cheap, so the smallest result of a few is taken, and
+    // then improved by placing the blocks that reach the end of the arena earlier.
     auto bytes = [&](int i) { return blocks_[static_cast<size_t>(i)].bytes; };
     auto duration = [&](int i) {
       return int64_t{blocks_[static_cast<size_t>(i)].last} - blocks_[static_cast<size_t>(i)].first;
     };
     auto start = [&](int i) { return int64_t{blocks_[static_cast<size_t>(i)].first}; };
-    arena_end_ = std::numeric_limits<int64_t>::max();
-    place(order, [&](int i) { return std::pair(-bytes(i), int64_t{0}); });
+    using Key = std::pair<int64_t, int64_t>;
+    auto sorted = [&](auto key) {
+      std::vector<int> by_key = order;
+      std::ranges::stable_sort(by_key, {}, key);
+      return by_key;
+    };
+    best_ = order;
+    arena_end_ = place(order);
     if (!reuse_) return;
-    place(order, [&](int i) { return std::pair(-bytes(i), start(i)); });
-    place(order, [&](int i) { return std::pair(-bytes(i), -duration(i)); });
-    place(order, [&](int i) { return std::pair(-duration(i), -bytes(i)); });
-    place(order, [&](int i) { return std::pair(-bytes(i) * (duration(i) + 1), int64_t{0}); });
-    place(order, [&](int i) { return std::pair(start(i), -bytes(i)); });
+    try_order(sorted([&](int i) { return Key(-bytes(i), start(i)); }));
+    try_order(sorted([&](int i) { return Key(-bytes(i), -duration(i)); }));
+    try_order(sorted([&](int i) { return Key(-duration(i), -bytes(i)); }));
+    try_order(sorted([&](int i) { return Key(-bytes(i) * (duration(i) + 1), 0); }));
+    try_order(sorted([&](int i) { return Key(start(i), -bytes(i)); }));
+    for (int round = 0, at = 1; round < kImprovementRounds; ++round, at = at * 7 % 61) {
+      place(best_);
+      auto last = std::ranges::find_if(best_, [&](int i) {
+        return blocks_[static_cast<size_t>(i)].offset + aligned(bytes(i)) == arena_end_;
+      });
+      if (last == best_.end() || last == best_.begin()) break;
+      std::vector<int> moved = best_;
+      auto from = moved.begin() + (last - best_.begin());
+      std::rotate(moved.begin() + at % (from - moved.begin()), from, from + 1);
+      try_order(std::move(moved));
+    }
+    place(best_);
   }
 
-  /// Places blocks in rising order of `key`, each at the lowest offset free for its span; kept where the
-  /// arena gets smaller.
-  void place(std::vector<int> order, const std::function<std::pair<int64_t, int64_t>(int)>& key) {
-    std::ranges::stable_sort(order, {}, key);
-    std::vector<int64_t> before;
-    for (int i : order) before.push_back(blocks_[static_cast<size_t>(i)].offset);
+  void try_order(std::vector<int> order) {
+    int64_t end = place(order);
+    if (end > arena_end_) return;
+    arena_end_ = end;
+    best_ = std::move(order);
+  }
+
+  /// Gives blocks their offsets in this order, each the lowest that is free for its span; returns the end of
+  /// the arena.
+  int64_t place(const std::vector<int>& order) {
     int64_t end = batch_end_;
     std::vector<int> placed;
     for (int i : order) {
@@ -189,9 +212,7 @@ class Planner {
       placed.push_back(i);
       end = std::max(end, b.offset + aligned(b.bytes));
     }
-    if (end < arena_end_) arena_end_ = end;
-    else
-      for (size_t k = 0; k < order.size(); ++k) blocks_[static_cast<size_t>(order[k])].offset = before[k];
+    return end;
   }
 
   int64_t lowest_gap(const Block& b, const std::vector<int>& placed) const {
@@ -244,6 +265,7 @@ class Planner {
   std::vector<int> block_of_;
   std::vector<Block> blocks_;  // per value, then per node's workspace
   std::vector<int> workspace_block_;
+  std::vector<int> best_;  // order of placing that gave the smallest arena so far
   int64_t batch_end_ = 0, arena_end_ = 0;
 };
 
