@@ -17,6 +17,7 @@ struct GradientCheck {
   double tolerance = 1e-6;    ///< relative to the derivative or the gradient's typical element, the larger
   int64_t elementwise = 512;  ///< up to so many elements are checked one by one, more along random directions
   int directions = 32;
+  bool in_place = false;  ///< move the given tensors themselves, which f reaches some other way (a module's)
 };
 
 /// Whether grad(f) equals the numeric derivative with respect to every f64 tensor in `inputs`; others stay

@@ -1,0 +1,170 @@
+// Gradients of every layer's parameters and input under every loss, against central differences in f64.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/formula.h"
+#include "support/gradient_check.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/batch_norm.h"
+#include "wholestep/nn/conv2d.h"
+#include "wholestep/nn/dropout.h"
+#include "wholestep/nn/flatten.h"
+#include "wholestep/nn/linear.h"
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/model_spec.h"
+#include "wholestep/nn/pool2d.h"
+#include "wholestep/nn/sequential.h"
+#include "wholestep/nn/zoo.h"
+#include "wholestep/optim/sgd.h"
+
+namespace wholestep {
+namespace {
+
+using nn::Sequential;
+using test::formula_values;
+
+/// A small classifier around one kind of layer. It takes [2, 2, 4, 4] to [2, 3].
+struct LayerCase {
+  std::string type;
+  Sequential model;
+};
+
+template <class Layer>
+Sequential around(Layer layer, int64_t features) {
+  return Sequential(nn::Conv2d({.in_channels = 2, .out_channels = 2, .kernel_size = 1}), std::move(layer),
+                    nn::Flatten(), nn::Linear({.in_features = features, .out_features = 3}));
+}
+
+std::vector<LayerCase> layer_cases() {
+  std::vector<LayerCase> cases;
+  auto add = [&](const char* type, Sequential model) { cases.push_back({type, std::move(model)}); };
+  add("Linear", Sequential(nn::Flatten(), nn::Linear({.in_features = 32, .out_features = 4}), nn::Tanh(),
+                           nn::Linear({.in_features = 4, .out_features = 3, .bias = false})));
+  add("Conv2d", around(nn::Conv2d({.in_channels = 2,
+                                   .out_channels = 4,
+                                   .kernel_size = {2, 3},
+                                   .stride = {1, 2},
+                                   .padding = 1,
+                                   .groups = 2}),
+                       40));
+  add("BatchNorm1d", Sequential(nn::Flatten(), nn::Linear({.in_features = 32, .out_features = 3}),
+                                nn::BatchNorm1d({.num_features = 3})));
+  add("BatchNorm2d", around(nn::BatchNorm2d({.num_features = 2}), 32));
+  add("MaxPool2d", around(nn::MaxPool2d({.kernel_size = 2}), 8));
+  add("AvgPool2d", around(nn::AvgPool2d({.kernel_size = 3, .stride = 1, .padding = 1}), 32));
+  add("AdaptiveAvgPool2d", around(nn::AdaptiveAvgPool2d({.output_size = 3}), 18));
+  add("Flatten", around(nn::Flatten(), 32));
+  add("ReLU", around(nn::ReLU(), 32));
+  add("LeakyReLU", around(nn::LeakyReLU({.negative_slope = 0.2}), 32));
+  add("Tanh", around(nn::Tanh(), 32));
+  add("Sigmoid", around(nn::Sigmoid(), 32));
+  add("GELU", around(nn::GELU(), 32));
+  add("SiLU", around(nn::SiLU(), 32));
+  add("Dropout", around(nn::Dropout({.p = 0.4}), 32));
+  add("Softmax", around(nn::Softmax({.dim = 1}), 32));
+  add("Identity", around(nn::Identity(), 32));
+  add("Sequential", around(Sequential(nn::Tanh(), nn::Sigmoid()), 32));
+  add("Residual",
+      around(nn::Residual(Sequential(nn::Conv2d({.in_channels = 2, .out_channels = 3, .kernel_size = 1})),
+                          Sequential(nn::Conv2d({.in_channels = 2, .out_channels = 3, .kernel_size = 1}))),
+             48));
+  return cases;
+}
+
+Tensor input() { return tensor(formula_values<double>(11, 64), {2, 2, 4, 4}); }
+
+TEST(Gradient, EveryLayerTypeHasACase) {
+  std::vector<std::string> cases, types;
+  for (const LayerCase& c : layer_cases()) cases.push_back(c.type);
+  for (const auto& type : nn::layer_types()) types.push_back(type.name);
+  EXPECT_EQ(cases, types);
+}
+
+TEST(Gradient, T2T40GradientsOfEveryParameterMatchCentralDifferencesForEveryLayerAndLoss) {
+  for (LayerCase& c : layer_cases())
+    for (auto& loss : nn::all_losses()) {
+      c.model.to(DType::f64);
+      Tensor target = loss->name() == "mse" ? tensor(formula_values<double>(12, 6), {2, 3})
+                                            : tensor<int64_t>({2, 0}, {2});
+      Tensor x = input();
+      std::vector<Tensor> inputs = c.model.parameters();
+      inputs.push_back(x);
+      RandomState random(5);
+      auto f = [&](const std::vector<Tensor>&) {
+        UseRandom use(random);
+        random.next_node = 0;  // every evaluation draws the same
+        return (*loss)(c.model(x), target);
+      };
+      EXPECT_TRUE(test::gradients_agree(f, inputs, {.in_place = true}))
+          << c.type << " under " << loss->name();
+    }
+}
+
+TEST(Gradient, T5T39OneStepGivesEveryParameterAGradientAndChangesIt) {
+  for (const nn::ZooEntry& entry : nn::zoo()) {
+    if (entry.name == "w4") continue;  // the same layers as w4s, a thousand times the size
+    nn::Model model = nn::find_model(entry.name);
+    model.module->initialize(1);
+    Shape batch{4};
+    for (int64_t extent : model.input) batch.push_back(extent);
+    Tensor x = tensor(formula_values<float>(1, batch.numel()), batch);
+    Tensor labels = tensor(test::formula_labels(2, 4, model.classes), {4});
+    auto named = model.module->named_parameters();
+    std::vector<Tensor> parameters = model.module->parameters(), before;
+    for (const Tensor& p : parameters) before.push_back(p.clone());
+    optim::SGD sgd({.lr = 0.1});
+    sgd.attach(parameters);
+    std::vector<Tensor> grads = grad(nn::CrossEntropyLoss()((*model.module)(x), labels), parameters);
+    sgd.step(grads);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      double gradient = 0, change = 0;
+      for (size_t k = 0; k < static_cast<size_t>(parameters[i].numel()); ++k) {
+        gradient += std::abs(static_cast<double>(grads[i].data<float>()[k]));
+        change += std::abs(static_cast<double>(parameters[i].data<float>()[k] - before[i].data<float>()[k]));
+      }
+      EXPECT_TRUE(std::isfinite(gradient)) << entry.name << " " << named[i].first;
+      EXPECT_GT(gradient, 0) << entry.name << " " << named[i].first;
+      EXPECT_GT(change, 0) << entry.name << " " << named[i].first;
+    }
+  }
+}
+
+TEST(Gradient, T51EveryLayerTypeTrainsFiveStepsAndItsStateGoesThroughAFile) {
+  // (In memory here; checkpoints have tests of their own.)
+  for (LayerCase& c : layer_cases()) {
+    Tensor x = tensor(formula_values<float>(11, 64), {2, 2, 4, 4}), labels = tensor<int64_t>({2, 0}, {2});
+    optim::SGD sgd({.lr = 0.05, .momentum = 0.9});
+    std::vector<Tensor> parameters = c.model.parameters();
+    sgd.attach(parameters);
+    std::vector<double> losses;
+    for (int step = 0; step < 5; ++step) {
+      Tensor loss = nn::CrossEntropyLoss()(c.model(x), labels);
+      losses.push_back(loss.item<double>());
+      sgd.step(grad(loss, parameters));
+    }
+    EXPECT_NE(losses.front(), losses.back()) << c.type;
+
+    Sequential fresh;
+    for (LayerCase& other : layer_cases())
+      if (other.type == c.type) fresh = std::move(other.model);
+    fresh.initialize(99);
+    auto copy = [](const nn::NamedTensors& from, const nn::NamedTensors& to) {
+      ASSERT_EQ(from.size(), to.size());
+      for (size_t i = 0; i < from.size(); ++i) {
+        EXPECT_EQ(from[i].first, to[i].first);
+        to[i].second.assign(from[i].second);
+      }
+    };
+    copy(c.model.named_parameters(), fresh.named_parameters());
+    copy(c.model.named_buffers(), fresh.named_buffers());
+    c.model.eval();
+    fresh.eval();
+    Tensor a = c.model(x), b = fresh(x);
+    for (size_t i = 0; i < 6; ++i) EXPECT_EQ(a.data<float>()[i], b.data<float>()[i]) << c.type;
+  }
+}
+
+}  // namespace
+}  // namespace wholestep
