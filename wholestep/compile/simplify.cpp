@@ -1,7 +1,9 @@
 // Removes work that changes no bit of the result: nodes nothing reads, twins, identities, arithmetic on
 // constants.
 #include <map>
+#include <optional>
 #include <tuple>
+#include <utility>
 
 #include "wholestep/compile/passes.h"
 
@@ -95,6 +97,8 @@ class Simplifier {
     if (!in.empty() && numbers.size() == in.size())
       return become(node,
                     make_full(fold(*node.op, node.attrs, numbers, graph_.input_types(node)), type, node));
+    if (std::optional<std::vector<int>> narrow = without_expand(in, type.shape))
+      return become(node, merged(node, *narrow, {type})[0]);
     // x * 1 and x / 1 are x, to the bit.
     auto is_one = [&](int value) {
       const double* number = uniform(g, value);
@@ -103,6 +107,21 @@ class Simplifier {
     if ((op == "mul" || op == "div") && is_one(in[1]) && g.type(in[0]) == type) return become(node, in[0]);
     if (op == "mul" && is_one(in[0]) && g.type(in[1]) == type) return become(node, in[1]);
     return false;
+  }
+
+  /// Operands with `expand` undone, where broadcasting gives the same shape without it.
+  std::optional<std::vector<int>> without_expand(const std::vector<int>& in, const Shape& shape) {
+    const Graph& g = rewriter_.graph();
+    std::vector<int> narrow = in;
+    for (int& value : narrow) {
+      const Node* node = producer(g, value);
+      if (!node || node->op->name != "expand") continue;
+      int wide = std::exchange(value, node->inputs[0]);
+      Shape together;
+      for (int operand : narrow) together = broadcast_shapes(together, g.type(operand).shape);
+      if (together != shape) value = wide;
+    }
+    return narrow == in ? std::nullopt : std::optional(narrow);
   }
 
   int make_full(double value, const TensorType& type, const Node& like) {

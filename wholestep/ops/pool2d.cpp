@@ -7,6 +7,7 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/gather.h"
 #include "wholestep/ops/pool2d_cpu.h"
+#include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
 
@@ -144,7 +145,8 @@ std::vector<Case> shapes() {
           {{2, 3, 7, 9}, {2, 2}, {2, 2}},          {{9, 2, 5, 67}, {2, 2}, {2, 2}},
           {{2, 1, 7, 9}, {3, 2}, {2, 1}, {1, 1}},  {{5, 2, 8, 6}, {3, 3}, {1, 2}, {1, 0}},
           {{2, 2, 9, 10}, {2, 3}, {4, 5}, {0, 1}}, {{1, 3, 14, 14}, {3, 3}, {2, 2}, {1, 1}},
-          {{0, 2, 4, 4}, {2, 2}, {2, 2}}};
+          {{0, 2, 4, 4}, {2, 2}, {2, 2}},          {{2, 3, 28, 28}, {2, 2}, {2, 2}},
+          {{3, 1, 10, 10}, {2, 2}, {2, 2}},        {{1, 2, 4, 70}, {2, 2}, {2, 2}}};
 }
 Attrs attrs_of(const Case& c) { return {{"kernel", c.kernel}, {"stride", c.stride}, {"padding", c.padding}}; }
 std::vector<OpCase> forward_cases() {
@@ -252,6 +254,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
   return apply1(k_avg_pool2d, {x}, windows_of(options));
 }
 Tensor adaptive_avg_pool2d(const Tensor& x, const std::array<int64_t, 2>& size) {
+  if (x.rank() == 4 && size == std::array<int64_t, 2>{1, 1}) return mean(x, {2, 3}, true);
   return apply1(k_adaptive_avg_pool2d, {x}, {{"size", std::vector<int64_t>(size.begin(), size.end())}});
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "wholestep/ops/pool2d_loops.h"
+
 namespace wholestep {
 namespace {
 
@@ -54,6 +56,23 @@ void max_plane(const PoolProblem& p, const T* x, T* y, int32_t* argmax) {
       *y++ = x[best];
       *argmax++ = static_cast<int32_t>(best);
     }
+}
+
+/// 2x2 windows side by side over an even f32 plane.
+bool is_2x2(const PoolProblem& p) {
+  auto fits = [](const PoolAxis& axis) {
+    return axis.in == 2 * axis.out &&
+           std::ranges::all_of(axis.windows, [](Range w) { return w.size() == 2; });
+  };
+  return fits(p.y) && fits(p.x);
+}
+
+void max_plane_2x2(const PoolProblem& p, const float* x, float* y, int32_t* argmax) {
+  for (int64_t h = 0; h < p.y.out; ++h) {
+    int64_t first = 2 * h * p.x.in, second = first + p.x.in;
+    max_pool_2x2_row(x + first, x + second, p.x.out, static_cast<int32_t>(first),
+                     static_cast<int32_t>(second), y + h * p.x.out, argmax + h * p.x.out);
+  }
 }
 
 double divisor_of(const PoolProblem& p, Range rows, Range columns) {
@@ -108,13 +127,23 @@ PoolProblem pool_problem(const KernelRequest& request) {
 std::unique_ptr<PreparedKernel> prepare_max_pool2d(const KernelRequest& request) {
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(
-        request.inputs[0].shape[0], 1, 3, [p = pool_problem(request)](const CpuArgs& args, Range samples) {
-          int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-          for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels; ++plane)
-            max_plane(p, args.in<T>(0) + plane * in, args.out<T>(0) + plane * out,
-                      args.out<int32_t>(1) + plane * out);
-        });
+    return row_call(request.inputs[0].shape[0], 1, 3,
+                    [p = pool_problem(request), pairs = is_2x2(pool_problem(request))](const CpuArgs& args,
+                                                                                       Range samples) {
+                      int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
+                      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels;
+                           ++plane) {
+                        const T* x = args.in<T>(0) + plane * in;
+                        T* y = args.out<T>(0) + plane * out;
+                        int32_t* argmax = args.out<int32_t>(1) + plane * out;
+                        if constexpr (std::is_same_v<T, float>)
+                          if (pairs) {
+                            max_plane_2x2(p, x, y, argmax);
+                            continue;
+                          }
+                        max_plane(p, x, y, argmax);
+                      }
+                    });
   });
 }
 
