@@ -71,8 +71,8 @@ std::vector<PlanRow> plan_rows(const Plan& plan) {
 
 std::vector<MemoryKind> memory_kinds(const MemoryReport& memory) {
   return {{"parameters", "weights, biases, running statistics", memory.parameter_bytes},
-          {"state", "moments, counters, rates, resident samples", memory.state_bytes},
-          {"constants", "tables folded at compile time", memory.constant_bytes},
+          {"state", "moments, counters, rates", memory.state_bytes},
+          {"constants", "samples kept in memory, tables", memory.constant_bytes},
           {"batch", "slots the next batch is copied into", memory.batch_bytes},
           {"activations", "values and workspaces of the step, after reuse", memory.activation_bytes}};
 }

@@ -1,0 +1,179 @@
+// wholestep bench: training steps a second on the networks of the speed comparison. The protocol and the
+// fields of its JSON lines are those of the scripts that measure other frameworks, so that results stand side
+// by side: four random batches in memory take turns, 8 steps to warm up, 3 timed rounds, the median counts.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/base/human.h"
+#include "wholestep/base/philox.h"
+#include "wholestep/base/suggest.h"
+#include "wholestep/cli/app.h"
+#include "wholestep/cli/job.h"
+
+namespace wholestep::cli {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+struct Work {
+  std::string name, model;
+  int64_t batch_size;
+  json optimizer;
+};
+
+const std::vector<Work>& all_work() {
+  static const std::vector<Work> work = {
+      {"W1", "w1", 32, {{"type", "sgd"}, {"lr", 0.01}}},
+      {"W2", "w2", 64, {{"type", "sgd"}, {"lr", 0.01}, {"momentum", 0.9}}},
+      {"W3", "w3", 32, {{"type", "adam"}}},
+      {"W4", "w4", 32, {{"type", "adam"}}},
+      {"W4s", "w4s", 32, {{"type", "adam"}}},
+  };
+  return work;
+}
+
+const Work& find_work(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Work& work : all_work()) {
+    if (work.name == name) return work;
+    names.push_back(work.name);
+  }
+  throw Error(ErrorCode::kUsage,
+              {.what = "no such work", .got = fmt::format("'{}'", name), .hint = suggest(name, names)});
+}
+
+struct BenchOptions {
+  std::vector<std::string> work = {"W1", "W2", "W3", "W4", "W4s"};
+  std::string device = "auto";
+  double seconds = 2;
+  int64_t threads = 0;
+  bool infer = false, json = false;
+};
+
+constexpr int64_t kBatches = 4;
+
+struct RandomBatches {
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels;
+  int64_t rows, sample_bytes;
+
+  RandomBatches(const nn::Model& model, int64_t batch_size)
+      : rows(batch_size), sample_bytes(model.input.numel()) {
+    PhiloxStream random(0, 1);
+    pixels.resize(static_cast<size_t>(kBatches * rows * sample_bytes));
+    labels.resize(static_cast<size_t>(kBatches * rows));
+    for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.uniform(0.0f, 256.0f));
+    for (int32_t& label : labels)
+      label = std::min(static_cast<int32_t>(random.uniform(0.0f, static_cast<float>(model.classes))),
+                       static_cast<int32_t>(model.classes - 1));
+  }
+  std::span<const uint8_t> pixels_of(int64_t batch) const {
+    return std::span(pixels).subspan(static_cast<size_t>(batch * rows * sample_bytes),
+                                     static_cast<size_t>(rows * sample_bytes));
+  }
+  std::span<const int32_t> labels_of(int64_t batch) const {
+    return std::span(labels).subspan(static_cast<size_t>(batch * rows), static_cast<size_t>(rows));
+  }
+};
+
+struct Measured {
+  std::array<double, 3> steps_s{};  ///< of the rounds, rising
+};
+
+template <class Step>
+Measured measure(double seconds, Step step) {
+  auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  for (int64_t i = 0; i < 8; ++i) step(i % kBatches);
+  int64_t steps = 0;
+  auto start = Clock::now();
+  while (since(start) < 0.3) step(steps++ % kBatches);
+  double per_step = since(start) / static_cast<double>(steps);
+  int64_t round = std::max<int64_t>(5, static_cast<int64_t>(seconds / 3 / per_step));
+  Measured measured;
+  for (double& rate : measured.steps_s) {
+    start = Clock::now();
+    for (int64_t i = 0; i < round; ++i) step(i % kBatches);
+    rate = static_cast<double>(round) / since(start);
+  }
+  std::ranges::sort(measured.steps_s);
+  return measured;
+}
+
+double peak_mib() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+double rounded(double value, double per_unit) { return std::round(value * per_unit) / per_unit; }
+
+void bench(const Work& work, const BenchOptions& options) {
+  RunConfig config;
+  config.model = work.model;
+  config.optimizer = work.optimizer;
+  config.device = options.device;
+  config.threads = options.threads;
+  Job job = make_job(std::move(config));
+  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
+  step.prepare({work.batch_size}, {work.batch_size});
+  RandomBatches batches(job.model, work.batch_size);
+  Measured m = measure(options.seconds, [&](int64_t batch) {
+    if (options.infer) step.evaluate(batches.pixels_of(batch), batches.labels_of(batch));
+    else step.train(batches.pixels_of(batch), batches.labels_of(batch));
+  });
+  double samples_s = m.steps_s[1] * static_cast<double>(work.batch_size);
+  if (options.json) {
+    json line = {{"peer", "wholestep"},
+                 {"work", work.name},
+                 {"mode", "step"},
+                 {"device", "cpu"},
+                 {"infer", options.infer},
+                 {"threads", default_pool().threads()},
+                 {"steps_s", rounded(m.steps_s[1], 100)},
+                 {"lo", rounded(m.steps_s[0], 100)},
+                 {"hi", rounded(m.steps_s[2], 100)},
+                 {"samples_s", rounded(samples_s, 10)},
+                 {"peak_mib", rounded(peak_mib(), 10)}};
+    fmt::print("{}\n", line.dump());
+  } else {
+    fmt::print("{:<5} {:>10} steps/s  ({} to {})  {:>12} samples/s  {:>10} arena\n", work.name,
+               human_rate(m.steps_s[1]), human_rate(m.steps_s[0]), human_rate(m.steps_s[2]),
+               human_rate(samples_s), human_bytes(step.predicted_bytes()));
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  CLI::App* verb = add_verb(app, "bench", "Steps a second on the networks of the speed comparison",
+                            "  wholestep bench --work W1,W2,W3 --threads 2\n"
+                            "  wholestep bench --work W2 --infer --seconds 5 --json\n"
+                            "W1 tiny CNN, W2 LeNet-5, W3 MLP, W4 wide CNN, W4s strided CNN.\n");
+  auto o = std::make_shared<BenchOptions>();
+  verb->add_option("--work", o->work, "which of W1, W2, W3, W4, W4s, with commas between [all]")
+      ->delimiter(',');
+  verb->add_option("--device", o->device, "cpu or auto")->capture_default_str();
+  verb->add_option("--threads", o->threads, "compute threads [one a core]");
+  verb->add_option("--seconds", o->seconds, "of measuring for each work")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_flag("--infer", o->infer, "evaluation steps instead of training steps");
+  verb->add_flag("--json", o->json, "a JSON object a line");
+  verb->callback([o] {
+    std::vector<const Work*> work;
+    for (const std::string& name : o->work) work.push_back(&find_work(name));
+    for (const Work* one : work) bench(*one, *o);
+  });
+}
+
+}  // namespace wholestep::cli

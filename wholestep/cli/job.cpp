@@ -1,0 +1,70 @@
+// From names to objects.
+#include "wholestep/cli/job.h"
+
+#include <fmt/format.h>
+
+#include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/base/error.h"
+#include "wholestep/base/suggest.h"
+#include "wholestep/nn/zoo.h"
+#include "wholestep/train/class_loss.h"
+
+namespace wholestep::cli {
+
+StepConfig Job::step_config() const {
+  TrainerConfig trainer = config.trainer_config();
+  size_t channels = static_cast<size_t>(channels_of(model.input));
+  return {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
+          .clip_norm = trainer.gradient_clip_norm,
+          .seed = trainer.seed,
+          .memory_budget_bytes = trainer.memory_budget_bytes};
+}
+
+Job make_job(RunConfig config) {
+  use_device(config.device, config.threads);
+  Job job{.config = std::move(config),
+          .model = nn::find_model(job.config.model),
+          .loss = nullptr,
+          .optimizer = nullptr};
+  job.model.module->initialize(static_cast<uint64_t>(job.config.seed));
+  job.loss = make_class_loss(job.config.loss);
+  job.loss->check(*job.model.module);
+  ConfigReader optimizer(job.config.optimizer, "optimizer"), schedule(job.config.schedule, "schedule");
+  job.optimizer = optim::read_optimizer(optimizer);
+  job.optimizer->set_schedule(optim::read_schedule(schedule));
+  job.optimizer->attach(job.model.module->parameters());
+  return job;
+}
+
+void use_device(const std::string& device, int64_t threads) {
+  static const std::vector<std::string> kDevices = {"auto", "cpu"};
+  if (std::ranges::find(kDevices, device) == kDevices.end())
+    throw Error(ErrorCode::kBadConfig, {.what = "this build has no such device",
+                                        .got = fmt::format("'{}'", device),
+                                        .expected = "auto or cpu",
+                                        .hint = suggest(device, kDevices)});
+  if (threads < 0 || threads > 1024)
+    throw Error(ErrorCode::kBadConfig, {.what = "this number of threads cannot be used",
+                                        .got = std::to_string(threads),
+                                        .expected = "0 to 1024"});
+  if (threads > 0) set_threads(static_cast<int>(threads));
+}
+
+void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data) {
+  if (dataset.sample_shape() != model.input)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = "the samples do not fit the model",
+                 .where = fmt::format("{} into {}", data, model.name),
+                 .got = fmt::format("samples {}", to_string(dataset.sample_shape())),
+                 .expected = to_string(model.input),
+                 .hint = "choose a model with that input, or change \"input\" in its model.json"});
+  if (dataset.num_classes() != model.classes)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = "the data has another number of classes than the model",
+                 .where = fmt::format("{} into {}", data, model.name),
+                 .got = fmt::format("{} classes", dataset.num_classes()),
+                 .expected = std::to_string(model.classes),
+                 .hint = "change \"classes\" and the last layer's out_features in a model.json"});
+}
+
+}  // namespace wholestep::cli

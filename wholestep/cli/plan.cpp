@@ -1,0 +1,61 @@
+// wholestep plan: what a training step will cost and how it will run, before any data is read.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "wholestep/base/human.h"
+#include "wholestep/cli/app.h"
+#include "wholestep/cli/job.h"
+#include "wholestep/cli/run_options.h"
+#include "wholestep/compile/plan_table.h"
+
+namespace wholestep::cli {
+namespace {
+
+struct PlanOptions {
+  RunOptions run;
+  bool evaluation = false, json = false;
+};
+
+void print_plan(const PlanOptions& options) {
+  Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}));
+  const TrainerConfig& trainer = job.config.trainer;
+  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
+  step.check_budget(trainer.batch_size, trainer.eval_batch_size);
+  int64_t together = step.bytes_for(trainer.batch_size, trainer.eval_batch_size);
+  Plan plan = options.evaluation ? step.make_eval_plan(trainer.eval_batch_size)
+                                 : step.make_train_plan(trainer.batch_size);
+  int64_t batch = options.evaluation ? trainer.eval_batch_size : trainer.batch_size;
+  if (options.json) {
+    nlohmann::json object = to_json(plan);
+    object["model"] = job.model.name;
+    object["batch_size"] = batch;
+    object["mode"] = options.evaluation ? "evaluation" : "training";
+    object["run_bytes"] = together;
+    fmt::print("{}\n", object.dump(2));
+    return;
+  }
+  fmt::print("{}, {} step, batch {}\n\n{}\n", job.model.name, options.evaluation ? "evaluation" : "training",
+             batch, to_text(plan));
+  fmt::print(
+      "a run with training batch {} and evaluation batch {}: {} B ({}), samples kept in memory not counted\n",
+      trainer.batch_size, trainer.eval_batch_size, human_count(together), human_bytes(together));
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  CLI::App* verb =
+      add_verb(app, "plan", "Memory by kind, kernels, fused regions and refusals of a step",
+               "  wholestep plan lenet --batch-size 64\n"
+               "  wholestep plan w4 --memory-budget 256MiB\n"
+               "  wholestep plan model.json --evaluation --json\n"
+               "A plan over the budget is refused with the largest batch that fits, exit code 80.\n");
+  auto o = std::make_shared<PlanOptions>();
+  add_run_options(verb, o->run, kModelOptions);
+  verb->add_flag("--evaluation", o->evaluation, "the evaluation step instead of the training step");
+  verb->add_flag("--json", o->json, "one JSON object on standard output");
+  verb->callback([o] { print_plan(*o); });
+}
+
+}  // namespace wholestep::cli

@@ -1,0 +1,150 @@
+// The table of options, and the order in which values go over each other.
+#include "wholestep/cli/run_options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <memory>
+
+#include "wholestep/base/human.h"
+#include "wholestep/io/toml.h"
+
+namespace wholestep::cli {
+namespace {
+
+using nlohmann::json;
+
+enum class Kind { kText, kData, kFolder, kNumber, kBytes, kTrue, kFalse };
+
+struct RunOption {
+  unsigned set;
+  const char *name, *key;
+  Kind kind;
+  const char* doc;
+};
+
+constexpr RunOption kOptions[] = {
+    {kDataOptions, "--data", "data", Kind::kData, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
+    {kTrainingOptions, "--val", "validation", Kind::kData,
+     "data whose test part to validate on, in place of --data's"},
+    {kTrainingOptions, "--epochs", "trainer.max_epochs", Kind::kNumber, "passes over the training data [5]"},
+    {kModelOptions, "--batch-size", "trainer.batch_size", Kind::kNumber, "samples a step [64]"},
+    {kModelOptions, "--optimizer", "optimizer.type", Kind::kText, "see `wholestep list optimizers` [adam]"},
+    {kModelOptions, "--lr", "optimizer.lr", Kind::kNumber, "learning rate [the optimizer's default]"},
+    {kModelOptions, "--momentum", "optimizer.momentum", Kind::kNumber, "of sgd"},
+    {kModelOptions, "--nesterov", "optimizer.nesterov", Kind::kTrue, "Nesterov momentum of sgd"},
+    {kModelOptions, "--weight-decay", "optimizer.weight_decay", Kind::kNumber, "of the optimizer"},
+    {kModelOptions, "--schedule", "schedule.type", Kind::kText, "see `wholestep list schedules` [constant]"},
+    {kModelOptions, "--warmup-steps", "schedule.warmup_steps", Kind::kNumber,
+     "linear rise in front of the schedule"},
+    {kModelOptions, "--loss", "loss", Kind::kText, "see `wholestep list losses` [cross-entropy]"},
+    {kModelOptions, "--clip", "trainer.gradient_clip_norm", Kind::kNumber, "largest norm of the gradients"},
+    {kModelOptions, "--seed", "trainer.seed", Kind::kNumber, "of parameters, order and dropout [0]"},
+    {kModelOptions, "--memory-budget", "trainer.memory_budget_bytes", Kind::kBytes,
+     "refuse plans that need more, as 64MiB"},
+    {kTrainingOptions, "--patience", "trainer.early_stopping_patience", Kind::kNumber,
+     "stop after so many epochs without a better validation loss"},
+    {kTrainingOptions, "--workers", "trainer.num_workers", Kind::kNumber,
+     "threads that read ahead, with --stream [0]"},
+    {kTrainingOptions, "--stream", "trainer.resident", Kind::kFalse,
+     "read batches as they are needed, keep none in memory"},
+    {kTrainingOptions, "--checkpoint-every", "trainer.checkpoint_every_steps", Kind::kNumber,
+     "checkpoints every so many steps too"},
+    {kTrainingOptions, "--out", "out", Kind::kFolder, "folder of the run's versions [runs/<model>]"},
+    {kModelOptions, "--device", "device", Kind::kText, "cpu or auto [auto]"},
+    {kModelOptions, "--threads", "threads", Kind::kNumber, "compute threads [one a core]"},
+};
+
+// A number where the text is one, otherwise the text: then the configuration says what it expected.
+json number_of(const std::string& text) {
+  const char *begin = text.data(), *end = begin + text.size();
+  int64_t integer = 0;
+  if (auto [stop, failed] = std::from_chars(begin, end, integer); failed == std::errc() && stop == end)
+    return integer;
+  double real = 0;
+  if (auto [stop, failed] = std::from_chars(begin, end, real); failed == std::errc() && stop == end)
+    return real;
+  return text;
+}
+
+json value_of(Kind kind, const std::string& text) {
+  switch (kind) {
+    case Kind::kText:
+    case Kind::kData:
+    case Kind::kFolder: return text;
+    case Kind::kNumber: return number_of(text);
+    case Kind::kBytes: return parse_bytes(text);
+    case Kind::kTrue: return true;
+    case Kind::kFalse: return false;
+  }
+  return nullptr;
+}
+
+const char* type_name(Kind kind) {
+  switch (kind) {
+    case Kind::kText: return "NAME";
+    case Kind::kData: return "SPEC";
+    case Kind::kFolder: return "DIR";
+    case Kind::kNumber: return "N";
+    case Kind::kBytes: return "BYTES";
+    case Kind::kTrue:
+    case Kind::kFalse: break;
+  }
+  return "";
+}
+
+void set_key(json& object, const std::string& key, json value) {
+  size_t dot = key.find('.');
+  if (dot == std::string::npos) {
+    object[key] = std::move(value);
+    return;
+  }
+  json& table = object[key.substr(0, dot)];
+  if (!table.is_object()) table = json::object();  // what stood there is replaced, as by any later value
+  table[key.substr(dot + 1)] = std::move(value);
+}
+
+}  // namespace
+
+void add_run_options(CLI::App* verb, RunOptions& options, unsigned sets) {
+  verb->add_option_function<std::string>(
+          "model", [&](const std::string& text) { options.given.emplace_back("model", text); },
+          "name of a network (see `wholestep list models`) or path of a model.json")
+      ->type_name("");
+  for (const RunOption& option : kOptions) {
+    if (!(option.set & sets)) continue;
+    const RunOption* o = &option;
+    if (o->kind == Kind::kTrue || o->kind == Kind::kFalse)
+      verb->add_flag_function(
+          o->name, [&options, o](int64_t) { options.given.emplace_back(o->key, ""); }, o->doc);
+    else
+      verb->add_option_function<std::string>(
+              o->name, [&options, o](const std::string& text) { options.given.emplace_back(o->key, text); },
+              o->doc)
+          ->type_name(type_name(o->kind));
+  }
+  verb->add_option("--config", options.config, "TOML file of a run, as config.toml in its folder")
+      ->type_name("FILE");
+  verb->add_option("--set", options.set, "set any key of the configuration: --set optimizer.eps=1e-7")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+json merge(const RunOptions& options, json base) {
+  if (!options.config.empty()) base.merge_patch(read_toml_file(options.config));
+  for (const std::string& assignment : options.set) apply_override(base, assignment);
+  for (const auto& [key, text] : options.given) {
+    Kind kind = Kind::kText;
+    for (const RunOption& option : kOptions)
+      if (key == option.key) kind = option.kind;
+    set_key(base, key, value_of(kind, text));
+  }
+  return base;
+}
+
+std::string source_name(const RunOptions& options) {
+  return options.config.empty() ? "command line" : options.config;
+}
+
+}  // namespace wholestep::cli

@@ -1,0 +1,33 @@
+// Collects what report.html shows while a run goes on, and writes the page.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "wholestep/cli/job.h"
+#include "wholestep/train/report.h"
+
+namespace wholestep::cli {
+
+/// The training plan has to be looked at while there is one: add this to the trainer.
+class PlanObserver final : public Callback {
+ public:
+  explicit PlanObserver(int64_t batch_size) : batch_size_(batch_size) {}
+  void on_fit_begin(const TrainStep& step) override;
+  std::optional<MemoryReport> memory;
+  std::vector<PlanRow> kernels;
+
+ private:
+  int64_t batch_size_;
+};
+
+/// The report of a finished or stopped run. `evaluated` is the dataset `evaluation` is of.
+ReportData collect_report(const Job& job, const DataSplits& data, const FitResult& result,
+                          const PlanObserver& plan);
+/// Adds an evaluation of the model, its mistakes with their pictures.
+void add_evaluation(ReportData& report, Evaluation evaluation, const std::string& evaluated,
+                    const Dataset& dataset);
+
+std::string outcome_of(const FitResult& result);  ///< "finished after 5 epochs"
+
+}  // namespace wholestep::cli
