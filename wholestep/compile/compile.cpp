@@ -40,7 +40,10 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     if (options.keep_stages) plan.stages.push_back({name, plan.graph});
   };
   if (options.simplify) stage("simplify", simplify(*plan.graph));
-  if (options.layout) stage("layout", layout(*plan.graph));
+  if (options.layout) {
+    GraphPtr moved = layout(*plan.graph);
+    stage("layout", options.simplify ? simplify(*moved) : moved);
+  }
   if (options.fuse) stage("fuse", fuse(*plan.graph));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);

@@ -220,6 +220,7 @@ class Fuser {
       types.push_back(graph_.type(value));
       dtypes += (dtypes.empty() ? "" : " ") + std::string(name(types.back().dtype));
     }
+    if (types.empty()) return;  // nothing reads the region
     const Shape& shape = types[0].shape;
     Attrs attrs = {{"program", to_string(program)},
                    {"outputs", dtypes},

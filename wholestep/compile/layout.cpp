@@ -87,6 +87,6 @@ class Layouter {
 
 }  // namespace
 
-GraphPtr layout(const Graph& graph) { return simplify(*Layouter(graph).run()); }
+GraphPtr layout(const Graph& graph) { return Layouter(graph).run(); }
 
 }  // namespace wholestep

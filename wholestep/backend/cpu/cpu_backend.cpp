@@ -11,7 +11,7 @@
 namespace wholestep {
 namespace {
 
-std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0};
+std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
 
 class HostMemory final : public Memory {
  public:
@@ -101,9 +101,11 @@ class CpuBackend final : public Backend {
   // Host and device are one; the caller's copy is the only one.
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
     std::memcpy(device, host, static_cast<size_t>(bytes));
+    copied_in += bytes;
   }
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
     std::memcpy(host, device, static_cast<size_t>(bytes));
+    copied_out += bytes;
   }
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override {
@@ -116,7 +118,11 @@ class CpuBackend final : public Backend {
     return std::make_unique<CpuExecutable>(program, arenas);
   }
   BackendCounters counters() const override {
-    return {.allocations = allocations, .bytes_in_use = bytes_in_use, .submissions = submissions};
+    return {.allocations = allocations,
+            .bytes_in_use = bytes_in_use,
+            .submissions = submissions,
+            .copied_in_bytes = copied_in,
+            .copied_out_bytes = copied_out};
   }
 };
 
