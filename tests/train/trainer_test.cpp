@@ -138,6 +138,18 @@ TEST(Trainer, RefusesABudgetOneByteTooSmallNamingTheLargestBatch) {
   }
 }
 
+TEST(Trainer, AsksForMemoryBeforeAScheduleKnowsTheRun) {
+  nn::Sequential model = perceptron();
+  optim::Adam adam({.lr = 1e-3});
+  adam.set_schedule(std::make_shared<optim::Cosine>());
+  adam.attach(model.parameters());
+  nn::CrossEntropyLoss loss;
+  Trainer trainer({.max_epochs = 1, .batch_size = 50});
+  EXPECT_NO_THROW(trainer.check_memory(model, adam, loss, {1, 28, 28}));
+  FitResult r = trainer.fit(model, adam, loss, digits(200, 50));
+  EXPECT_NEAR(r.history[0].learning_rate, 0, 1e-12);  // four steps of four: the cosine has arrived
+}
+
 TEST(Trainer, StopsAtANonFiniteStepNamesItsOpAndChangesNothing) {
   nn::Sequential model = perceptron();
   model.initialize(0);
