@@ -1,9 +1,9 @@
-# make train | test | build | format: each installs what is missing, builds, and runs. See README.md.
+# make train | test | build | bench | measure | format: each installs what is missing, builds, and runs. See README.md.
 PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell nproc)
 
-.PHONY: build train test bench format check-format packages clean
+.PHONY: build train test test-references bench measure reference format check-format packages clean
 
 build: packages
 	cmake --preset $(PRESET) >/dev/null
@@ -11,18 +11,24 @@ build: packages
 
 # The main job: a convolutional network on the built-in digits, then a report to open in a browser.
 train: build
-	./build/wholestep train simple-cnn --data digits --epochs 5 --out runs/digits
+	$(BUILD)/wholestep train simple-cnn --data digits --epochs 5 --out runs/digits
 
 test: build test-references
 	ctest --preset $(PRESET) -j $(JOBS)
 
 bench: build
-	./build/wholestep bench --work W1,W2,W3,W4,W4s
+	$(BUILD)/wholestep bench --work W1,W2,W3,W4,W4s
+
+# Figures of this machine into README.md, and the tables of the program into docs/reference.md.
+measure: build
+	tools/update-readme-table $(BUILD)/wholestep $(MEASURE_OPTIONS)
+
+reference: build
+	tools/update-reference $(BUILD)/wholestep
 
 packages:
 	@tools/install-packages build
 
-.PHONY: test-references
 test-references:
 	@tools/install-packages test
 

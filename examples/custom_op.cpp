@@ -50,12 +50,14 @@ std::unique_ptr<ws::PreparedKernel> prepare_distances(const ws::KernelRequest& q
   });
 }
 
-const ws::OpDef kDistances{.name = "distances",
-                           .doc = "squared distances between the rows of x and of c",
-                           .operands = {"x", "c"},
-                           .infer = infer_distances,
-                           .vjp = vjp_distances,
-                           .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_distances}}};
+const ws::OpDef kDistances{
+    .name = "distances",
+    .doc = "squared distances between the rows of x and of c",
+    .operands = {"x", "c"},
+    .infer = infer_distances,
+    .vjp = vjp_distances,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_distances}},
+};
 
 Tensor distances(const Tensor& x, const Tensor& c) { return apply1(kDistances, {x, c}); }
 

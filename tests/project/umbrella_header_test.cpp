@@ -20,7 +20,7 @@ void reach(const std::string& header, std::set<std::string>& reached) {
     if (std::regex_search(line, match, include)) reach(match[1], reached);
 }
 
-/// What a library's own files share: rows and loops behind the ops, parts of the built-in data.
+/// What a library's own files share: rows and loops behind the ops, readers, parts of the built-in data.
 bool is_internal(const std::string& name) {
   static const std::set<std::string> names = {"registry.h",   "bitmap_font.h", "digit_strokes.h",
                                               "idx_folder.h", "mnist.h",       "elementwise_program.h",

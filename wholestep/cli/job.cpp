@@ -32,6 +32,8 @@ Job make_job(RunConfig config) {
   ConfigReader optimizer(job.config.optimizer, "optimizer"), schedule(job.config.schedule, "schedule");
   job.optimizer = optim::read_optimizer(optimizer);
   job.optimizer->set_schedule(optim::read_schedule(schedule));
+  job.optimizer->schedule()->set_run_steps(
+      job.config.trainer.max_epochs);  // for plans without data; fit() knows the real one
   job.optimizer->attach(job.model.module->parameters());
   return job;
 }
