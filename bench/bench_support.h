@@ -23,4 +23,6 @@ inline void hold_onednn_to_one_thread() {
     set_threads(1);
 }
 
+void register_op_benchmarks();  ///< op_bench.cpp
+
 }  // namespace wholestep

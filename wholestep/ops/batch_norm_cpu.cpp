@@ -5,28 +5,20 @@
 #include <cmath>
 
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/isa.h"
 #include "wholestep/ops/batch_norm_loops.h"
 
 namespace wholestep {
-namespace {
 
-template <class T>
-const BatchNormLoops<T>& loops() {
-#define SELECT(isa)                                                       \
-  if constexpr (std::is_same_v<T, float>) return isa::kBatchNormLoopsF32; \
-  else return isa::kBatchNormLoopsF64
-#if WHOLESTEP_X86
-  if (active_isa() == Isa::avx512) {
-    SELECT(avx512);
-  }
-  if (active_isa() == Isa::avx2) {
-    SELECT(avx2);
-  }
-#endif
-  SELECT(portable);
-#undef SELECT
+template <>
+const BatchNormLoops<float>& batch_norm_loops<float>() {
+  return WHOLESTEP_OF_ACTIVE_ISA(kBatchNormLoopsF32);
 }
+template <>
+const BatchNormLoops<double>& batch_norm_loops<double>() {
+  return WHOLESTEP_OF_ACTIVE_ISA(kBatchNormLoopsF64);
+}
+
+namespace {
 
 /// x [batch, channels, run].
 struct Problem {
@@ -87,7 +79,7 @@ void collect_moments(const Problem& p, const CpuArgs& args, int64_t chunk) {
     const T* x = args.in<T>(0) + c * p.run;
     double shift = static_cast<double>(x[samples.begin * p.channels * p.run]), sums[2] = {};
     for (int64_t n = samples.begin; n < samples.end; ++n)
-      loops<T>().moments(x + n * p.channels * p.run, p.run, shift, sums);
+      batch_norm_loops<T>().moments(x + n * p.channels * p.run, p.run, shift, sums);
     double count = static_cast<double>(samples.size() * p.run);
     p.sums(args, chunk, c)[0] = shift + sums[0] / count;
     p.sums(args, chunk, c)[1] = sums[1] - sums[0] * (sums[0] / count);
@@ -107,7 +99,8 @@ void normalize(const Problem& p, const CpuArgs& args, int64_t chunk) {
     T scale = static_cast<T>(static_cast<double>(args.in<T>(1)[c]) * p.inverse_deviation(var));
     for (int64_t n = samples.begin; n < samples.end; ++n) {
       int64_t at = (n * p.channels + c) * p.run;
-      loops<T>().normalize(args.in<T>(0) + at, p.run, mean, scale, args.in<T>(2)[c], args.out<T>(0) + at);
+      batch_norm_loops<T>().normalize(args.in<T>(0) + at, p.run, mean, scale, args.in<T>(2)[c],
+                                      args.out<T>(0) + at);
     }
   }
 }
@@ -121,8 +114,8 @@ void collect_products(const Problem& p, const CpuArgs& args, int64_t chunk) {
     sums[0] = sums[1] = 0;
     for (int64_t n = samples.begin; n < samples.end; ++n) {
       int64_t at = (n * p.channels + c) * p.run;
-      loops<T>().products(args.in<T>(4) + at, args.in<T>(0) + at, p.run,
-                          static_cast<double>(args.in<T>(2)[c]), sums);
+      batch_norm_loops<T>().products(args.in<T>(4) + at, args.in<T>(0) + at, p.run,
+                                     static_cast<double>(args.in<T>(2)[c]), sums);
     }
   }
 }
@@ -146,8 +139,8 @@ void gradient(const Problem& p, const CpuArgs& args, int64_t chunk) {
       scale = static_cast<T>(static_cast<double>(args.in<T>(1)[c]) * s);
     for (int64_t n = samples.begin; n < samples.end; ++n) {
       int64_t at = (n * p.channels + c) * p.run;
-      loops<T>().gradient(args.in<T>(4) + at, args.in<T>(0) + at, p.run, args.in<T>(2)[c], offset, slope,
-                          scale, args.out<T>(0) + at);
+      batch_norm_loops<T>().gradient(args.in<T>(4) + at, args.in<T>(0) + at, p.run, args.in<T>(2)[c], offset,
+                                     slope, scale, args.out<T>(0) + at);
     }
   }
 }

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "wholestep/backend/cpu/isa.h"
+
 namespace wholestep {
 
 template <class T>
@@ -16,16 +18,10 @@ struct BatchNormLoops {
   void (*gradient)(const T* g, const T* x, int64_t n, T mean, T offset, T slope, T scale, T* dx);
 };
 
-#define WHOLESTEP_DECLARE(isa)                            \
-  namespace isa {                                         \
-  extern const BatchNormLoops<float> kBatchNormLoopsF32;  \
-  extern const BatchNormLoops<double> kBatchNormLoopsF64; \
-  }
-WHOLESTEP_DECLARE(portable)
-#if WHOLESTEP_X86
-WHOLESTEP_DECLARE(avx2)
-WHOLESTEP_DECLARE(avx512)
-#endif
-#undef WHOLESTEP_DECLARE
+WHOLESTEP_DECLARE_PER_ISA(extern const BatchNormLoops<float> kBatchNormLoopsF32;
+                          extern const BatchNormLoops<double> kBatchNormLoopsF64;)
+
+template <class T>
+const BatchNormLoops<T>& batch_norm_loops();  ///< of the active instruction set, for float and double
 
 }  // namespace wholestep

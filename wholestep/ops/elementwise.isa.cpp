@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "wholestep/ops/elementwise_loops.h"
+#include "wholestep/ops/math.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
 namespace {

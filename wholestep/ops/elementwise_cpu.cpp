@@ -17,16 +17,7 @@ namespace {
 constexpr int64_t kScratchBytes = 48 * 1024;
 constexpr int64_t kMaxBlock = 512;
 
-const ElementwiseLoops& loops() {
-#if WHOLESTEP_X86
-  switch (active_isa()) {
-    case Isa::avx512: return avx512::kElementwiseLoops;
-    case Isa::avx2: return avx2::kElementwiseLoops;
-    case Isa::portable: break;
-  }
-#endif
-  return portable::kElementwiseLoops;
-}
+const ElementwiseLoops& loops() { return WHOLESTEP_OF_ACTIVE_ISA(kElementwiseLoops); }
 
 template <class T>
 const ElementwiseLoop<T>* loops_of() {

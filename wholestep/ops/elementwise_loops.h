@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "wholestep/backend/cpu/isa.h"
 #include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep {
@@ -19,16 +20,6 @@ struct ElementwiseLoops {
   ElementwiseLoop<uint8_t> u8[kElementwiseCodes];
 };
 
-namespace portable {
-extern const ElementwiseLoops kElementwiseLoops;
-}
-#if WHOLESTEP_X86
-namespace avx2 {
-extern const ElementwiseLoops kElementwiseLoops;
-}
-namespace avx512 {
-extern const ElementwiseLoops kElementwiseLoops;
-}
-#endif
+WHOLESTEP_DECLARE_PER_ISA(extern const ElementwiseLoops kElementwiseLoops;)
 
 }  // namespace wholestep

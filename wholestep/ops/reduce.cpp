@@ -65,34 +65,48 @@ struct Walk {
   bool inner_reduced() const { return !reduced_strides.empty() && reduced_strides.back() == 1; }
 };
 
+/// How a reduction of floating-point x folds: what it starts from, a run into one total, a row into totals.
 template <class T>
-T rounded(double total) {
-  return static_cast<T>(total);
-}
+struct SumFold {
+  using Total = double;
+  static constexpr Total kStart = 0;
+  static void run(Total& total, const T* x, int64_t n) { total += reduce_loops<T>().sum(x, n); }
+  static void row(Total* totals, const T* x, int64_t n) { reduce_loops<T>().add_row(totals, x, n); }
+};
+template <class T>
+struct MaxFold {
+  using Total = T;
+  static constexpr Total kStart = -std::numeric_limits<T>::infinity();
+  static void run(Total& most, const T* x, int64_t n) {
+    T value = reduce_loops<T>().max(x, n);
+    reduce_loops<T>().max_row(&most, &value, 1);
+  }
+  static void row(Total* most, const T* x, int64_t n) { reduce_loops<T>().max_row(most, x, n); }
+};
 
-/// Output elements [range) of a sum over floating-point x.
-template <class T>
-void sum_outputs(const Walk& walk, const T* x, T* out, Range range) {
+/// Output elements [range) of a reduction of floating-point x.
+template <class Fold, class T>
+void fold_outputs(const Walk& walk, const T* x, T* out, Range range) {
   if (walk.inner_reduced()) {
     int64_t run = walk.reduced_extents.back();
     for (int64_t i = range.begin; i < range.end; ++i) {
       const T* base = x + walk.kept_offset(i);
-      double total = 0;
-      for (int64_t r = 0; r < walk.reduced; r += run) total += sum_run(base + walk.reduced_offset(r), run);
-      out[i] = rounded<T>(total);
+      auto total = Fold::kStart;
+      for (int64_t r = 0; r < walk.reduced; r += run) Fold::run(total, base + walk.reduced_offset(r), run);
+      out[i] = static_cast<T>(total);
     }
     return;
   }
-  // Neighbouring outputs lie side by side: add whole rows into a block of accumulators.
+  // Neighbouring outputs lie side by side: fold whole rows into a block of totals.
   constexpr int64_t kBlock = 512;
-  double totals[kBlock];
+  typename Fold::Total totals[kBlock];
   int64_t row = walk.kept_extents.empty() ? 1 : walk.kept_extents.back();
   for (int64_t i = range.begin; i < range.end;) {
     int64_t n = std::min({kBlock, range.end - i, row - i % row});
-    std::fill_n(totals, n, 0.0);
+    std::fill_n(totals, n, Fold::kStart);
     const T* base = x + walk.kept_offset(i);
-    for (int64_t r = 0; r < walk.reduced; ++r) add_row(totals, base + walk.reduced_offset(r), n);
-    for (int64_t k = 0; k < n; ++k) out[i + k] = rounded<T>(totals[k]);
+    for (int64_t r = 0; r < walk.reduced; ++r) Fold::row(totals, base + walk.reduced_offset(r), n);
+    for (int64_t k = 0; k < n; ++k) out[i + k] = static_cast<T>(totals[k]);
     i += n;
   }
 }
@@ -100,6 +114,10 @@ void sum_outputs(const Walk& walk, const T* x, T* out, Range range) {
 /// Everything into few outputs: partial sums of runs of the reduced range first, then their sum.
 template <class T>
 std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
+  if (n <= 4096)
+    return serial_call([n](const CpuArgs& args) {
+      *args.out<T>(0) = static_cast<T>(reduce_loops<T>().sum(args.in<T>(0), n));
+    });
   Split split((n + 4095) / 4096);
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = split.chunks() * int64_t{sizeof(double)};
@@ -107,13 +125,13 @@ std::unique_ptr<PreparedKernel> full_sum_call(int64_t n) {
                             Range r = split[chunk];
                             int64_t begin = r.begin * 4096, end = std::min(n, r.end * 4096);
                             reinterpret_cast<double*>(args.workspace)[chunk] =
-                                sum_run(args.in<T>(0) + begin, end - begin);
+                                reduce_loops<T>().sum(args.in<T>(0) + begin, end - begin);
                           }});
   call->phases.push_back({.chunks = 1, .run = [split](const CpuArgs& args, int64_t) {
                             double total = 0;
                             for (int64_t c = 0; c < split.chunks(); ++c)
                               total += reinterpret_cast<double*>(args.workspace)[c];
-                            *args.out<T>(0) = rounded<T>(total);
+                            *args.out<T>(0) = static_cast<T>(total);
                           }});
   return call;
 }
@@ -139,7 +157,7 @@ std::unique_ptr<PreparedKernel> prepare_sum(const KernelRequest& q) {
     if constexpr (std::is_floating_point_v<T>) {
       if (walk.kept == 1 && walk.reduced_extents.size() <= 1) return full_sum_call<T>(walk.reduced);
       return output_call(q, walk, [walk](const CpuArgs& args, Range r) {
-        sum_outputs(walk, args.in<T>(0), args.out<T>(0), r);
+        fold_outputs<SumFold<T>>(walk, args.in<T>(0), args.out<T>(0), r);
       });
     } else {
       return output_call(q, walk, [walk](const CpuArgs& args, Range range) {
@@ -158,12 +176,14 @@ std::unique_ptr<PreparedKernel> prepare_max(const KernelRequest& q) {
   return visit(q.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return output_call(q, walk, [walk](const CpuArgs& args, Range range) {
+      if constexpr (std::is_floating_point_v<T>)
+        return fold_outputs<MaxFold<T>>(walk, args.in<T>(0), args.out<T>(0), range);
       for (int64_t i = range.begin; i < range.end; ++i) {
         int64_t base = walk.kept_offset(i);
         T best = args.in<T>(0)[base];
         for (int64_t r = 1; r < walk.reduced; ++r) {
           T value = args.in<T>(0)[base + walk.reduced_offset(r)];
-          if (value > best || value != value) best = value;
+          if (value > best) best = value;
         }
         args.out<T>(0)[i] = best;
       }
@@ -247,7 +267,8 @@ std::unique_ptr<PreparedKernel> sum_squares_call(std::span<const TensorType> inp
          double* sums = reinterpret_cast<double*>(args.workspace);
          for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
            const Block& block = blocks[static_cast<size_t>(b)];
-           sums[b] = sum_squares_run(args.in<T>(block.operand) + block.begin, block.end - block.begin);
+           sums[b] = reduce_loops<T>().sum_squares(args.in<T>(block.operand) + block.begin,
+                                                   block.end - block.begin);
          }
        }});
   call->phases.push_back({.chunks = 1, .run = [n = split.total](const CpuArgs& args, int64_t) {
@@ -333,14 +354,14 @@ const OpDef k_max{.name = "max",
                   .vjp = max_vjp,
                   .flops = reduce_flops,
                   .cases = max_cases,
-                  .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_max}}};
+                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_max}}};
 const OpDef k_argmax{.name = "argmax",
                      .doc = "index of the first largest element of x along attribute axes (one)",
                      .operands = {"x"},
                      .infer = infer_argmax,
                      .flops = reduce_flops,
                      .cases = argmax_cases,
-                     .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_argmax}}};
+                     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_argmax}}};
 
 std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
   if (axes.empty())

@@ -1,14 +1,25 @@
-// Inner loops of reductions, per instruction set. All accumulate in f64, in an order fixed by n.
+// Inner loops of reductions, one set per instruction set. Sums are f64, in an order fixed by n; a maximum is
+// NaN where there is one.
 #pragma once
 #include <cstdint>
 
+#include "wholestep/backend/cpu/isa.h"
+
 namespace wholestep {
 
-double sum_run(const float* x, int64_t n);
-double sum_run(const double* x, int64_t n);
-double sum_squares_run(const float* x, int64_t n);
-double sum_squares_run(const double* x, int64_t n);
-void add_row(double* totals, const float* row, int64_t n);  ///< totals[i] += row[i]
-void add_row(double* totals, const double* row, int64_t n);
+template <class T>
+struct ReduceLoops {
+  double (*sum)(const T* x, int64_t n);
+  double (*sum_squares)(const T* x, int64_t n);
+  void (*add_row)(double* totals, const T* row, int64_t n);  ///< totals[i] += row[i]
+  T (*max)(const T* x, int64_t n);                           ///< -infinity for none
+  void (*max_row)(T* most, const T* row, int64_t n);         ///< most[i] = the larger of most[i] and row[i]
+};
+
+WHOLESTEP_DECLARE_PER_ISA(extern const ReduceLoops<float> kReduceLoopsF32;
+                          extern const ReduceLoops<double> kReduceLoopsF64;)
+
+template <class T>
+const ReduceLoops<T>& reduce_loops();  ///< of the active instruction set, for float and double
 
 }  // namespace wholestep

@@ -1,17 +1,13 @@
-// softmax, log_softmax, cross_entropy and their gradients; rows are independent, sums in f64.
+// softmax, log_softmax, cross_entropy and their gradients: inference, rules and cases.
 #include "wholestep/ops/softmax.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
-#include "wholestep/backend/cpu/call.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
+#include "wholestep/ops/softmax_cpu.h"
 
 namespace wholestep {
 namespace {
@@ -21,41 +17,6 @@ Types infer_last_axis(std::span<const TensorType> in, const Attrs&) {
     throw Error(ErrorCode::kUsage, {.what = "softmax takes a floating-point tensor of at least one axis",
                                     .got = to_string(in[0])});
   return {in[0]};
-}
-
-template <class T>
-double log_sum_exp(const T* row, int64_t n) {
-  T top = *std::max_element(row, row + n);
-  if (!std::isfinite(top)) {  // NaN anywhere, or infinities, must show in the result
-    for (int64_t k = 0; k < n; ++k)
-      if (std::isnan(row[k])) return std::numeric_limits<double>::quiet_NaN();
-    return top;
-  }
-  double total = 0;
-  for (int64_t k = 0; k < n; ++k) total += static_cast<double>(std::exp(row[k] - top));
-  return static_cast<double>(top) + std::log(total);
-}
-
-template <bool logarithm>
-std::unique_ptr<PreparedKernel> prepare_softmax(const KernelRequest& q) {
-  const Shape& shape = q.inputs[0].shape;
-  int64_t n = shape.back(), rows = shape.rank() > 1 ? shape[0] : 1,
-          per_row = n > 0 ? shape.numel() / n / std::max<int64_t>(rows, 1) : 0;
-  return visit(q.inputs[0].dtype, [&](auto zero) -> std::unique_ptr<PreparedKernel> {
-    using T = decltype(zero);
-    return row_call(rows, shape.rank() > 1 ? 1 : 0, shape.rank() > 1 ? 1 : 0,
-                    [=](const CpuArgs& args, Range range) {
-                      for (int64_t i = range.begin * per_row; i < range.end * per_row; ++i) {
-                        const T* x = args.in<T>(0) + i * n;
-                        T* y = args.out<T>(0) + i * n;
-                        double lse = log_sum_exp(x, n);
-                        for (int64_t k = 0; k < n; ++k) {
-                          double value = static_cast<double>(x[k]) - lse;
-                          y[k] = static_cast<T>(logarithm ? value : std::exp(value));
-                        }
-                      }
-                    });
-  });
 }
 
 std::vector<Tensor> softmax_vjp(const OpRecord& r, std::span<const Tensor> g) {
@@ -109,54 +70,6 @@ Types infer_cross_entropy_dx(std::span<const TensorType> in, const Attrs&) {
   return {in[0]};
 }
 
-/// Calls fn(T{}, L{}) for the dtypes of logits and labels.
-template <class Fn>
-std::unique_ptr<PreparedKernel> with_types(const KernelRequest& q, Fn&& fn) {
-  auto with_label = [&](auto zero) -> std::unique_ptr<PreparedKernel> {
-    switch (q.inputs[1].dtype) {
-      case DType::u8: return fn(zero, uint8_t{});
-      case DType::i32: return fn(zero, int32_t{});
-      default: return fn(zero, int64_t{});
-    }
-  };
-  return q.inputs[0].dtype == DType::f32 ? with_label(float{}) : with_label(double{});
-}
-
-std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& q) {
-  int64_t rows = q.inputs[0].shape[0], classes = q.inputs[0].shape[1];
-  return with_types(q, [&](auto zero, auto label_zero) {
-    using T = decltype(zero);
-    using L = decltype(label_zero);
-    return row_call(rows, 3, 1, [=](const CpuArgs& args, Range range) {
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        const T* x = args.in<T>(0) + i * classes;
-        int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
-        bool valid = label >= 0 && label < classes;
-        args.out<T>(0)[i] = valid ? static_cast<T>(log_sum_exp(x, classes) - static_cast<double>(x[label]))
-                                  : std::numeric_limits<T>::quiet_NaN();
-      }
-    });
-  });
-}
-
-std::unique_ptr<PreparedKernel> prepare_cross_entropy_dx(const KernelRequest& q) {
-  int64_t rows = q.inputs[0].shape[0], classes = q.inputs[0].shape[1];
-  return with_types(q, [&](auto zero, auto label_zero) {
-    using T = decltype(zero);
-    using L = decltype(label_zero);
-    return row_call(rows, 7, 1, [=](const CpuArgs& args, Range range) {
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        const T* x = args.in<T>(0) + i * classes;
-        T* dx = args.out<T>(0) + i * classes;
-        double lse = log_sum_exp(x, classes), g = static_cast<double>(args.in<T>(2)[i]);
-        int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
-        for (int64_t k = 0; k < classes; ++k)
-          dx[k] = static_cast<T>(g * (std::exp(static_cast<double>(x[k]) - lse) - (k == label ? 1.0 : 0.0)));
-      }
-    });
-  });
-}
-
 Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g);
 
 std::vector<Tensor> cross_entropy_vjp(const OpRecord& r, std::span<const Tensor> g) {
@@ -192,7 +105,7 @@ const OpDef k_softmax{.name = "softmax",
                       .vjp = softmax_vjp,
                       .flops = softmax_flops,
                       .cases = softmax_cases,
-                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax<false>}}};
+                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax}}};
 const OpDef k_log_softmax{.name = "log_softmax",
                           .doc = "x - log sum exp(x) over the last axis",
                           .operands = {"x"},
@@ -200,7 +113,7 @@ const OpDef k_log_softmax{.name = "log_softmax",
                           .vjp = log_softmax_vjp,
                           .flops = softmax_flops,
                           .cases = softmax_cases,
-                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax<true>}}};
+                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_log_softmax}}};
 const OpDef k_cross_entropy{
     .name = "cross_entropy",
     .doc = "loss[n] = log sum exp(logits[n]) - logits[n, labels[n]]",

@@ -21,4 +21,27 @@ std::vector<Isa> available_isas();  ///< portable up to detected_isa()
 void set_isa_cap(Isa cap);
 Isa active_isa();  ///< the cap where one is set, else detected_isa()
 
+// How code that is compiled once per instruction set is reached: declare it in every set's namespace, then
+// name the copy of active_isa().
+#if WHOLESTEP_X86
+#define WHOLESTEP_DECLARE_PER_ISA(...) \
+  namespace portable {                 \
+  __VA_ARGS__                          \
+  }                                    \
+  namespace avx2 {                     \
+  __VA_ARGS__                          \
+  }                                    \
+  namespace avx512 {                   \
+  __VA_ARGS__                          \
+  }
+#define WHOLESTEP_OF_ACTIVE_ISA(name) \
+  (active_isa() == Isa::avx512 ? avx512::name : active_isa() == Isa::avx2 ? avx2::name : portable::name)
+#else
+#define WHOLESTEP_DECLARE_PER_ISA(...) \
+  namespace portable {                 \
+  __VA_ARGS__                          \
+  }
+#define WHOLESTEP_OF_ACTIVE_ISA(name) (portable::name)
+#endif
+
 }  // namespace wholestep

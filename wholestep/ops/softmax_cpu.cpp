@@ -1,0 +1,144 @@
+// Softmax and cross-entropy row by row: exponentials of x minus the row's largest element, their sum in f64.
+// A NaN or infinity among the logits makes the sum NaN, and with it the whole row.
+#include "wholestep/ops/softmax_cpu.h"
+
+#include <cmath>
+#include <limits>
+
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/ops/reduce_loops.h"
+#include "wholestep/ops/softmax_loops.h"
+
+namespace wholestep {
+namespace {
+
+template <class T>
+const SoftmaxLoops<T>& loops() {
+  if constexpr (std::is_same_v<T, float>) return WHOLESTEP_OF_ACTIVE_ISA(kSoftmaxLoopsF32);
+  else return WHOLESTEP_OF_ACTIVE_ISA(kSoftmaxLoopsF64);
+}
+
+/// sum of exp(x - top), a block at a time where there is no place for all of them.
+template <class T>
+double sum_of_exponentials(const T* x, int64_t n, T top) {
+  constexpr int64_t kBlock = 512;
+  T block[kBlock];
+  double total = 0;
+  for (int64_t i = 0; i < n; i += kBlock) {
+    int64_t count = std::min(kBlock, n - i);
+    loops<T>().exponentials(x + i, count, top, block);
+    total += reduce_loops<T>().sum(block, count);
+  }
+  return total;
+}
+
+template <class T>
+void softmax_row(const T* x, int64_t n, T* y) {
+  loops<T>().exponentials(x, n, loops<T>().largest(x, n), y);
+  loops<T>().scale(y, n, static_cast<T>(1 / reduce_loops<T>().sum(y, n)));
+}
+
+template <class T>
+void log_softmax_row(const T* x, int64_t n, T* y) {
+  T top = loops<T>().largest(x, n);
+  loops<T>().exponentials(x, n, top, y);
+  loops<T>().shift(x, n, top, static_cast<T>(std::log(reduce_loops<T>().sum(y, n))), y);
+}
+
+template <class T>
+T loss_of_row(const T* x, int64_t n, int64_t label) {
+  T top = loops<T>().largest(x, n);
+  double log_total = std::log(sum_of_exponentials(x, n, top));
+  return static_cast<T>(log_total - (static_cast<double>(x[label]) - static_cast<double>(top)));
+}
+
+/// g (softmax(x) - one_hot(label)).
+template <class T>
+void gradient_of_row(const T* x, int64_t n, int64_t label, T g, T* dx) {
+  loops<T>().exponentials(x, n, loops<T>().largest(x, n), dx);
+  double scale = static_cast<double>(g) / reduce_loops<T>().sum(dx, n);
+  T at_label = dx[label];
+  loops<T>().scale(dx, n, static_cast<T>(scale));
+  dx[label] = static_cast<T>(static_cast<double>(at_label) * scale - static_cast<double>(g));
+}
+
+template <class Fn>
+std::unique_ptr<PreparedKernel> with_type(DType dtype, Fn&& fn) {
+  return dtype == DType::f32 ? fn(float{}) : fn(double{});
+}
+template <class Fn>
+std::unique_ptr<PreparedKernel> with_label(DType dtype, Fn&& fn) {
+  if (dtype == DType::u8) return fn(uint8_t{});
+  if (dtype == DType::i32) return fn(int32_t{});
+  return fn(int64_t{});
+}
+
+/// Calls row(x, n, y) for every row along the last axis.
+template <class Row>
+std::unique_ptr<PreparedKernel> last_axis_call(const Shape& shape, Row row) {
+  int64_t n = shape.back(), samples = shape.rank() > 1 ? shape[0] : 1,
+          rows = n > 0 && samples > 0 ? shape.numel() / n / samples : 0;
+  uint64_t operand = shape.rank() > 1 ? 1 : 0;
+  return row_call(samples, operand, operand, [=](const CpuArgs& args, Range range) {
+    for (int64_t i = range.begin * rows; i < range.end * rows; ++i) row(args, i * n, n);
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_softmax(const KernelRequest& request) {
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
+      softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_log_softmax(const KernelRequest& request) {
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
+      log_softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& request) {
+  int64_t rows = request.inputs[0].shape[0], classes = request.inputs[0].shape[1];
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return with_label(request.inputs[1].dtype, [&](auto label_zero) {
+      using L = decltype(label_zero);
+      return row_call(rows, 3, 1, [=](const CpuArgs& args, Range range) {
+        for (int64_t i = range.begin; i < range.end; ++i) {
+          int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
+          args.out<T>(0)[i] = label >= 0 && label < classes
+                                  ? loss_of_row(args.in<T>(0) + i * classes, classes, label)
+                                  : std::numeric_limits<T>::quiet_NaN();
+        }
+      });
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy_dx(const KernelRequest& request) {
+  int64_t rows = request.inputs[0].shape[0], classes = request.inputs[0].shape[1];
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return with_label(request.inputs[1].dtype, [&](auto label_zero) {
+      using L = decltype(label_zero);
+      return row_call(rows, 7, 1, [=](const CpuArgs& args, Range range) {
+        for (int64_t i = range.begin; i < range.end; ++i) {
+          int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
+          T* dx = args.out<T>(0) + i * classes;
+          if (label >= 0 && label < classes)
+            gradient_of_row(args.in<T>(0) + i * classes, classes, label, args.in<T>(2)[i], dx);
+          else std::fill_n(dx, classes, std::numeric_limits<T>::quiet_NaN());
+        }
+      });
+    });
+  });
+}
+
+}  // namespace wholestep
