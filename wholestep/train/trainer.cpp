@@ -70,8 +70,8 @@ Normalization identity_normalization(const Shape& sample_shape) {
 void Trainer::check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
                            const Shape& sample_shape) const {
   if (optimizer.parameters().empty()) optimizer.attach(model.parameters());
-  // Any length will do, as bytes do not depend on it; fit() knows the real one.
-  if (optimizer.schedule()) optimizer.schedule()->set_run_steps(config_.max_epochs);
+  optimizer.schedule()->set_run_steps(
+      std::max<int64_t>(config_.max_epochs, 1));  // any length has the same plan; fit() knows the real one
   TrainStep(model, loss, optimizer, sample_shape, step_config(config_, identity_normalization(sample_shape)))
       .check_budget(config_.batch_size, config_.eval_batch_size);
 }
@@ -316,7 +316,7 @@ FitResult Trainer::fit(nn::Module& model, optim::Optimizer& optimizer, const nn:
   auto start = Clock::now();
   if (optimizer.parameters().empty()) optimizer.attach(model.parameters());
   Loop loop(config_, callbacks_, model, optimizer, loss, data);
-  if (optimizer.schedule()) optimizer.schedule()->set_run_steps(loop.batches() * config_.max_epochs);
+  optimizer.schedule()->set_run_steps(loop.batches() * config_.max_epochs);
   loop.prepare();
   if (!resume.empty()) loop.resume(resume);
   loop.run();
