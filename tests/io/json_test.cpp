@@ -139,7 +139,7 @@ TEST(Toml, WritesWhatItReadsBack) {
                  {"whole", 2.0},
                  {"n", -5},
                  {"big", INT64_MAX},
-                 {"s", "quote \" and \\ and \n and é"},
+                 {"s", "quote \" and \\ and \n and \x7f and é"},
                  {"list", {1, 2, 3}},
                  {"empty", json::object()},
                  {"nested", {{"deeper", {{"x", true}}}, {"y", json::array()}}},
@@ -148,6 +148,9 @@ TEST(Toml, WritesWhatItReadsBack) {
   EXPECT_EQ(parse_toml(to_toml(object), "x"), object);
   EXPECT_TRUE(parse_toml(to_toml(object), "x")["whole"].is_number_float());
   EXPECT_EQ(to_toml({{"gone", nullptr}, {"kept", 1}}), "kept = 1\n");
+  EXPECT_EQ(to_toml({{"betas", {0.9, 0.999}}, {"eps", 1e-8}, {"lr", 1.0}}),
+            "betas = [0.9, 0.999]\neps = 1e-08\nlr = 1.0\n");
+  EXPECT_EQ(to_toml({{"a", {{"b", {{"c", 1}}}}}, {"z", 2}}), "z = 2\n\n[a]\n\n[a.b]\nc = 1\n");
   EXPECT_THROW(to_toml({{"seed", UINT64_MAX}}), Error);
 }
 

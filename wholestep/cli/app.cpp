@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "wholestep/base/error.h"
 #include "wholestep/base/suggest.h"
@@ -101,7 +103,7 @@ void parse(CLI::App& app, int argc, char** argv) {
 // Data went to standard output in pieces; a full disk shows only now.
 void flush_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw Error(ErrorCode::kIo, {.what = "cannot write to standard output"});
+    throw std::system_error(errno, std::generic_category(), "cannot write to file");
 }
 
 int failed(int code, std::string message) {
@@ -138,6 +140,8 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     std::fflush(stdout);
     return failed(static_cast<int>(error.code()), error.what());
+  } catch (const std::system_error& error) {  // of standard output and of the file system
+    return failed(static_cast<int>(ErrorCode::kIo), error.what());
   } catch (const std::bad_alloc&) {
     return failed(failure, "out of memory");
   } catch (const std::exception& error) {

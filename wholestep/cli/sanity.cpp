@@ -39,6 +39,7 @@ Outcome overfit(Job& job, const Dataset& dataset, double target, int64_t max_ste
   StepConfig config = job.step_config();
   config.normalization = normalization_of(dataset);
   TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, config);
+  job.optimizer->schedule()->set_run_steps(max_steps);
   step.prepare({outcome.rows}, {outcome.rows});
   auto loss_now = [&] {
     std::span<const float> losses = step.evaluate(pixels, labels).losses;

@@ -38,8 +38,9 @@ struct Resumed {
 };
 
 fs::path version_of(const fs::path& place) {
-  if (fs::exists(place / "manifest.json")) return fs::weakly_canonical(place).parent_path().parent_path();
-  return newest_version(place).value_or(place);
+  if (!fs::exists(place / "manifest.json")) return newest_version(place).value_or(place);
+  fs::path version = (place / "../..").lexically_normal();  // of VERSION/checkpoints/NAME
+  return version.has_filename() ? version : version.parent_path();
 }
 
 std::optional<Resumed> find_resumed(const TrainOptions& options) {

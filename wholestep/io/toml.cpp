@@ -1,13 +1,10 @@
-// Conversion between toml++ values and JSON values.
-#define TOML_ENABLE_FORMATTERS 1
+// toml++ values to JSON values.
 #include "wholestep/io/toml.h"
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "wholestep/base/error.h"
 #include "wholestep/io/files.h"
@@ -80,41 +77,6 @@ json to_json(const toml::node& node, const std::string& source, int depth) {
                                       .hint = "put it in quotes to make it a string"});
 }
 
-toml::array to_toml_array(const json& list);
-
-toml::table to_toml_table(const json& object);
-
-// Hands the toml++ counterpart of a JSON value to `store`; a null has none and is dropped.
-template <class Store>
-void with_toml_value(const json& value, Store&& store) {
-  switch (value.type()) {
-    case json::value_t::object: return store(to_toml_table(value));
-    case json::value_t::array: return store(to_toml_array(value));
-    case json::value_t::string: return store(value.get<std::string>());
-    case json::value_t::boolean: return store(value.get<bool>());
-    case json::value_t::number_float: return store(value.get<double>());
-    case json::value_t::number_integer: return store(value.get<int64_t>());
-    case json::value_t::number_unsigned:
-      if (value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
-        throw Error(ErrorCode::kBadConfig, {.what = "the number is too large for TOML", .got = value.dump()});
-      return store(value.get<int64_t>());
-    default: return;
-  }
-}
-
-toml::array to_toml_array(const json& list) {
-  toml::array array;
-  for (const json& value : list) with_toml_value(value, [&](auto&& v) { array.push_back(std::move(v)); });
-  return array;
-}
-
-toml::table to_toml_table(const json& object) {
-  toml::table table;
-  for (const auto& item : object.items())
-    with_toml_value(item.value(), [&](auto&& v) { table.insert(item.key(), std::move(v)); });
-  return table;
-}
-
 json value_of(const std::string& text) {
   try {
     json parsed = parse_toml("value = " + text, "value");
@@ -144,14 +106,6 @@ json parse_toml(std::string_view text, const std::string& source) {
 
 json read_toml_file(const std::filesystem::path& path) {
   return parse_toml(read_text_file(path, kMaxBytes), path.string());
-}
-
-std::string to_toml(const json& object) {
-  if (!object.is_object())
-    throw Error(ErrorCode::kUsage, {.what = "TOML text is made from an object", .got = object.type_name()});
-  std::ostringstream text;
-  text << toml::toml_formatter(to_toml_table(object));
-  return text.str().empty() ? "" : text.str() + "\n";
 }
 
 void apply_override(json& config, std::string_view assignment) {
