@@ -1,8 +1,8 @@
 // The gradient of a convolution's input, itself a convolution of dy with the weights turned around: one per
 // phase of the stride, each with the taps that reach it.
+#include "wholestep/backend/cpu/conv_correlate.isa.h"
 #include "wholestep/backend/cpu/conv_planes.isa.h"
 #include "wholestep/backend/cpu/conv_scratch.h"
-#include "wholestep/backend/cpu/conv_tile.isa.h"
 #include "wholestep/backend/cpu/kernels.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
@@ -11,16 +11,18 @@ namespace {
 // What one phase needs for every sample, built once a call in the scratch memory.
 struct Phase {
   GradientPhase y, x;
-  int64_t taps;            // of one group: out channels, then kernel rows and columns
-  const float* weights;    // [in_channels, taps]
+  int64_t taps;          // of one group: out channels, then kernel rows and columns
+  const float* weights;  // [in_channels, taps]
+  const float* lane_weights;
   const int32_t* offsets;  // [taps]
+  OutputRows outputs;
   PixelTable pixels;
 };
 static_assert(sizeof(Phase) <= kGradientPhaseBytes);
 
 // Where the next phase's tables go, and room for a list of its kernel elements.
 struct Builder {
-  float* weights;
+  float *weights, *lane_weights;
   int32_t* offsets;
   int32_t* kernel_elements;
   char* pixels;
@@ -53,7 +55,9 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
                  .x = gradient_phase(conv.x, phase_x),
                  .taps = group_out * elements,
                  .weights = next.weights,
+                 .lane_weights = nullptr,
                  .offsets = next.offsets,
+                 .outputs = gradient_outputs(conv, dy, phase_y, phase_x),
                  .pixels = {nullptr, nullptr, 0}};
   for (int64_t i = elements; i < phase.taps; ++i)
     next.offsets[i] = next.offsets[i - elements] + static_cast<int32_t>(dy.planes.floats);
@@ -63,10 +67,14 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
     for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel)
       for (int64_t i = 0; i < elements; ++i) *next.weights++ = from[next.kernel_elements[i]];
   }
-  const OutputRows outputs = gradient_outputs(conv, dy, phase_y, phase_x);
-  if (outputs.rows == 0 || outputs.columns == 0) return phase;
-  phase.pixels = make_pixel_table(outputs, kWidth, next.pixels);
-  next.pixels += pixel_table_bytes(outputs);
+  if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return phase;
+  phase.pixels = make_pixel_table(phase.outputs, kWidth, next.pixels);
+  next.pixels += pixel_table_bytes(phase.outputs);
+  if (prefer_channel_lanes(group_in, phase.taps, phase.outputs)) {
+    transpose_weights(phase.weights, conv.groups, group_in, phase.taps, next.lane_weights);
+    phase.lane_weights = next.lane_weights;
+    next.lane_weights += conv.groups * phase.taps * round_up(group_in, kWidth);
+  }
   return phase;
 }
 
@@ -74,12 +82,17 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
 void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase, const float* padded,
                float* out, int64_t out_channel) {
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
+  if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return;
   for (int64_t g = 0; g < conv.groups; ++g)
     correlate({.planes = padded + g * group_out * dy.planes.floats,
                .offsets = phase.offsets,
                .taps = phase.taps,
                .weights = phase.weights + g * group_in * phase.taps,
+               .lane_weights = phase.lane_weights == nullptr
+                                   ? nullptr
+                                   : phase.lane_weights + g * phase.taps * round_up(group_in, kWidth),
                .channels = group_in,
+               .outputs = phase.outputs,
                .pixels = phase.pixels,
                .bias = nullptr,
                .relu = false,
@@ -99,8 +112,8 @@ void interleave(const float* even, const float* odd, int64_t count, float* out) 
   }
   if (i == count) return;
   const Vec a = load_first(even + i / 2, (count - i + 1) / 2), b = load_first(odd + i / 2, (count - i) / 2);
-  store_first(out + i, shuffle<low>(a, b), lanes_of(count - i));
-  store_first(out + i + kWidth, shuffle<high>(a, b), lanes_of(count - i - kWidth));
+  store_lanes(out + i, shuffle<low>(a, b), lanes_below(count - i));
+  store_lanes(out + i + kWidth, shuffle<high>(a, b), lanes_below(count - i - kWidth));
 }
 
 // Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].
@@ -132,6 +145,7 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
   auto* columns = reinterpret_cast<float*>(memory + place.columns);
   auto* phases = reinterpret_cast<Phase*>(memory + place.phases);
   Builder next = {reinterpret_cast<float*>(memory + place.phase_weights),
+                  reinterpret_cast<float*>(memory + place.phase_lane_weights),
                   reinterpret_cast<int32_t*>(memory + place.phase_offsets),
                   reinterpret_cast<int32_t*>(memory + place.phase_taps), memory + place.phase_pixels};
   for (int64_t p = 0; p < conv.y.stride * conv.x.stride; ++p)

@@ -58,6 +58,10 @@ PixelTable make_pixel_table(const OutputRows& outputs, int64_t width, void* memo
   return table;
 }
 
+int64_t pixel_vector_count(const OutputRows& outputs, int64_t width) {
+  return cut(merged(outputs), width).count;
+}
+
 int64_t pixel_table_bytes(const OutputRows& outputs) {
   const OutputRows o = merged(outputs);
   int64_t most = 0;

@@ -31,6 +31,7 @@ struct PixelTable {
 /// Cuts all outputs into vectors of `width` (at most 16). Vectors run over the ends of rows, dropping lanes
 /// between them, unless whole rows fill vectors about as well.
 PixelTable make_pixel_table(const OutputRows& outputs, int64_t width, void* memory);
+int64_t pixel_vector_count(const OutputRows& outputs, int64_t width);
 int64_t pixel_table_bytes(const OutputRows& outputs);  ///< for every width
 
 }  // namespace wholestep

@@ -10,33 +10,39 @@ inline void fill_zero(float* out, int64_t count) {
   __builtin_memset(out, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-WHOLESTEP_INLINE int64_t lanes_of(int64_t count) { return count < 0 ? 0 : count < kWidth ? count : kWidth; }
-
 WHOLESTEP_INLINE void copy_row(const float* from, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + kWidth <= count; i += kWidth) store(out + i, load(from + i));
   if (i < count) store_first(out + i, load_first(from + i, count - i), count - i);
 }
 
-/// even[i] = from[2 i], odd[i] = from[2 i + 1], as many as asked for of `length` elements.
-WHOLESTEP_INLINE void split_row(const float* from, int64_t length, float* even, int64_t evens, float* odd,
-                                int64_t odds) {
-  constexpr auto evenly = [](int lane) { return 2 * lane; };
-  constexpr auto oddly = [](int lane) { return 2 * lane + 1; };
-  const int64_t more = evens > odds ? evens : odds, fewer = evens > odds ? odds : evens;
-  int64_t i = 0;
-  for (; i + kWidth <= fewer && 2 * (i + kWidth) <= length; i += kWidth) {
-    const Vec low = load(from + 2 * i), high = load(from + 2 * i + kWidth);
-    store(even + i, shuffle<evenly>(low, high));
-    store(odd + i, shuffle<oddly>(low, high));
+WHOLESTEP_INLINE uint32_t lanes_below(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
+
+/// Splits rows of `length` elements into `evens` and `odds` of them, which differ in number by one at most.
+struct RowSplitter {
+  RowSplitter(int64_t length, int64_t evens, int64_t odds) {
+    while (whole + kWidth <= evens && whole + kWidth <= odds) whole += kWidth;
+    low = lanes_below(length - 2 * whole);
+    high = lanes_below(length - 2 * whole - kWidth);
+    even_lanes = lanes_below(evens - whole);
+    odd_lanes = lanes_below(odds - whole);
   }
-  for (; i < more; i += kWidth) {
-    const Vec low = load_first(from + 2 * i, lanes_of(length - 2 * i));
-    const Vec high = load_first(from + 2 * i + kWidth, lanes_of(length - 2 * i - kWidth));
-    store_first(even + i, shuffle<evenly>(low, high), lanes_of(evens - i));
-    store_first(odd + i, shuffle<oddly>(low, high), lanes_of(odds - i));
+  WHOLESTEP_INLINE void operator()(const float* from, float* even, float* odd) const {
+    constexpr auto evenly = [](int lane) { return 2 * lane; };
+    constexpr auto oddly = [](int lane) { return 2 * lane + 1; };
+    for (int64_t i = 0; i < whole; i += kWidth) {
+      const Vec a = load(from + 2 * i), b = load(from + 2 * i + kWidth);
+      store(even + i, shuffle<evenly>(a, b));
+      store(odd + i, shuffle<oddly>(a, b));
+    }
+    if ((even_lanes | odd_lanes) == 0) return;
+    const Vec a = load_lanes(from + 2 * whole, low), b = load_lanes(from + 2 * whole + kWidth, high);
+    store_lanes(even + whole, shuffle<evenly>(a, b), even_lanes);
+    store_lanes(odd + whole, shuffle<oddly>(a, b), odd_lanes);
   }
-}
+  int64_t whole = 0;
+  uint32_t low, high, even_lanes, odd_lanes;  // of the vectors behind the whole ones
+};
 
 /// x of one sample into its planes: calls row(from, to) for every row of data and every row of planes it goes
 /// to.
@@ -60,16 +66,16 @@ inline void copy_input(const Conv2d& conv, const Planes& planes, const float* x,
     for_each_row(conv, planes, x, out + data.begin, [&](const float* from, float* to) {
       copy_row(from + data.source, data.end - data.begin, to);
     });
-  } else if (conv.x.stride == 2) {
-    int64_t count[2] = {0, 0}, begin[2] = {0, 0};  // where even and odd elements go; either may be phase 0
-    for (int64_t phase = 0; phase < planes.phases_x; ++phase) {
+  } else if (conv.x.stride == 2 && planes.phases_x == 2) {
+    int64_t count[2] = {0, 0}, begin[2] = {0, 0};  // of even and odd elements; either may be phase 0
+    for (int64_t phase = 0; phase < 2; ++phase) {
       const PlaneData data = input_data(conv.x, phase);
       count[data.source & 1] = data.end - data.begin;
       begin[data.source & 1] = phase * planes.floats + data.begin;
     }
-    for_each_row(conv, planes, x, out, [&](const float* from, float* to) {
-      split_row(from, conv.x.in, to + begin[0], count[0], to + begin[1], count[1]);
-    });
+    const RowSplitter split(conv.x.in, count[0], count[1]);
+    for_each_row(conv, planes, x, out,
+                 [&](const float* from, float* to) { split(from, to + begin[0], to + begin[1]); });
   } else {
     for (int64_t phase = 0; phase < planes.phases_x; ++phase) {
       const PlaneData data = input_data(conv.x, phase);

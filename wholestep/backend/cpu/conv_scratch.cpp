@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
+#include "wholestep/backend/cpu/gemm.h"
+
 namespace wholestep {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kWidestVector = 16;
+constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kNarrowestVector = 4, kWidestVector = 16;
 
 // Hands out consecutive stretches of memory, each aligned to 64 bytes.
 struct Layout {
@@ -17,6 +19,11 @@ struct Layout {
     return begin;
   }
 };
+
+// In whole vectors.
+int64_t padded_channels(int64_t channels) {
+  return (channels + kWidestVector - 1) / kWidestVector * kWidestVector;
+}
 
 int64_t taps_of_group(const Conv2d& conv) {
   return conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
@@ -31,6 +38,8 @@ ForwardScratch forward_scratch(const Conv2d& conv) {
   place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
   place.offsets = layout.take(taps_of_group(conv), kOffset);
   place.pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
+  place.lane_weights = layout.take(
+      conv.groups * padded_channels(conv.out_channels / conv.groups) * taps_of_group(conv), kFloat);
   place.total = layout.total;
   return place;
 }
@@ -61,6 +70,8 @@ InputGradientScratch input_gradient_scratch(const Conv2d& conv) {
     place.columns = layout.take(conv.x.stride * conv.in_channels * rows * gradient_slot(conv), kFloat);
   }
   place.phase_weights = layout.take(conv.in_channels * group_out * kernel, kFloat);
+  place.phase_lane_weights =
+      layout.take(conv.groups * padded_channels(conv.in_channels / conv.groups) * group_out * kernel, kFloat);
   place.phase_offsets = layout.take(group_out * kernel, kOffset);
   place.phase_taps = layout.take(kernel, kOffset);
   place.phase_pixels = layout.take(pixels);
@@ -68,19 +79,28 @@ InputGradientScratch input_gradient_scratch(const Conv2d& conv) {
   return place;
 }
 
+bool pixel_lanes_fit(const Conv2d& conv) { return conv.out_channels * taps_of_group(conv) <= 8192; }
+
+int64_t gradient_run_floats(const Conv2d& conv, int64_t pitch) {
+  return gemm_padded((conv.y.out - 1) * pitch + conv.x.out);
+}
+
 WeightGradientScratch weight_gradient_scratch(const Conv2d& conv) {
   const Planes planes = input_planes(conv);
-  const int64_t group_out = conv.out_channels / conv.groups, padded = (group_out + 15) / 16 * 16;
+  const int64_t group_out = conv.out_channels / conv.groups, padded = padded_channels(group_out);
   const int64_t taps = taps_of_group(conv);
   int64_t dy = conv.y.out * conv.x.out * padded, sums = conv.groups * taps * padded;
-  if (group_out < kChannelsAsLanes) {  // then lanes may be pixels
-    dy = std::max(dy, group_out * ((conv.y.out * planes.pitch + 15) / 16 * 16));
+  if (pixel_lanes_fit(conv)) {
+    dy = std::max(dy, group_out * gradient_run_floats(conv, planes.pitch));
     sums = std::max(sums, conv.out_channels * taps * kWidestVector);
   }
   Layout layout;
   WeightGradientScratch place = {};
   place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
   place.offsets = layout.take(taps, kOffset);
+  const int64_t most_vectors =
+      conv.y.out * std::max(planes.pitch, conv.x.out) / kNarrowestVector + conv.y.out + 1;
+  place.vectors = layout.take(most_vectors, kOffset);
   place.dy = layout.take(dy, kFloat);
   place.sums = layout.take(sums, kFloat);
   place.total = layout.total;

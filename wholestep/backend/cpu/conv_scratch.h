@@ -8,24 +8,26 @@
 namespace wholestep {
 
 struct ForwardScratch {
-  int64_t planes, offsets, pixels, total;
+  int64_t planes, offsets, pixels, lane_weights, total;
 };
 ForwardScratch forward_scratch(const Conv2d& conv);
 
 struct InputGradientScratch {
   int64_t planes, phases, columns, total;
-  int64_t phase_weights, phase_offsets, phase_taps, phase_pixels;  ///< one after another, phase by phase
+  int64_t phase_weights, phase_lane_weights, phase_offsets, phase_taps,
+      phase_pixels;  ///< one after another, phase by phase
 };
 InputGradientScratch input_gradient_scratch(const Conv2d& conv);
-constexpr int64_t kGradientPhaseBytes = 112;  ///< of an entry of `phases`
+constexpr int64_t kGradientPhaseBytes = 152;  ///< of an entry of `phases`
 OutputRows gradient_outputs(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x);
 int64_t gradient_slot(const Conv2d& conv);  ///< floats of a row of one column phase of dx in `columns`
 
-/// With this many output channels in a group, the weight gradient's vectors hold channels and not pixels.
-constexpr int64_t kChannelsAsLanes = 16;
 struct WeightGradientScratch {
-  int64_t planes, offsets, dy, sums, total;
+  int64_t planes, offsets, vectors, dy, sums, total;
 };
 WeightGradientScratch weight_gradient_scratch(const Conv2d& conv);
+int64_t gradient_run_floats(const Conv2d& conv,
+                            int64_t pitch);  ///< of a channel of dy copied to the planes' pitch
+bool pixel_lanes_fit(const Conv2d& conv);    ///< whether there is room for a vector of sums for every weight
 
 }  // namespace wholestep

@@ -12,19 +12,25 @@ namespace {
 
 // Which dimension of the products fills vectors.
 enum class Lanes {
-  kRowsOfPixels,  // the pixels of a row, straight from dy
+  kRowsOfPixels,  // the pixels of a row that is whole vectors, straight from dy
   kRunsOfPixels,  // pixels across rows: dy is copied to the pitch of the planes, with zeros between rows
   kChannels,      // output channels: dy is transposed
 };
 
-// The share of lanes that do useful work decides; with many channels it keeps the sums small as well.
-Lanes choose_lanes(const Conv2d& conv, int64_t pitch, int64_t channels) {
-  if (channels >= kChannelsAsLanes) return Lanes::kChannels;
-  const int64_t rows = conv.y.out * round_up(conv.x.out, kWidth);
-  const int64_t run = round_up((conv.y.out - 1) * pitch + conv.x.out, kWidth);
-  const int64_t fewest = smaller(rows, run);
-  if (conv.y.out * conv.x.out * round_up(channels, kWidth) <= channels * fewest) return Lanes::kChannels;
-  return rows * 8 <= run * 9 ? Lanes::kRowsOfPixels : Lanes::kRunsOfPixels;  // a copy costs something
+// By the time it takes, in twentieths of a cycle: a tile of pixels loads and stores its sums, which costs as
+// much as three vectors of pixels; lanes of channels cost the transposition of dy.
+Lanes choose_lanes(const Conv2d& conv, int64_t pitch) {
+  const int64_t channels = conv.out_channels / conv.groups;
+  const int64_t taps = conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
+  const int64_t run = (conv.y.out - 1) * pitch + conv.x.out;
+  const bool whole_rows = conv.x.out % kWidth == 0;
+  const int64_t vectors = whole_rows ? conv.y.out * conv.x.out / kWidth : (run + kWidth - 1) / kWidth;
+  const int64_t by_channel = conv.y.out * conv.x.out * ((channels + kWidth - 1) / kWidth);
+  const int64_t blocks = (vectors + kPixelBlock - 1) / kPixelBlock;
+  const int64_t pixel_cost = taps * channels * 12 * (vectors + 3 * blocks);
+  const int64_t channel_cost = by_channel * (taps * 11 + kWidth * 6);
+  if (channel_cost < pixel_cost || !pixel_lanes_fit(conv)) return Lanes::kChannels;
+  return whole_rows ? Lanes::kRowsOfPixels : Lanes::kRunsOfPixels;
 }
 
 // Per call: the sizes of one group, the tables and the buffers.
@@ -37,7 +43,20 @@ struct Job {
   int64_t sums_group;  // floats of one group's sums
   float *padded, *dy, *sums;
   int32_t* offsets;
+  int32_t* vectors;
+  int64_t vector_count;
 };
+
+int64_t list_vectors(const Conv2d& conv, int64_t pitch, Lanes lanes, int32_t* out) {
+  const int32_t* first = out;
+  if (lanes == Lanes::kRunsOfPixels)
+    for (int64_t i = 0; i < (conv.y.out - 1) * pitch + conv.x.out; i += kWidth)
+      *out++ = static_cast<int32_t>(i);
+  if (lanes == Lanes::kRowsOfPixels)
+    for (int64_t row = 0; row < conv.y.out; ++row)
+      for (int64_t i = 0; i < conv.x.out; i += kWidth) *out++ = static_cast<int32_t>(row * pitch + i);
+  return out - first;
+}
 
 void add_group(const Job& job, int64_t group, const float* dy, bool first) {
   const Conv2d& conv = job.conv;
@@ -51,14 +70,14 @@ void add_group(const Job& job, int64_t group, const float* dy, bool first) {
                      .rows = conv.y.out,
                      .columns = conv.x.out,
                      .pitch = job.planes.pitch,
+                     .vectors = job.vectors,
+                     .vector_count = job.vector_count,
                      .sums = job.sums + group * job.sums_group,
                      .resume = !first};
   switch (job.lanes) {
     case Lanes::kRowsOfPixels: return add_pixels_as_lanes(sums);
     case Lanes::kRunsOfPixels:
       copy_channels(dy, job.group_out, conv.y.out, conv.x.out, job.dy, job.dy_stride, job.planes.pitch);
-      sums.columns = (conv.y.out - 1) * job.planes.pitch + conv.x.out;  // one long row
-      sums.rows = 1;
       return add_pixels_as_lanes(sums);
     case Lanes::kChannels:
       copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
@@ -107,23 +126,26 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
     if (operands.dbias != nullptr) fill_zero(operands.dbias, conv.out_channels);
     return;
   }
-  const Lanes lanes = choose_lanes(conv, planes.pitch, group_out);
+  const Lanes lanes = choose_lanes(conv, planes.pitch);
   const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
-  const int64_t padded_channels = round_up(group_out, kWidth), run = round_up(conv.y.out * planes.pitch, 16);
-  const Job job = {.conv = conv,
-                   .planes = planes,
-                   .taps = taps,
-                   .group_in = group_in,
-                   .group_out = group_out,
-                   .lanes = lanes,
-                   .dy_stride = lanes == Lanes::kChannels       ? padded_channels
-                                : lanes == Lanes::kRunsOfPixels ? run
-                                                                : out_plane,
-                   .sums_group = taps * (lanes == Lanes::kChannels ? padded_channels : group_out * kWidth),
-                   .padded = at(place.planes),
-                   .dy = at(place.dy),
-                   .sums = at(place.sums),
-                   .offsets = reinterpret_cast<int32_t*>(at(place.offsets))};
+  const int64_t padded_channels = round_up(group_out, kWidth), run = gradient_run_floats(conv, planes.pitch);
+  const Job job = {
+      .conv = conv,
+      .planes = planes,
+      .taps = taps,
+      .group_in = group_in,
+      .group_out = group_out,
+      .lanes = lanes,
+      .dy_stride = lanes == Lanes::kChannels       ? padded_channels
+                   : lanes == Lanes::kRunsOfPixels ? run
+                                                   : out_plane,
+      .sums_group = taps * (lanes == Lanes::kChannels ? padded_channels : group_out * kWidth),
+      .padded = at(place.planes),
+      .dy = at(place.dy),
+      .sums = at(place.sums),
+      .offsets = reinterpret_cast<int32_t*>(at(place.offsets)),
+      .vectors = reinterpret_cast<int32_t*>(at(place.vectors)),
+      .vector_count = list_vectors(conv, planes.pitch, lanes, reinterpret_cast<int32_t*>(at(place.vectors)))};
   input_offsets(conv, planes, job.offsets);
   fill_zero(job.padded, conv.in_channels * planes.channel_floats);
   if (lanes == Lanes::kRunsOfPixels) fill_zero(job.dy, group_out * run);

@@ -1,6 +1,6 @@
 // Tiles of a convolution's weight gradient: sums over the pixels of one sample, kept in registers.
 #pragma once
-#include "wholestep/backend/cpu/conv_tile.isa.h"
+#include "wholestep/backend/cpu/conv_correlate.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
 
@@ -12,26 +12,13 @@ struct WeightSums {
   const float* dy;
   int64_t dy_stride;
   int64_t channels, rows, columns, pitch;
+  const int32_t* vectors;  ///< where lanes are pixels: where each vector of them starts in the planes
+  int64_t vector_count;
   float* sums;
   bool resume;  ///< go on from `sums` instead of zero
 };
 
-/// Adds a vector of pixels: the first `lanes` of dy count.
-template <int Channels, int Taps>
-WHOLESTEP_INLINE void add_pixels(const float* dy, int64_t dy_stride, int64_t lanes,
-                                 const float* const (&x)[Taps], int64_t at, Vec (&acc)[Channels][Taps]) {
-  Vec shifted[Taps];
-#pragma GCC unroll 8
-  for (int t = 0; t < Taps; ++t) shifted[t] = load(x[t] + at);
-#pragma GCC unroll 8
-  for (int c = 0; c < Channels; ++c) {
-    const Vec gradient = lanes == kWidth ? load(dy + c * dy_stride) : load_first(dy + c * dy_stride, lanes);
-#pragma GCC unroll 8
-    for (int t = 0; t < Taps; ++t) acc[c][t] = fma(gradient, shifted[t], acc[c][t]);
-  }
-}
-
-/// Pixels as lanes. dy: [channels, rows, columns], channels dy_stride apart; sums: [channels, taps] vectors.
+/// Pixels as lanes. dy: [channels, vectors], channels dy_stride apart; sums: [channels, taps] vectors.
 template <int Channels, int Taps>
 void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
   float* sums = w.sums + (channel0 * w.taps + tap0) * kWidth;
@@ -44,11 +31,18 @@ void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) x[t] = w.planes + w.offsets[tap0 + t];
   const float* dy = w.dy + channel0 * w.dy_stride;
-  for (int64_t row = 0; row < w.rows; ++row, dy += w.columns) {
-    const int64_t at = row * w.pitch;
-    int64_t i = 0;
-    for (; i + kWidth <= w.columns; i += kWidth) add_pixels(dy + i, w.dy_stride, kWidth, x, at + i, acc);
-    if (i < w.columns) add_pixels(dy + i, w.dy_stride, w.columns - i, x, at + i, acc);
+  for (int64_t i = 0; i < w.vector_count; ++i) {
+    const int64_t at = w.vectors[i];
+    Vec shifted[Taps];
+#pragma GCC unroll 8
+    for (int t = 0; t < Taps; ++t) shifted[t] = load(x[t] + at);
+#pragma GCC unroll 8
+    for (int c = 0; c < Channels; ++c) {
+      Vec gradient = load(dy + c * w.dy_stride + i * kWidth);
+      in_register(gradient);
+#pragma GCC unroll 8
+      for (int t = 0; t < Taps; ++t) acc[c][t] = fma(gradient, shifted[t], acc[c][t]);
+    }
   }
 #pragma GCC unroll 8
   for (int c = 0; c < Channels; ++c)
@@ -98,12 +92,21 @@ WeightTileFn pixel_lane_tile_of(int64_t channels, int64_t taps) {
     if (channels > Channels) return pixel_lane_tile_of<Channels + 1>(channels, taps);
   return pixel_lane_tile_of<Channels>(taps, std::make_index_sequence<kMostVectors[Channels]>{});
 }
+/// So many vectors of pixels of a tile's channels of dy stay in the first-level cache while the taps go by.
+constexpr int64_t kPixelBlock = 32;
 inline void add_pixels_as_lanes(const WeightSums& w) {
   const Pieces channels(w.channels, kMostChannels);
   const Pieces taps(w.taps, kMostVectors[channels.largest()]);
-  for (int64_t i = 0; i < channels.count; ++i)
-    for (int64_t j = 0; j < taps.count; ++j)
-      pixel_lane_tile_of(channels.size(i), taps.size(j))(w, channels.begin(i), taps.begin(j));
+  const Pieces blocks(w.vector_count, kPixelBlock);
+  WeightSums block = w;
+  for (int64_t b = 0; b < blocks.count; ++b, block.resume = true) {
+    block.vectors = w.vectors + blocks.begin(b);
+    block.vector_count = blocks.size(b);
+    block.dy = w.dy + blocks.begin(b) * kWidth;
+    for (int64_t i = 0; i < channels.count; ++i)
+      for (int64_t j = 0; j < taps.count; ++j)
+        pixel_lane_tile_of(channels.size(i), taps.size(j))(block, channels.begin(i), taps.begin(j));
+  }
 }
 
 template <int Vecs, std::size_t... T>

@@ -40,6 +40,9 @@ WHOLESTEP_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16
 WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
   return _mm512_maskz_loadu_ps(first_lanes(n), p);
 }
+WHOLESTEP_INLINE Vec load_lanes(const float* p, uint32_t lanes) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
+}
 WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lanes), v);
@@ -56,10 +59,15 @@ WHOLESTEP_INLINE __m256i first_lanes(int64_t n) {
 }
 WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) { return _mm256_maskload_ps(p, first_lanes(n)); }
 WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first_lanes(n), v); }
-WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
+WHOLESTEP_INLINE __m256i lane_mask(uint32_t lanes) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-  _mm256_maskstore_ps(
-      p, _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(lanes)), bit), bit), v);
+  return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(lanes)), bit), bit);
+}
+WHOLESTEP_INLINE Vec load_lanes(const float* p, uint32_t lanes) {
+  return _mm256_maskload_ps(p, lane_mask(lanes));
+}
+WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
+  _mm256_maskstore_ps(p, lane_mask(lanes), v);
 }
 
 #else
@@ -82,6 +90,12 @@ WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
 WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
+WHOLESTEP_INLINE Vec load_lanes(const float* p, uint32_t lanes) {
+  Vec v = zero();
+  for (int i = 0; i < kWidth; ++i)
+    if (lanes >> i & 1) v[i] = p[i];
+  return v;
+}
 WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
   for (int i = 0; i < kWidth; ++i)
     if (lanes >> i & 1) p[i] = v[i];
@@ -89,9 +103,21 @@ WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
 
 #endif
 
-// load_first: lanes from n on are zero and not read; store_first: they are not written. store_lanes: lane i
-// goes to p[i] where bit i of `lanes` is set, and nothing else is touched. max(a, b) is a > b ? a : b, so
-// that max(zero(), x) keeps NaN and -0: the library's ReLU.
+// load_first and store_first touch the first n lanes, load_lanes and store_lanes those whose bit is set in
+// `lanes`; other lanes are zero, or not written. max(a, b) is a > b ? a : b, so that max(zero(), x) keeps NaN
+// and -0: the library's ReLU.
+
+/// Keeps a value that is used several times in a register: compilers like to read it from memory again and
+/// again.
+WHOLESTEP_INLINE void in_register(Vec& v) {
+#if WHOLESTEP_ISA_avx512
+  asm("" : "+v"(v));
+#elif WHOLESTEP_ISA_avx2
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
 
 /// One lane's fused multiply-add, rounded as fma() rounds.
 WHOLESTEP_INLINE float fma_one(float a, float b, float c) {
