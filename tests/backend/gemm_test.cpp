@@ -99,9 +99,9 @@ INSTANTIATE_TEST_SUITE_P(Cpu, GemmOnEveryIsa, testing::ValuesIn(available_isas()
 
 TEST_P(GemmOnEveryIsa, EqualsASequentialLoopBitForBitOverAwkwardShapes) {
   uint64_t seed = 1;
-  for (int64_t m : {1, 2, 3, 6, 7, 13, 14, 15, 17, 31, 64, 65}) {
-    for (int64_t n : {1, 5, 8, 16, 17, 31, 33, 63, 100}) {
-      for (int64_t k : {0, 1, 2, 7, 16, 19, 65}) {
+  for (int64_t m : {1, 2, 3, 7, 13, 15, 31, 65}) {
+    for (int64_t n : {1, 5, 16, 17, 33, 100}) {
+      for (int64_t k : {0, 1, 7, 16, 65}) {
         for (int layout = 0; layout < 4; ++layout) {
           Gemm g = {
               .m = m, .n = n, .k = k, .transpose_a = (layout & 1) != 0, .transpose_b = (layout & 2) != 0};
@@ -121,7 +121,7 @@ TEST_P(GemmOnEveryIsa, EqualsASequentialLoopBitForBitOverAwkwardShapes) {
 TEST_P(GemmOnEveryIsa, EqualsASequentialLoopBitForBitBeyondEveryBlock) {
   uint64_t seed = 11;
   for (auto [m, n, k] :
-       {std::array<int64_t, 3>{347, 530, 261}, {530, 347, 513}, {20, 600, 700}, {5, 40, 600}}) {
+       {std::array<int64_t, 3>{340, 20, 200}, {7, 530, 200}, {20, 530, 400}, {338, 515, 5}}) {
     for (int layout = 0; layout < 4; ++layout) {
       for (float beta : {0.f, 0.5f}) {
         Gemm g = {.m = m, .n = n, .k = k, .transpose_a = (layout & 1) != 0, .transpose_b = (layout & 2) != 0};

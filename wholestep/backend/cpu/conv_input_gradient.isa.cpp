@@ -3,6 +3,7 @@
 #include "wholestep/backend/cpu/conv_correlate.isa.h"
 #include "wholestep/backend/cpu/conv_planes.isa.h"
 #include "wholestep/backend/cpu/conv_scratch.h"
+#include "wholestep/backend/cpu/gemm_pack.isa.h"
 #include "wholestep/backend/cpu/kernels.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {

@@ -1,6 +1,6 @@
 // Tiles of a convolution's weight gradient: sums over the pixels of one sample, kept in registers.
 #pragma once
-#include "wholestep/backend/cpu/conv_correlate.isa.h"
+#include "wholestep/backend/cpu/tile.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
 

@@ -26,6 +26,15 @@ constexpr int kMaxRows[5] = {0, 12, 6, 4, 2}, kWidest = 2;
 constexpr int kMaxRows[5] = {0, 8, 4, 2, 2}, kWidest = 2;
 #endif
 
+/// The same for tiles of few channels: how many vectors wide by number of channels.
+#if WHOLESTEP_ISA_avx512
+constexpr int kMostChannels = 8, kMostVectors[9] = {0, 8, 8, 7, 6, 5, 4, 3, 3};
+#elif WHOLESTEP_ISA_avx2
+constexpr int kMostChannels = 6, kMostVectors[7] = {0, 6, 4, 4, 3, 2, 2};
+#else
+constexpr int kMostChannels = 4, kMostVectors[5] = {0, 6, 4, 3, 2};
+#endif
+
 /// Left operand, element (row, k): rows lie `stride` apart, k consecutive.
 struct RowMajor {
   const float* data;
