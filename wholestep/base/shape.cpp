@@ -52,6 +52,14 @@ std::string to_string(const TensorType& type) {
   return fmt::format("{}{}", name(type.dtype), to_string(type.shape));
 }
 
+int64_t TensorType::bytes() const {
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(shape.numel(), size_bytes(dtype), &bytes))
+    throw Error(ErrorCode::kUsage,
+                {.what = "a tensor has more bytes than 64 bits count", .got = to_string(*this)});
+  return bytes;
+}
+
 int normalize_axis(int64_t axis, int rank) {
   if (axis < -rank || axis >= rank)
     throw Error(ErrorCode::kUsage, {.what = "axis out of range",

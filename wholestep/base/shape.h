@@ -50,7 +50,7 @@ Shape broadcast_shapes(const Shape& a, const Shape& b);
 struct TensorType {
   DType dtype = DType::f32;
   Shape shape;
-  int64_t bytes() const { return shape.numel() * size_bytes(dtype); }
+  int64_t bytes() const;  ///< kUsage where 64 bits do not count them
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };
 std::string to_string(const TensorType& type);  ///< "f32[64, 10]"

@@ -30,7 +30,6 @@ json as_json(const std::array<double, 2>& value) { return {value[0], value[1]}; 
 json as_json(const Size2d& value) {
   return value.height == value.width ? json(value.height) : json{value.height, value.width};
 }
-json as_json(const std::optional<Size2d>& value) { return value ? as_json(*value) : json(); }
 
 json value_of(const ConfigField& field) {
   return std::visit([](auto* value) { return as_json(*value); }, field.value);
@@ -44,9 +43,7 @@ std::vector<double> numbers_of(const ConfigField& field) {
   return std::visit(Overload{[](int64_t* v) { return Numbers{static_cast<double>(*v)}; },
                              [](double* v) { return Numbers{*v}; },
                              [](std::array<double, 2>* v) { return Numbers(v->begin(), v->end()); },
-                             [&](Size2d* v) { return pair(*v); },
-                             [&](std::optional<Size2d>* v) { return *v ? pair(**v) : Numbers{}; },
-                             [](auto*) { return Numbers{}; }},
+                             [&](Size2d* v) { return pair(*v); }, [](auto*) { return Numbers{}; }},
                     field.value);
 }
 
@@ -82,10 +79,6 @@ void read_field(ConfigReader& reader, const ConfigField& field) {
                         else reader.add_problem(field.name, "expected two numbers");
                       },
                       [&](Size2d* v) { read_pair(reader, field, *found, *v); },
-                      [&](std::optional<Size2d>* v) {
-                        if (found->is_null()) return v->reset();
-                        read_pair(reader, field, *found, v->emplace());
-                      },
                       [&](auto* v) { *v = reader.get(field.name, *v, field.range); }},
              field.value);
 }
@@ -99,8 +92,7 @@ std::string type_name(const ConfigField& field) {
   return std::visit(Overload{[](bool*) { return "bool"; }, [](int64_t*) { return "integer"; },
                              [](double*) { return "number"; }, [](std::string*) { return "text"; },
                              [](std::array<double, 2>*) { return "two numbers"; },
-                             [](Size2d*) { return "integer or [height, width]"; },
-                             [](std::optional<Size2d>*) { return "integer or [height, width]"; }},
+                             [](Size2d*) { return "integer or [height, width]"; }},
                     field.value);
 }
 
@@ -115,8 +107,9 @@ std::vector<std::string> field_problems(const ConfigFields& fields) {
   for (const ConfigField& field : fields) {
     json value = value_of(field);
     if (!in_range(field))
-      problems.push_back(
-          fmt::format("'{}' got {}, expected {}", field.name, value.dump(), expectation(field)));
+      problems.push_back(fmt::format("'{}' got {}, expected {}", field.name,
+                                     value.dump() == "null" ? "a value that is no number" : value.dump(),
+                                     expectation(field)));
     if (field.choices.empty()) continue;
     std::string word = value.get<std::string>();
     if (std::ranges::find(field.choices, word) == field.choices.end())
@@ -153,13 +146,10 @@ std::vector<ConfigFieldRow> document_fields(const ConfigFields& defaults) {
   std::vector<ConfigFieldRow> rows;
   for (const ConfigField& field : defaults) {
     std::string range = to_string(field.range), choices = fmt::format("{}", fmt::join(field.choices, " | "));
-    json value = value_of(field);
     rows.push_back({.name = field.name,
                     .type = type_name(field) + (range.empty() ? "" : ", " + range) +
                             (choices.empty() ? "" : ", " + choices),
-                    .fallback = !in_range(field)  ? "required"
-                                : value.is_null() ? ""
-                                                  : value.dump(),
+                    .fallback = in_range(field) ? value_of(field).dump() : "required",
                     .doc = field.doc});
   }
   return rows;

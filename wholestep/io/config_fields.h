@@ -15,7 +15,6 @@
 #include <array>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -26,8 +25,7 @@
 namespace wholestep {
 
 struct ConfigField {
-  using Value = std::variant<bool*, int64_t*, double*, std::string*, std::array<double, 2>*, Size2d*,
-                             std::optional<Size2d>*>;
+  using Value = std::variant<bool*, int64_t*, double*, std::string*, std::array<double, 2>*, Size2d*>;
   std::string name;
   Value value;
   std::string doc;

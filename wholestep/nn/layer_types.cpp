@@ -68,10 +68,13 @@ LayerList read_layers(ConfigReader& reader, const std::string& key) {
   const std::string joint = reader.where().ends_with(']') ? "." : ": ";
   for (size_t i = 0; i < list->size(); ++i) {
     ConfigReader nested((*list)[i], fmt::format("{}{}{}[{}]", reader.where(), joint, key, i));
-    std::unique_ptr<Module> layer = read_typed(nested, layer_types());
-    if (layer) {
-      layer->set_source(nested.where());
-      layers.add(std::move(layer));
+    try {
+      if (std::unique_ptr<Module> layer = read_typed(nested, layer_types())) {
+        layer->set_source(nested.where());
+        layers.add(std::move(layer));
+      }
+    } catch (const Error& error) {  // a layer too large to make
+      throw error.within(nested.where());
     }
     reader.absorb(nested);
   }

@@ -5,9 +5,9 @@
 
 namespace wholestep::nn {
 
-ConfigFields Pool2dFields::list(Size2d& kernel_size, std::optional<Size2d>& stride, Size2d& padding) {
+ConfigFields Pool2dFields::list(Size2d& kernel_size, Size2d& stride, Size2d& padding) {
   return {{"kernel_size", &kernel_size, "rows and columns of a window", {.min = 1}},
-          {"stride", &stride, "steps between two windows; kernel_size where not given", {.min = 1}},
+          {"stride", &stride, "steps between two windows; 0: kernel_size", {.min = 0}},
           {"padding", &padding, "rows and columns added on each side, at most half the window", {.min = 0}}};
 }
 
@@ -20,14 +20,12 @@ std::vector<std::string> Pool2dFields::problems(const Size2d& kernel_size, const
 
 Tensor MaxPool2d::forward(const Tensor& x) {
   const Config& c = config();
-  return max_pool2d(
-      x, {.kernel = c.kernel_size, .stride = c.stride.value_or(c.kernel_size), .padding = c.padding});
+  return max_pool2d(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding});
 }
 
 Tensor AvgPool2d::forward(const Tensor& x) {
   const Config& c = config();
-  return avg_pool2d(
-      x, {.kernel = c.kernel_size, .stride = c.stride.value_or(c.kernel_size), .padding = c.padding});
+  return avg_pool2d(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding});
 }
 
 Tensor AdaptiveAvgPool2d::forward(const Tensor& x) { return adaptive_avg_pool2d(x, config().output_size); }

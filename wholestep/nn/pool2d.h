@@ -6,14 +6,14 @@ namespace wholestep::nn {
 
 /// What the fields of MaxPool2d and AvgPool2d have in common.
 struct Pool2dFields {
-  static ConfigFields list(Size2d& kernel_size, std::optional<Size2d>& stride, Size2d& padding);
+  static ConfigFields list(Size2d& kernel_size, Size2d& stride, Size2d& padding);
   static std::vector<std::string> problems(const Size2d& kernel_size, const Size2d& padding);
 };
 
 struct MaxPool2dConfig {
   static constexpr const char *kType = "MaxPool2d", *kDoc = "the largest element of every window";
   Size2d kernel_size = 0;
-  std::optional<Size2d> stride = {};
+  Size2d stride = 0;  ///< 0: kernel_size
   Size2d padding = 0;
   ConfigFields fields() { return Pool2dFields::list(kernel_size, stride, padding); }
   std::vector<std::string> problems() const { return Pool2dFields::problems(kernel_size, padding); }
@@ -22,7 +22,7 @@ struct MaxPool2dConfig {
 struct AvgPool2dConfig {
   static constexpr const char *kType = "AvgPool2d", *kDoc = "the mean of every window, padding included";
   Size2d kernel_size = 0;
-  std::optional<Size2d> stride = {};
+  Size2d stride = 0;  ///< 0: kernel_size
   Size2d padding = 0;
   ConfigFields fields() { return Pool2dFields::list(kernel_size, stride, padding); }
   std::vector<std::string> problems() const { return Pool2dFields::problems(kernel_size, padding); }

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "wholestep/io/config_fields.h"
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/dropout.h"
 #include "wholestep/ops/elementwise.h"
 
 namespace wholestep::nn {
@@ -27,6 +29,13 @@ void LayerList::write_spec(nlohmann::json& array) const {
 Sequential& Sequential::add(std::unique_ptr<Module> layer) {
   layers_.add(std::move(layer));
   structure_changed();
+  return *this;
+}
+
+const Module& Sequential::last() const {
+  for (size_t i = size(); i-- > 0;)  // layers that change nothing while predicting are looked through
+    if (layers_[i].type() != IdentityConfig::kType && layers_[i].type() != DropoutConfig::kType)
+      return layers_[i].last();
   return *this;
 }
 

@@ -49,7 +49,7 @@ class Sequential final : public Module {
   Tensor forward(const Tensor& x) override { return layers_.run(x); }
   std::string_view type() const override { return kType; }
   void write_spec(nlohmann::json& spec) const override;
-  const Module& last() const override { return layers_.empty() ? *this : layers_[size() - 1].last(); }
+  const Module& last() const override;
 
  protected:
   void members(MemberVisitor& member) override { layers_.members("layers", member); }

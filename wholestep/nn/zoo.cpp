@@ -34,7 +34,7 @@ constexpr std::string_view kSimpleCnn =
   {"type": "MaxPool2d", "kernel_size": 2},
   {"type": "Conv2d", "in_channels": 8, "out_channels": 16, "kernel_size": 3, "padding": 1, "bias": false},
   {"type": "BatchNorm2d", "num_features": 16}, {"type": "ReLU"},
-  {"type": "MaxPool2d", "kernel_size": 2},
+  {"type": "AvgPool2d", "kernel_size": 2},
   {"type": "Flatten"},
   {"type": "Linear", "in_features": 784, "out_features": 64}, {"type": "ReLU"},
   {"type": "Dropout", "p": 0.25},
