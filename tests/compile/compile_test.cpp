@@ -163,6 +163,23 @@ TEST(CompiledStep, E4AllocatesNothingInASteadyStep) {
   EXPECT_EQ(test::allocation_count() - before, 0);
 }
 
+TEST(CompiledStep, ASlotThatNothingReadsHasMemoryOfItsOwn) {
+  auto graph = std::make_shared<Graph>();
+  Trace trace(graph);
+  Tensor x = graph->add_input(InputKind::kBatch, "x", {DType::f32, {4, 3}});
+  graph->add_input(InputKind::kBatch, "unread", {DType::i32, {64}});
+  graph->add_output("y", x * 2.0);
+  CompiledStep step(make_plan(graph));
+  step.write("x", random_tensor({4, 3}, 1));
+  step.run();
+  Tensor before = step.output("y");
+  for (std::byte& b : step.input("unread")) b = std::byte{0xff};
+  step.run();
+  Tensor after = step.output("y");
+  EXPECT_EQ(std::memcmp(before.bytes().data(), after.bytes().data(), before.bytes().size()), 0);
+  EXPECT_EQ(step.plan().memory.batch_bytes, 64 + 256);
+}
+
 TEST(CompiledStep, T18IsOneSubmission) {
   Perceptron net;
   CompiledStep step(make_plan(net.trace(16)));

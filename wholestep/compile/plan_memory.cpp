@@ -151,8 +151,10 @@ class Planner {
     std::vector<int> order;
     for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) {
       Block& b = blocks_[static_cast<size_t>(i)];
-      if (find(i) != i || b.bound >= 0 || b.bytes == 0 || b.last < 0) continue;
-      if (b.whole) {  // batch slots come first, one after another
+      if (find(i) != i || b.bound >= 0 || b.bytes == 0) continue;
+      if (!b.whole && b.last < 0) continue;  // nothing makes or reads it
+      if (b.whole) {  // batch slots come first, one after another, also those nothing reads: the host writes
+                      // them
         b.offset = batch_end_;
         batch_end_ += aligned(b.bytes);
       } else {

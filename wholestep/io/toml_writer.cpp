@@ -13,8 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-// JSON's escapes are TOML's too; DEL is the one character that only TOML escapes.
+// In single quotes where nothing has to be escaped. JSON's escapes are TOML's too; DEL is the one character
+// that only TOML escapes.
 std::string quoted(const std::string& text) {
+  bool plain = std::ranges::none_of(text, [](unsigned char c) { return c < 32 || c > 126 || c == '\''; });
+  if (plain) return "'" + text + "'";
   std::string json_text = json(text).dump(-1, ' ', false, json::error_handler_t::replace), out;
   for (char c : json_text) out += c == '\x7f' ? std::string("\\u007F") : std::string(1, c);
   return out;
