@@ -3,27 +3,33 @@ PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell nproc)
 
-.PHONY: build train test test-references bench measure reference format check-format packages clean
+.PHONY: build command configure train test test-references bench measure reference format check-format packages clean
 
-build: packages
-	cmake --preset $(PRESET) >/dev/null
+build: configure
 	cmake --build --preset $(PRESET) -j $(JOBS)
 
+# The command alone, without tests, examples and benchmarks.
+command: configure
+	cmake --build --preset $(PRESET) -j $(JOBS) --target wholestep_cli
+
+configure: packages
+	cmake --preset $(PRESET) >/dev/null
+
 # The main job: a convolutional network on the built-in digits, then a report to open in a browser.
-train: build
+train: command
 	$(BUILD)/wholestep train simple-cnn --data digits --epochs 5 --out runs/digits
 
 test: build test-references
 	ctest --preset $(PRESET) -j $(JOBS)
 
-bench: build
+bench: command
 	$(BUILD)/wholestep bench --work W1,W2,W3,W4,W4s
 
 # Figures of this machine into README.md, and the tables of the program into docs/reference.md.
-measure: build
+measure: command
 	tools/update-readme-table $(BUILD)/wholestep $(MEASURE_OPTIONS)
 
-reference: build
+reference: command
 	tools/update-reference $(BUILD)/wholestep
 
 packages:

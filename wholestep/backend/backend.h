@@ -113,6 +113,7 @@ class Backend {
   virtual std::string_view name() const = 0;
   /// 64-byte aligned, zero-filled. kPlanRefused where the device has not that much.
   virtual std::shared_ptr<Memory> allocate(int64_t bytes) = 0;
+  /// Copies return when they are done.
   virtual void copy_in(std::byte* device, const std::byte* host, int64_t bytes) = 0;
   virtual void copy_out(std::byte* host, const std::byte* device, int64_t bytes) = 0;
   /// Runs one kernel and waits for it: eager execution. `workspace` holds the kernel's workspace_bytes.

@@ -9,12 +9,13 @@
 
 namespace wholestep {
 
+/// The passes can be switched off one by one; every combination gives the same bits.
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;
-  bool layout = true;        ///< same bits either way
-  bool fuse = true;          ///< same bits either way
-  bool reuse_memory = true;  ///< same bits either way; off, every value has memory of its own
+  bool layout = true;
+  bool fuse = true;
+  bool reuse_memory = true;  ///< off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection
 };
 

@@ -12,8 +12,8 @@ namespace wholestep {
 
 struct Value {
   TensorType type;
-  int node = -1;  ///< the node that makes it; -1 for an input
-  int output = 0;
+  int node = -1;   ///< the node that makes it; -1 for an input
+  int output = 0;  ///< which of its results
 };
 
 struct Node {

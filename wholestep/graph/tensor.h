@@ -57,7 +57,7 @@ class Tensor {
   bool requires_grad() const;
   Tensor& set_requires_grad(bool value = true);  ///< kUsage unless the dtype is floating
   Tensor grad() const;                           ///< accumulated by backward(); undefined before
-  void zero_grad();
+  void zero_grad();                              ///< forgets grad(), so that backward() starts anew
   void backward() const;  ///< d(this)/d(leaf) added to every leaf's grad(); this must have one element
   Tensor detach() const;  ///< the same data, outside the tape
 
@@ -118,6 +118,6 @@ class NoGrad {
  private:
   bool before_;
 };
-bool grad_enabled();
+bool grad_enabled();  ///< false inside a NoGrad of this thread
 
 }  // namespace wholestep

@@ -25,6 +25,7 @@ EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss
                                  const Tensor& labels);
 Predictions read_predictions(const CompiledStep& step);
 
+/// Plans for the batch sizes given, compiled once, with memory of their own.
 class Evaluator {
  public:
   /// `loss` may be null: then labels are ignored. The model must outlive this object.

@@ -19,7 +19,7 @@ struct TrainerConfig {
   int64_t max_epochs = 5;
   int64_t batch_size = 64;
   int64_t eval_batch_size = 256;
-  uint64_t seed = 0;
+  uint64_t seed = 0;                    ///< of the order of samples and of random ops; not of the parameters
   double gradient_clip_norm = 0;        ///< 0: off
   int64_t early_stopping_patience = 0;  ///< epochs without a better validation loss before stopping; 0: off
   int64_t checkpoint_every_steps = 0;   ///< also in the middle of an epoch; 0: only at the end of each
@@ -47,12 +47,13 @@ enum class StopReason { kFinished, kEarlyStopping, kInterrupted, kNonFinite };
 struct FitResult {
   std::vector<EpochResult> history;  ///< of this call and of the run it resumed
   StopReason reason = StopReason::kFinished;
-  std::string non_finite;  ///< what first_non_finite() said
-  double seconds = 0;      ///< of this call, validation and checkpoints included
-  double samples_s = 0;    ///< over the training parts
-  int64_t steps = 0;       ///< since the beginning of training
-  int64_t arena_bytes = 0, predicted_bytes = 0, used_bytes = 0;
-  std::filesystem::path checkpoint;  ///< the last one written, empty if none
+  std::string non_finite;                       ///< what first_non_finite() said
+  double seconds = 0;                           ///< of this call, validation and checkpoints included
+  double samples_s = 0;                         ///< over the training parts
+  int64_t steps = 0;                            ///< since the beginning of training
+  int64_t arena_bytes = 0;                      ///< of batch, activations and workspaces
+  int64_t predicted_bytes = 0, used_bytes = 0;  ///< of everything the plans need: before, and as handed out
+  std::filesystem::path checkpoint;             ///< the last one written, empty if none
 };
 
 struct BatchEnd {
@@ -67,7 +68,7 @@ class Callback {
  public:
   virtual ~Callback() = default;
   virtual void on_fit_begin(const TrainStep&) {}
-  virtual void on_epoch_begin(int64_t /*epoch*/) {}
+  virtual void on_epoch_begin(int64_t /*epoch, from 1*/) {}
   virtual void on_batch_end(const BatchEnd&, const TrainStep&) {}
   virtual void on_epoch_end(const EpochResult&) {}
   virtual void on_fit_end(const FitResult&) {}
