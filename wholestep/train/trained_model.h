@@ -18,7 +18,7 @@ struct TrainedModel {
 };
 
 /// What a checkpoint keeps as TrainerConfig::description so that it can be loaded again.
-nlohmann::json describe_model(const nn::Model& model, nlohmann::json run);
+nlohmann::json describe_model(const nn::Model& model, nlohmann::json run = nullptr);
 
 /// kNoInput, kBadData naming the file for a checkpoint that is damaged or was written without
 /// describe_model().
