@@ -13,4 +13,4 @@ find_package(dnnl REQUIRED)
 # Public headers include nlohmann/json.hpp; the others stay behind the library, CLI11 behind the command.
 set(WHOLESTEP_PUBLIC_LIBRARIES Threads::Threads nlohmann_json::nlohmann_json)
 set(WHOLESTEP_PRIVATE_LIBRARIES fmt::fmt tomlplusplus::tomlplusplus JPEG::JPEG PNG::PNG ZLIB::ZLIB CURL::libcurl OpenSSL::Crypto
-                                DNNL::dnnl)
+                                DNNL::dnnl gomp)

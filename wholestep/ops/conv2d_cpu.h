@@ -22,6 +22,12 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& reque
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request);
 
+// oneDNN, for many channels.
+std::string refuse_conv2d_onednn(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_onednn(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_onednn(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_onednn(const KernelRequest& request);
+
 // Plain loops.
 std::unique_ptr<PreparedKernel> prepare_conv2d_reference(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest& request);
