@@ -197,6 +197,25 @@ TEST(Train, T54T65EveryTrainingOptionChangesWhatIsComputed) {
     EXPECT_TRUE(seen.insert(sha(options)).second) << options;
 }
 
+TEST(Train, ARunThatCannotBeginLeavesNoFolderBehind) {
+  TempDir dir;
+  EXPECT_EQ(run_cli(dir.path(), "train mlp --data idx:absent --out run").status, 66);
+  EXPECT_EQ(run_cli(dir.path(), "train w3" + kSmall + "--out run").status, 78);
+  EXPECT_TRUE(fs::is_empty(dir / "run"));
+}
+
+TEST(Train, VerboseSaysMore) {
+  TempDir dir;
+  std::string run = "train mlp" + kSmall + "--epochs 1 --out run ";
+  auto with_a_dead_runs_lock = [&](const std::string& options) {
+    CliResult first = run_cli(dir.path(), run + "--json");
+    test::write_file(dir.path() / first.json()["run_folder"].get<std::string>() / ".lock", "12345\n");
+    return run_cli(dir.path(), run + "--resume " + options).err;
+  };
+  EXPECT_THAT(with_a_dead_runs_lock("--verbose"), HasSubstr("taking over from process 12345, which died"));
+  EXPECT_THAT(with_a_dead_runs_lock(""), Not(HasSubstr("taking over")));
+}
+
 TEST(Train, EarlyStoppingEndsTheRun) {
   TempDir dir;
   CliResult r =

@@ -62,6 +62,18 @@ TEST(RunFolder, AVersionIsFreeAgainAfterItsRun) {
   EXPECT_EQ(RunFolder::open(version).path(), version);
 }
 
+TEST(RunFolder, ARunThatCouldNotBeginLeavesNothingBehind) {
+  TempDir dir;
+  RunFolder run = RunFolder::create(dir.path());
+  test::write_file(run.config(), "x = 1\n");
+  run.discard();
+  EXPECT_FALSE(fs::exists(run.path()));
+  RunFolder trained = RunFolder::create(dir.path());
+  save(trained.path() / "checkpoints" / "last", 1);
+  trained.discard();
+  EXPECT_TRUE(fs::exists(trained.path() / "checkpoints" / "last"));
+}
+
 TEST(RunFolder, AFileInTheWayIsNamed) {
   TempDir dir;
   test::write_file(dir / "runs", "a file");

@@ -18,41 +18,46 @@ enum class Kind { kText, kData, kFolder, kNumber, kBytes, kTrue, kFalse };
 
 struct RunOption {
   unsigned set;
-  const char *name, *key;
+  const char *group, *name, *key;
   Kind kind;
   const char* doc;
 };
 
+constexpr const char *kData = "Data", *kStep = "Step", *kRun = "Run";
 constexpr RunOption kOptions[] = {
-    {kDataOptions, "--data", "data", Kind::kData, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
-    {kTrainingOptions, "--val", "validation", Kind::kData,
+    {kDataOptions, kData, "--data", "data", Kind::kData, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
+    {kTrainingOptions, kData, "--val", "validation", Kind::kData,
      "data whose test part to validate on, in place of --data's"},
-    {kTrainingOptions, "--epochs", "trainer.max_epochs", Kind::kNumber, "passes over the training data [5]"},
-    {kModelOptions, "--batch-size", "trainer.batch_size", Kind::kNumber, "samples a step [64]"},
-    {kModelOptions, "--optimizer", "optimizer.type", Kind::kText, "see `wholestep list optimizers` [adam]"},
-    {kModelOptions, "--lr", "optimizer.lr", Kind::kNumber, "learning rate [the optimizer's default]"},
-    {kModelOptions, "--momentum", "optimizer.momentum", Kind::kNumber, "of sgd"},
-    {kModelOptions, "--nesterov", "optimizer.nesterov", Kind::kTrue, "Nesterov momentum of sgd"},
-    {kModelOptions, "--weight-decay", "optimizer.weight_decay", Kind::kNumber, "of the optimizer"},
-    {kModelOptions, "--schedule", "schedule.type", Kind::kText, "see `wholestep list schedules` [constant]"},
-    {kModelOptions, "--warmup-steps", "schedule.warmup_steps", Kind::kNumber,
-     "linear rise in front of the schedule"},
-    {kModelOptions, "--loss", "loss", Kind::kText, "see `wholestep list losses` [cross-entropy]"},
-    {kModelOptions, "--clip", "trainer.gradient_clip_norm", Kind::kNumber, "largest norm of the gradients"},
-    {kModelOptions, "--seed", "trainer.seed", Kind::kNumber, "of parameters, order and dropout [0]"},
-    {kModelOptions, "--memory-budget", "trainer.memory_budget_bytes", Kind::kBytes,
-     "refuse plans that need more, as 64MiB"},
-    {kTrainingOptions, "--patience", "trainer.early_stopping_patience", Kind::kNumber,
-     "stop after so many epochs without a better validation loss"},
-    {kTrainingOptions, "--workers", "trainer.num_workers", Kind::kNumber,
-     "threads that read ahead, with --stream [0]"},
-    {kTrainingOptions, "--stream", "trainer.resident", Kind::kFalse,
+    {kTrainingOptions, kData, "--stream", "trainer.resident", Kind::kFalse,
      "read batches as they are needed, keep none in memory"},
-    {kTrainingOptions, "--checkpoint-every", "trainer.checkpoint_every_steps", Kind::kNumber,
+    {kTrainingOptions, kData, "--workers", "trainer.num_workers", Kind::kNumber,
+     "threads that read ahead, with --stream [0]"},
+    {kModelOptions, kStep, "--batch-size", "trainer.batch_size", Kind::kNumber, "samples a step [64]"},
+    {kModelOptions, kStep, "--loss", "loss", Kind::kText, "see `wholestep list losses` [cross-entropy]"},
+    {kModelOptions, kStep, "--optimizer", "optimizer.type", Kind::kText,
+     "see `wholestep list optimizers` [adam]"},
+    {kModelOptions, kStep, "--lr", "optimizer.lr", Kind::kNumber, "learning rate [the optimizer's default]"},
+    {kModelOptions, kStep, "--momentum", "optimizer.momentum", Kind::kNumber, "of sgd"},
+    {kModelOptions, kStep, "--nesterov", "optimizer.nesterov", Kind::kTrue, "Nesterov momentum of sgd"},
+    {kModelOptions, kStep, "--weight-decay", "optimizer.weight_decay", Kind::kNumber, "of the optimizer"},
+    {kModelOptions, kStep, "--schedule", "schedule.type", Kind::kText,
+     "see `wholestep list schedules` [constant]"},
+    {kModelOptions, kStep, "--warmup-steps", "schedule.warmup_steps", Kind::kNumber,
+     "linear rise in front of the schedule"},
+    {kModelOptions, kStep, "--clip", "trainer.gradient_clip_norm", Kind::kNumber,
+     "largest norm of the gradients"},
+    {kModelOptions, kStep, "--seed", "trainer.seed", Kind::kNumber, "of parameters, order and dropout [0]"},
+    {kModelOptions, kStep, "--memory-budget", "trainer.memory_budget_bytes", Kind::kBytes,
+     "refuse plans that need more, as 64MiB"},
+    {kModelOptions, kStep, "--device", "device", Kind::kText, "cpu or auto [auto]"},
+    {kModelOptions, kStep, "--threads", "threads", Kind::kNumber, "compute threads [one a core]"},
+    {kTrainingOptions, kRun, "--epochs", "trainer.max_epochs", Kind::kNumber,
+     "passes over the training data [5]"},
+    {kTrainingOptions, kRun, "--patience", "trainer.early_stopping_patience", Kind::kNumber,
+     "stop after so many epochs without a better validation loss"},
+    {kTrainingOptions, kRun, "--checkpoint-every", "trainer.checkpoint_every_steps", Kind::kNumber,
      "checkpoints every so many steps too"},
-    {kTrainingOptions, "--out", "out", Kind::kFolder, "folder of the run's versions [runs/<model>]"},
-    {kModelOptions, "--device", "device", Kind::kText, "cpu or auto [auto]"},
-    {kModelOptions, "--threads", "threads", Kind::kNumber, "compute threads [one a core]"},
+    {kTrainingOptions, kRun, "--out", "out", Kind::kFolder, "folder of the run's versions [runs/<model>]"},
 };
 
 // A number where the text is one, otherwise the text: then the configuration says what it expected.
@@ -116,12 +121,14 @@ void add_run_options(CLI::App* verb, RunOptions& options, unsigned sets) {
     const RunOption* o = &option;
     if (o->kind == Kind::kTrue || o->kind == Kind::kFalse)
       verb->add_flag_function(
-          o->name, [&options, o](int64_t) { options.given.emplace_back(o->key, ""); }, o->doc);
+              o->name, [&options, o](int64_t) { options.given.emplace_back(o->key, ""); }, o->doc)
+          ->group(o->group);
     else
       verb->add_option_function<std::string>(
               o->name, [&options, o](const std::string& text) { options.given.emplace_back(o->key, text); },
               o->doc)
-          ->type_name(type_name(o->kind));
+          ->type_name(type_name(o->kind))
+          ->group(o->group);
   }
   verb->add_option("--config", options.config, "TOML file of a run, as config.toml in its folder")
       ->type_name("FILE");

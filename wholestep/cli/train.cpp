@@ -104,6 +104,18 @@ DataSplits open_run_data(const Job& job) {
   return data;
 }
 
+// What can still go wrong before training: then a new run leaves no folder behind.
+DataSplits begin(RunFolder& folder, const Job& job) {
+  try {
+    require_space_for_checkpoints(folder.path(), job);
+    write_file(folder.config(), std::string_view(to_toml(resolved(job.config))));
+    return open_run_data(job);
+  } catch (...) {
+    folder.discard();
+    throw;
+  }
+}
+
 // The best checkpoint on the validation data, for the report: afterwards the model holds its parameters.
 void evaluate_best(ReportData& report, Job& job, const DataSplits& data, const fs::path& version) {
   if (!data.test || data.test->size() == 0) return;
@@ -130,7 +142,7 @@ json to_json(const FitResult& result, const RunFolder& folder) {
                  {"val_accuracy", nullptr},
                  {"best_epoch", nullptr},
                  {"seconds", result.seconds},
-                 {"samples_s", result.samples_s},
+                 {"samples_s", result.samples_s > 0 ? json(result.samples_s) : json()},
                  {"steps", result.steps},
                  {"peak_rss_bytes", int64_t{usage.ru_maxrss} * 1024},
                  {"arena_bytes", result.arena_bytes},
@@ -187,9 +199,7 @@ void train(const TrainOptions& options) {
   Trainer(trainer_config).check_memory(*job.model.module, *job.optimizer, *job.loss, job.model.input);
 
   RunFolder folder = resumed ? RunFolder::open(resumed->version) : RunFolder::create(job.config.out_folder());
-  require_space_for_checkpoints(folder.path(), job);
-  write_file(folder.config(), std::string_view(to_toml(resolved(job.config))));
-  DataSplits data = open_run_data(job);
+  DataSplits data = begin(folder, job);
 
   trainer_config.run_folder = folder.path();
   trainer_config.description = describe_model(job.model, resolved(job.config));

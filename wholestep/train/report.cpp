@@ -102,9 +102,10 @@ std::string confusion(const ReportData& data) {
   if (!pairs.empty()) pairs = "<h3>Most often confused</h3>\n<ol>\n" + pairs + "</ol>\n";
   return html_card(
       "Confusion matrix",
-      fmt::format("<p class=\"quiet\">{}; a row is a true class, a column what it was taken for.</p>\n"
-                  "<div class=\"split\"><div>{}</div><div>{}{}</div></div>\n",
-                  escape_html(data.evaluated), confusion_svg(matrix), class_table_html(matrix), pairs));
+      fmt::format(
+          "<p class=\"quiet\">Counts for {}; a row is a true class, a column what it was taken for.</p>\n"
+          "<div class=\"split\"><div>{}</div><div>{}{}</div></div>\n",
+          escape_html(data.evaluated), confusion_svg(matrix), class_table_html(matrix), pairs));
 }
 
 std::string mistakes(const ReportData& data) {

@@ -61,6 +61,12 @@ RunFolder RunFolder::create(const fs::path& base) {
 
 RunFolder RunFolder::open(const fs::path& version) { return RunFolder(version); }
 
+void RunFolder::discard() {
+  std::error_code ignored;
+  if (fs::exists(path_ / "checkpoints", ignored)) return;
+  fs::remove_all(path_, ignored);
+}
+
 std::optional<fs::path> newest_version(const fs::path& base) {
   int64_t highest = highest_version(base);
   if (highest < 0) return std::nullopt;

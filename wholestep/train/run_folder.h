@@ -18,6 +18,9 @@ class RunFolder {
   /// Locks a version that exists. kIo naming the process that uses it.
   static RunFolder open(const std::filesystem::path& version);
 
+  /// Removes the folder again, for a run that could not begin; one that holds checkpoints stays.
+  void discard();
+
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.toml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
