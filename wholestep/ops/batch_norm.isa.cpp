@@ -1,52 +1,67 @@
-// Sixteen f64 lanes are summed side by side on every instruction set, so the order of additions is the same
-// on all of them.
+// Sums of sixteen f64 lanes side by side on every instruction set, so the order of additions is the same on
+// all of them.
 #include "wholestep/ops/batch_norm_loops.h"
 
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-constexpr int kLanes = 16;
+// Eight f64 lanes at a time, two sets of them side by side; spelled out, since the compiler does not find
+// them.
+constexpr int64_t kLanes = 8;
+typedef double Lanes __attribute__((vector_size(kLanes * 8)));
 
-/// Adds term(i, first, second) over i < n to two sums.
-template <class Term>
-void sum_two(int64_t n, double* sums, Term term) {
-  int64_t i = 0;
-  if (n >= kLanes) {
-    double first[kLanes] = {}, second[kLanes] = {};
-    for (; i + kLanes <= n; i += kLanes)
-      for (int k = 0; k < kLanes; ++k) {
-        double a, b;
-        term(i + k, a, b);
-        first[k] += a;
-        second[k] += b;
-      }
-    for (int width = kLanes / 2; width > 0; width /= 2)
-      for (int k = 0; k < width; ++k) first[k] += first[k + width], second[k] += second[k + width];
-    sums[0] += first[0];
-    sums[1] += second[0];
-  }
-  for (; i < n; ++i) {
-    double a, b;
-    term(i, a, b);
-    sums[0] += a;
-    sums[1] += b;
-  }
+template <class T>
+void load(const T* x, Lanes& lanes) {  // by reference: how vectors are passed depends on the instruction set
+  typedef T Narrow __attribute__((vector_size(kLanes * sizeof(T))));
+  Narrow values;
+  __builtin_memcpy(&values, x, sizeof values);
+  lanes = __builtin_convertvector(values, Lanes);
+}
+
+double sum(const Lanes& lanes) {
+  double total = 0;
+  for (int64_t k = 0; k < kLanes; ++k) total += lanes[k];
+  return total;
 }
 
 template <class T>
 void moments(const T* x, int64_t n, double shift, double* sums) {
-  sum_two(n, sums, [=](int64_t i, double& a, double& b) {
-    a = static_cast<double>(x[i]) - shift;
-    b = a * a;
-  });
+  Lanes first[2] = {}, second[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes)
+    for (int64_t k = 0; k < 2; ++k) {
+      Lanes value;
+      load(x + i + k * kLanes, value);
+      value -= shift;
+      first[k] += value;
+      second[k] += value * value;
+    }
+  if (i > 0) sums[0] += sum(first[0] + first[1]), sums[1] += sum(second[0] + second[1]);
+  for (; i < n; ++i) {
+    double value = static_cast<double>(x[i]) - shift;
+    sums[0] += value;
+    sums[1] += value * value;
+  }
 }
 
 template <class T>
 void products(const T* g, const T* x, int64_t n, double mean, double* sums) {
-  sum_two(n, sums, [=](int64_t i, double& a, double& b) {
-    a = static_cast<double>(g[i]);
-    b = a * (static_cast<double>(x[i]) - mean);
-  });
+  Lanes first[2] = {}, second[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes)
+    for (int64_t k = 0; k < 2; ++k) {
+      Lanes gradient, value;
+      load(g + i + k * kLanes, gradient);
+      load(x + i + k * kLanes, value);
+      first[k] += gradient;
+      second[k] += gradient * (value - mean);
+    }
+  if (i > 0) sums[0] += sum(first[0] + first[1]), sums[1] += sum(second[0] + second[1]);
+  for (; i < n; ++i) {
+    double gradient = static_cast<double>(g[i]);
+    sums[0] += gradient;
+    sums[1] += gradient * (static_cast<double>(x[i]) - mean);
+  }
 }
 
 template <class T>

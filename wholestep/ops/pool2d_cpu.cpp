@@ -90,18 +90,29 @@ void average_plane(const PoolProblem& p, const T* x, T* y) {
     }
 }
 
+/// Neighbouring inputs that the same windows cover get the same gradient, which is then computed once.
 template <class T>
 void average_plane_dx(const PoolProblem& p, const std::vector<Range>& row_readers,
                       const std::vector<Range>& column_readers, const T* g, T* dx) {
-  for (Range rows : row_readers)
-    for (Range columns : column_readers) {
+  auto same = [](Range a, Range b) { return a.begin == b.begin && a.end == b.end; };
+  for (size_t h = 0; h < row_readers.size(); ++h, dx += p.x.in) {
+    if (h > 0 && same(row_readers[h], row_readers[h - 1])) {
+      std::copy_n(dx - p.x.in, p.x.in, dx);
+      continue;
+    }
+    for (size_t w = 0; w < column_readers.size(); ++w) {
+      if (w > 0 && same(column_readers[w], column_readers[w - 1])) {
+        dx[w] = dx[w - 1];
+        continue;
+      }
       double total = 0;
-      for (int64_t i = rows.begin; i < rows.end; ++i)
-        for (int64_t j = columns.begin; j < columns.end; ++j)
+      for (int64_t i = row_readers[h].begin; i < row_readers[h].end; ++i)
+        for (int64_t j = column_readers[w].begin; j < column_readers[w].end; ++j)
           total += static_cast<double>(g[i * p.x.out + j]) /
                    divisor_of(p, p.y.windows[static_cast<size_t>(i)], p.x.windows[static_cast<size_t>(j)]);
-      *dx++ = static_cast<T>(total);
+      dx[w] = static_cast<T>(total);
     }
+  }
 }
 
 }  // namespace
@@ -154,10 +165,11 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& reque
     using T = decltype(zero);
     return row_call(g[0], 3, 1, [=](const CpuArgs& args, Range samples) {
       for (int64_t plane = samples.begin * channels; plane < samples.end * channels; ++plane) {
+        const T* from = args.in<T>(0) + plane * out;
+        const int32_t* place = args.in<int32_t>(1) + plane * out;
         T* to = args.out<T>(0) + plane * in;
         std::fill_n(to, in, T(0));
-        for (int64_t o = plane * out; o < (plane + 1) * out; ++o)
-          to[args.in<int32_t>(1)[o]] += args.in<T>(0)[o];
+        for (int64_t o = 0; o < out; ++o) to[place[o]] += from[o];
       }
     });
   });
