@@ -16,7 +16,7 @@ struct Correlation {
   const float* lane_weights;  ///< null for outputs as lanes; else [taps, channels], rows of whole vectors
   int64_t channels;
   OutputRows outputs;
-  PixelTable pixels;  ///< of `outputs`
+  PixelTable pixels;  ///< of `outputs`, for outputs as lanes
   const float* bias;  ///< null for none
   bool relu;
   float* out;

@@ -20,11 +20,13 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
   const int64_t taps = group_in * conv.y.kernel * conv.x.kernel, out_plane = conv.y.out * conv.x.out;
   const OutputRows outputs = {conv.y.out, conv.x.out, conv.x.out, planes.pitch};
-  const PixelTable pixels = make_pixel_table(outputs, kWidth, memory + place.pixels);
+  PixelTable pixels = {nullptr, nullptr, 0};
   float* lane_weights = nullptr;
   if (prefer_channel_lanes(group_out, taps, outputs)) {
     lane_weights = reinterpret_cast<float*>(memory + place.lane_weights);
     transpose_weights(operands.weight, conv.groups, group_out, taps, lane_weights);
+  } else {
+    pixels = make_pixel_table(outputs, kWidth, memory + place.pixels);
   }
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     copy_input(conv, planes, operands.x + n * conv.in_channels * conv.y.in * conv.x.in, padded);

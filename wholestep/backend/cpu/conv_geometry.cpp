@@ -98,10 +98,12 @@ GradientPlanes gradient_planes(const Conv2d& conv) {
 }
 
 void input_offsets(const Conv2d& conv, const Planes& planes, int32_t* out) {
-  for (int64_t c = 0; c < conv.in_channels / conv.groups; ++c)
-    for (int64_t ky = 0; ky < conv.y.kernel; ++ky)
-      for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
-        *out++ = static_cast<int32_t>(c * planes.channel_floats + input_offset(conv, planes, ky, kx));
+  const int64_t kernel = conv.y.kernel * conv.x.kernel, taps = conv.in_channels / conv.groups * kernel;
+  for (int64_t ky = 0; ky < conv.y.kernel; ++ky)
+    for (int64_t kx = 0; kx < conv.x.kernel; ++kx)
+      out[ky * conv.x.kernel + kx] = static_cast<int32_t>(input_offset(conv, planes, ky, kx));
+  for (int64_t i = kernel; i < taps; ++i)
+    out[i] = out[i - kernel] + static_cast<int32_t>(planes.channel_floats);
 }
 
 }  // namespace wholestep

@@ -65,16 +65,20 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
   next.offsets += phase.taps;
   for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
     const float* from = weight + (ci / group_in * group_out * group_in + ci % group_in) * kernel;
-    for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel)
-      for (int64_t i = 0; i < elements; ++i) *next.weights++ = from[next.kernel_elements[i]];
+    for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel, next.weights += elements) {
+      if (elements == kernel) copy_row(from, kernel, next.weights);
+      else
+        for (int64_t i = 0; i < elements; ++i) next.weights[i] = from[next.kernel_elements[i]];
+    }
   }
   if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return phase;
-  phase.pixels = make_pixel_table(phase.outputs, kWidth, next.pixels);
-  next.pixels += pixel_table_bytes(phase.outputs);
   if (prefer_channel_lanes(group_in, phase.taps, phase.outputs)) {
     transpose_weights(phase.weights, conv.groups, group_in, phase.taps, next.lane_weights);
     phase.lane_weights = next.lane_weights;
     next.lane_weights += conv.groups * phase.taps * round_up(group_in, kWidth);
+  } else {
+    phase.pixels = make_pixel_table(phase.outputs, kWidth, next.pixels);
+    next.pixels += pixel_table_bytes(phase.outputs);
   }
   return phase;
 }

@@ -47,12 +47,17 @@ PixelTable make_pixel_table(const OutputRows& outputs, int64_t width, void* memo
   PixelTable table = {static_cast<PixelVector*>(memory), nullptr, c.count};
   table.segments = reinterpret_cast<PixelSegment*>(table.vectors + c.count + 1);
   PixelSegment* next = table.segments;
+  int64_t row = 0, column = 0;
   for (int64_t i = 0; i < c.count; ++i) {
-    const int64_t row = c.by_row ? i / c.per_row : o.rows == 1 ? 0 : i * width / o.pitch;
-    const int64_t column = c.by_row ? i % c.per_row * width : i * width - row * o.pitch;
     const int64_t base = row * o.pitch + column;
     table.vectors[i] = {static_cast<int32_t>(base), static_cast<int32_t>(next - table.segments)};
     next = add_segments(o, row, column, std::min(width, c.by_row ? o.columns - column : c.run - base), next);
+    column += width;
+    if (c.by_row) {
+      if (column >= o.columns) column = 0, ++row;
+    } else if (o.rows > 1) {
+      while (column >= o.pitch) column -= o.pitch, ++row;
+    }
   }
   table.vectors[c.count] = {0, static_cast<int32_t>(next - table.segments)};
   return table;
