@@ -72,6 +72,14 @@ TEST(Module, AnErrorInsideAnOpNamesTheLayerToo) {
   });
 }
 
+TEST(Module, AnErrorOfACheckThatKnowsNoLayerNamesTheLayerToo) {
+  nn::Sequential model(nn::Residual{nn::Sequential(nn::ReLU(), nn::Softmax({.dim = 3}))});
+  expect_error(ErrorCode::kUsage,
+               {"axis out of range (module_test.cpp:", ": layers.0.layers.1: Softmax(dim=3))", "got 3"}, [&] {
+                 model(zeros({DType::f32, {2, 3}}));
+               });
+}
+
 TEST(Module, AResidualWhoseBranchesDifferIsAnErrorThoughTheyWouldBroadcast) {
   nn::Residual block{nn::Sequential(nn::Linear({.in_features = 4, .out_features = 1}))};
   expect_error(ErrorCode::kUsage, {"branches", "[2, 1]", "[2, 4]", "shortcut"}, [&] {

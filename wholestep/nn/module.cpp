@@ -53,7 +53,13 @@ Module::Module(std::source_location where) : source_(source_line(where)) {}
 Tensor Module::operator()(const Tensor& x) {
   prepare();
   Scope scope(name_, source_);
-  Tensor y = forward(x);
+  Tensor y;
+  try {
+    y = forward(x);
+  } catch (const Error& error) {  // from a check that knows no layer: say which it was
+    if (error.parts().where.find(Scope::path()) != std::string::npos) throw;
+    throw error.within(Scope::source() + ": " + Scope::path() + ": " + description());
+  }
   for (ForwardHook* hook = innermost_hook; hook; hook = hook->before_) hook->called_(*this, x, y);
   return y;
 }
