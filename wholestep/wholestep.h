@@ -63,8 +63,10 @@
 #include "wholestep/data/transforms.h"
 
 #include "wholestep/train/checkpoint.h"
+#include "wholestep/train/class_loss.h"
 #include "wholestep/train/evaluator.h"
 #include "wholestep/train/report.h"
 #include "wholestep/train/run_folder.h"
 #include "wholestep/train/train_step.h"
+#include "wholestep/train/trained_model.h"
 #include "wholestep/train/trainer.h"

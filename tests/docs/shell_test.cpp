@@ -1,4 +1,4 @@
-// The documentation's shell samples run. Each page is one session in a folder of its own: blocks labelled
+// The documentation's shell samples run. Each page is read in a folder of its own: blocks labelled
 // with a file name ("```json model.json") are written there, commands of `wholestep` are run, and a "```text"
 // block after them is what they print, numbers aside.
 #include <gtest/gtest.h>
@@ -80,10 +80,10 @@ std::set<std::string> presets() {
   return names;
 }
 
-/// A reader's session: a folder with MNIST in its data folder, and the command on its path.
-class Session {
+/// Somebody who tries what a page says: a folder with MNIST in its data folder, and the command on its path.
+class Reader {
  public:
-  Session() {
+  Reader() {
     const fs::path mnist = kSource / "../shared/data/mnist";
     has_mnist_ = fs::exists(mnist);
     fs::create_directories(folder_ / "home/data/wholestep");
@@ -112,7 +112,7 @@ class Session {
 };
 
 /// True where the command was run; its output is added. Commands that build the project are looked up only.
-void run_or_look_up(const Session& session, const std::string& command, const std::string& context,
+void run_or_look_up(const Reader& reader, const std::string& command, const std::string& context,
                     std::string& output) {
   static const std::regex build("(cmake|ctest) .*", std::regex::optimize),
       other("(git clone|cd|sudo apt-get) .*");
@@ -123,24 +123,24 @@ void run_or_look_up(const Session& session, const std::string& command, const st
     EXPECT_TRUE(presets().contains(match[1])) << context << ": " << command;
   } else if (std::regex_match(command, build) || std::regex_match(command, other)) {
     return;
-  } else if (!session.can_run(command)) {
+  } else if (!reader.can_run(command)) {
     std::printf("%s: not run, MNIST is not here: %s\n", context.c_str(), command.c_str());
     output = "";
   } else {
-    CommandResult result = session.run(command);
+    CommandResult result = reader.run(command);
     EXPECT_EQ(result.status, 0) << context << ": " << command << "\n" << result.output;
     output += result.output;
   }
 }
 
 void check_page(const MarkdownPage& page) {
-  Session session;
+  Reader reader;
   std::string output;
   for (const MarkdownBlock& block : page.blocks) {
     if (block.language == "sh") {
       output.clear();
       for (const std::string& command : commands_of(block))
-        run_or_look_up(session, command, block.context, output);
+        run_or_look_up(reader, command, block.context, output);
     } else if (block.language == "text" && !output.empty()) {
       std::string shown;
       for (const std::string& line : block.lines) shown += line + "\n";
@@ -148,7 +148,7 @@ void check_page(const MarkdownPage& page) {
           << block.context << ", where this was printed:\n"
           << output.substr(0, 4000);
     } else if (!block.label.empty()) {
-      session.write(block.label, block.lines);
+      reader.write(block.label, block.lines);
     }
   }
 }

@@ -1,0 +1,83 @@
+// Where a schedule waits: phases of one row split run through without a barrier, what depends on all rows
+// waits, what depends on nothing runs beside.
+#include "wholestep/backend/cpu/regions.h"
+
+#include <gtest/gtest.h>
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kRows = 64;
+
+/// A call of one phase over rows; bits say which operands it touches by its own rows only.
+std::shared_ptr<const PreparedKernel> over_rows(int64_t rows, uint64_t row_inputs, uint64_t row_outputs) {
+  return row_call(rows, row_inputs, row_outputs, [](const CpuArgs&, Range) {});
+}
+
+ScheduledKernel call(std::shared_ptr<const PreparedKernel> kernel, std::vector<int> inputs,
+                     std::vector<int> outputs, std::vector<int> overwrites = {}) {
+  return {.label = "",
+          .kernel = std::move(kernel),
+          .inputs = inputs,
+          .outputs = outputs,
+          .overwrites = overwrites};
+}
+
+/// First and last region of each call.
+std::vector<std::pair<int, int>> spans_of(const std::vector<ScheduledKernel>& schedule) {
+  std::vector<std::pair<int, int>> spans;
+  for (const Span& span : build_regions(schedule).spans) spans.emplace_back(span.first, span.last);
+  return spans;
+}
+using Spans = std::vector<std::pair<int, int>>;
+
+TEST(Regions, PhasesOfTheSameRowsShareLanesWithoutABarrier) {
+  Regions regions = build_regions(std::vector{call(over_rows(kRows, 1, 1), {0}, {1}),
+                                              call(over_rows(kRows, 1, 1), {1}, {2}),
+                                              call(over_rows(kRows, 1, 1), {2}, {3})});
+  ASSERT_EQ(regions.regions.size(), 1u);
+  ASSERT_EQ(regions.regions[0].lane_sets.size(), 1u);
+  EXPECT_EQ(regions.regions[0].lane_sets[0].steps.size(), 3u);
+  EXPECT_EQ(regions.regions[0].lanes, Split(kRows).chunks());
+}
+
+TEST(Regions, AReaderOfAllRowsWaitsForThem) {
+  EXPECT_EQ(spans_of({call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2})}),
+            (Spans{{0, 0}, {1, 1}}));
+  EXPECT_EQ(spans_of({call(over_rows(kRows, 1, 0), {0}, {1}), call(over_rows(kRows, 1, 1), {1}, {2})}),
+            (Spans{{0, 0}, {1, 1}}))
+      << "rows of a result that was not written by rows";
+}
+
+TEST(Regions, RowsOfAnotherExtentAreOtherRows) {
+  EXPECT_EQ(spans_of({call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows / 2, 1, 1), {1}, {2})}),
+            (Spans{{0, 0}, {1, 1}}));
+}
+
+TEST(Regions, WhatDependsOnNothingRunsBesideTheRest) {
+  Regions regions = build_regions(std::vector{
+      call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(24, 1, 1), {2}, {3}),
+      call(split_call(1000, [](const CpuArgs&, Range) {}), {4}, {5}), call(over_rows(24, 1, 1), {3}, {6})});
+  ASSERT_EQ(regions.regions.size(), 1u);
+  EXPECT_EQ(regions.regions[0].lane_sets.size(), 3u);
+  EXPECT_EQ(regions.regions[0].lanes, Split(kRows).chunks() + Split(24).chunks() + Split(1000).chunks());
+}
+
+TEST(Regions, AnUpdateInPlaceWaitsForTheOtherReadersOfTheOldValue) {
+  // Value 0 is a parameter: call 0 reads all of it, call 1 writes its update over it.
+  auto reader = call(over_rows(kRows, 0, 1), {0}, {1});
+  EXPECT_EQ(spans_of({reader, call(over_rows(10, 3, 1), {0, 2}, {3}, {0})}), (Spans{{0, 0}, {1, 1}}));
+  EXPECT_EQ(spans_of({reader, call(over_rows(10, 3, 1), {0, 2}, {3})}), (Spans{{0, 0}, {0, 0}}));
+}
+
+TEST(Regions, PhasesOfOneCallWaitForEachOtherAndSpanTheirRegions) {
+  auto two_phases = std::make_shared<CpuCall>();
+  for (int phase = 0; phase < 2; ++phase)
+    two_phases->phases.push_back({.chunks = 4, .run = [](const CpuArgs&, int64_t) {}});
+  EXPECT_EQ(spans_of({call(over_rows(kRows, 1, 1), {0}, {1}), call(two_phases, {2}, {3}),
+                      call(over_rows(kRows, 1, 1), {1}, {4}), call(over_rows(kRows, 1, 1), {3}, {5})}),
+            (Spans{{0, 0}, {0, 1}, {1, 1}, {2, 2}}));
+}
+
+}  // namespace
+}  // namespace wholestep
