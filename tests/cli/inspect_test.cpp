@@ -152,6 +152,16 @@ TEST(Bench, PrintsTheFieldsOfTheOtherFrameworksScripts) {
   EXPECT_EQ(json::parse(ok(dir, "bench --work W1 --seconds 0.03 --infer --json").out)["infer"], true);
 }
 
+TEST(Bench, T41SaysNothingOfUtilisationSinceItMeasuresNone) {
+  TempDir dir;
+  const json bench = json::parse(ok(dir, "bench --work W1 --seconds 0.03 --json").out);
+  for (const auto& [key, value] : bench.items()) {
+    EXPECT_EQ(key.find("util"), std::string::npos) << key;
+    EXPECT_TRUE(!value.is_number_float() || value.get<double>() > 0) << key;
+  }
+  EXPECT_EQ(ok(dir, "plan w1 --json").out.find("utili"), std::string::npos);
+}
+
 TEST(Sanity, T30AModelThatCanLearnOverfitsOneBatch) {
   TempDir dir;
   for (const char* model : {"mlp", "lenet", "simple-cnn"}) {
