@@ -100,9 +100,9 @@ TEST(Resume, ThreadsAndWorkersAndRepetitionDoNotChangeABit) {
   TempDir dir;
   std::string run = "train simple-cnn --data digits:train=300,test=64 --epochs 2 --json ";
   std::string expected, expected_loss;
-  for (const char* options :
-       {"--threads 1", "--threads 2", "--threads 3", "--threads 1 --stream",
-        "--threads 2 --stream --workers 1", "--threads 3 --stream --workers 4", "--threads 2"}) {
+  for (const char* options : {"--threads 1", "--threads 2", "--threads 3", "--threads 1 --stream",
+                              "--threads 2 --stream --workers 1", "--threads 3 --stream --workers 4",
+                              "--threads 2", "--threads 2", "--threads 2", "--threads 2", "--threads 2"}) {
     fs::remove_all(dir / "run");
     CliResult r = run_cli(dir.path(), run + "--out run " + options);
     ASSERT_EQ(r.status, 0) << r.err;
