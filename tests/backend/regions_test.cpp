@@ -1,8 +1,10 @@
 // Where a schedule waits: phases of one row split run through without a barrier, what depends on all rows
 // waits, what depends on nothing runs beside.
-#include "wholestep/backend/cpu/regions.h"
+#include "wholestep/backend/regions.h"
 
 #include <gtest/gtest.h>
+
+#include "wholestep/backend/cpu/call.h"
 
 namespace wholestep {
 namespace {
@@ -77,6 +79,28 @@ TEST(Regions, PhasesOfOneCallWaitForEachOtherAndSpanTheirRegions) {
   EXPECT_EQ(spans_of({call(over_rows(kRows, 1, 1), {0}, {1}), call(two_phases, {2}, {3}),
                       call(over_rows(kRows, 1, 1), {1}, {4}), call(over_rows(kRows, 1, 1), {3}, {5})}),
             (Spans{{0, 0}, {0, 1}, {1, 1}, {2, 2}}));
+}
+
+TEST(Regions, EarliestPlacementGoesBackPastWhatAPhaseDoesNotNeed) {
+  // 0 -> 1 by rows, 1 -> 2 over all rows; then 0 -> 3 needs nothing of the second region, 3 and 2 -> 4 do.
+  std::vector<ScheduledKernel> schedule = {
+      call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2}),
+      call(over_rows(kRows, 1, 1), {0}, {3}), call(over_rows(kRows, 3, 1), {2, 3}, {4})};
+  Spans spans;
+  for (const Span& span : build_regions(schedule, Placement::kEarliest).spans)
+    spans.emplace_back(span.first, span.last);
+  EXPECT_EQ(spans, (Spans{{0, 0}, {1, 1}, {0, 0}, {1, 1}}));
+  EXPECT_EQ(spans_of(schedule), (Spans{{0, 0}, {1, 1}, {1, 1}, {1, 1}}));
+}
+
+TEST(Regions, EarliestPlacementKeepsUpdatesBehindTheReadersOfTheOldValue) {
+  std::vector<ScheduledKernel> schedule = {call(over_rows(kRows, 0, 1), {0}, {1}),
+                                           call(over_rows(10, 3, 1), {0, 2}, {3}, {0}),
+                                           call(over_rows(10, 1, 1), {3}, {4})};
+  Spans spans;
+  for (const Span& span : build_regions(schedule, Placement::kEarliest).spans)
+    spans.emplace_back(span.first, span.last);
+  EXPECT_EQ(spans, (Spans{{0, 0}, {1, 1}, {1, 1}}));
 }
 
 }  // namespace

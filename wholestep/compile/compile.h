@@ -66,6 +66,9 @@ struct Plan {
 /// `traced` is not changed.
 Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& options = {});
 
+/// The plan's calls over arenas: 0 is the plan's own, then comes one for every input with a tensor, in order.
+Program make_program(const Plan& plan);
+
 /// Bytes of tensors packed one after another at 64-byte steps.
 int64_t packed_bytes(std::span<const Tensor> tensors);
 /// Moves the data of concrete tensors into one allocation, which every tensor sharing their storage follows.

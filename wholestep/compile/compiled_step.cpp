@@ -48,34 +48,36 @@ std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors) 
   return memory;
 }
 
+Program make_program(const Plan& plan) {
+  std::vector<int> arena_of(plan.graph->values.size());
+  int arenas = 1;
+  for (const GraphInput& input : plan.graph->inputs)
+    if (input.kind != InputKind::kBatch) arena_of[static_cast<size_t>(input.value)] = arenas++;
+  auto ref = [&](int value) -> BufferRef {
+    const ValuePlace& place = plan.places[static_cast<size_t>(value)];
+    if (place.in == ValuePlace::In::kBound) return {arena_of[static_cast<size_t>(place.bound_value)], 0};
+    return {0, place.offset};
+  };
+  Program program;
+  for (size_t i = 0; i < plan.schedule.size(); ++i) {
+    Call call{.kernel = plan.schedule[i], .inputs = {}, .outputs = {}, .workspace = {0, plan.workspaces[i]}};
+    for (int value : call.kernel.inputs) call.inputs.push_back(ref(value));
+    for (int value : call.kernel.outputs) call.outputs.push_back(ref(value));
+    program.calls.push_back(std::move(call));
+  }
+  return program;
+}
+
 CompiledStep::CompiledStep(Plan plan) : CompiledStep(std::move(plan), nullptr) {}
 
 CompiledStep::CompiledStep(Plan plan, std::shared_ptr<Memory> arena)
     : plan_(std::move(plan)), arena_(std::move(arena)) {
   if (!arena_) arena_ = plan_.backend->allocate(plan_.memory.arena_bytes());
   WHOLESTEP_CHECK(arena_->bytes() >= plan_.memory.arena_bytes());
-  // Arena 0 is this plan's; then one for every tensor that lives elsewhere.
   std::vector<std::byte*> bases = {arena_->data()};
-  std::vector<int> arena_of(plan_.graph->values.size());
   for (const GraphInput& input : plan_.graph->inputs)
-    if (input.kind != InputKind::kBatch) {
-      arena_of[static_cast<size_t>(input.value)] = static_cast<int>(bases.size());
-      bases.push_back(input.binding.bytes().data());
-    }
-  auto ref = [&](int value) -> BufferRef {
-    const ValuePlace& place = plan_.places[static_cast<size_t>(value)];
-    if (place.in == ValuePlace::In::kBound) return {arena_of[static_cast<size_t>(place.bound_value)], 0};
-    return {0, place.offset};
-  };
-  Program program;
-  for (size_t i = 0; i < plan_.schedule.size(); ++i) {
-    Call call{
-        .kernel = plan_.schedule[i], .inputs = {}, .outputs = {}, .workspace = {0, plan_.workspaces[i]}};
-    for (int value : call.kernel.inputs) call.inputs.push_back(ref(value));
-    for (int value : call.kernel.outputs) call.outputs.push_back(ref(value));
-    program.calls.push_back(std::move(call));
-  }
-  executable_ = plan_.backend->load(program, bases);
+    if (input.kind != InputKind::kBatch) bases.push_back(input.binding.bytes().data());
+  executable_ = plan_.backend->load(make_program(plan_), bases);
 }
 
 std::byte* CompiledStep::address(int value) const {

@@ -76,7 +76,11 @@ class Planner {
     Block& b = blocks_[static_cast<size_t>(value)];
     b.last = std::max(b.last, until);
   }
-  int end() const { return plan_.spans.empty() ? 0 : plan_.spans.back().last + 1; }
+  int end() const {
+    int last = -1;
+    for (const Span& span : plan_.spans) last = std::max(last, span.last);
+    return last + 1;
+  }
 
   void bind_inputs() {
     for (const GraphInput& input : graph_.inputs) {

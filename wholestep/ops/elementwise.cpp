@@ -9,6 +9,7 @@
 
 #include "wholestep/graph/graph.h"
 #include "wholestep/ops/elementwise_cpu.h"
+#include "wholestep/ops/elementwise_cuda.h"
 #include "wholestep/ops/elementwise_program.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
@@ -121,7 +122,8 @@ std::vector<OpCase> cases_of(int arity, Domain domain, bool condition_first, std
 #undef TERNARY
 
 std::vector<Kernel> kernels() {
-  return {{.backend = "cpu", .name = "blocks", .prepare = prepare_elementwise_cpu}};
+  return {{.backend = "cpu", .name = "blocks", .prepare = prepare_elementwise_cpu},
+          {.backend = "cuda", .name = "generated", .prepare = prepare_elementwise_cuda}};
 }
 
 Types infer_cast(std::span<const TensorType> in, const Attrs& attrs) {

@@ -9,6 +9,7 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/base/error.h"
+#include "wholestep/ops/element_access.h"
 #include "wholestep/ops/elementwise_loops.h"
 
 namespace wholestep {
@@ -28,35 +29,9 @@ const ElementwiseLoop<T>* loops_of() {
   else return loops().u8;
 }
 
-/// How an operand is read along the flat index of the result: its axes with neighbours of one pattern merged.
-struct Access {
-  DType dtype;
-  bool scalar = false, direct = false;  ///< direct: same shape and the compute type, used where it lies
-  std::vector<int64_t> extents, strides;
-};
-
-Access access_of(const TensorType& operand, const Shape& out, DType compute) {
-  Access access{.dtype = operand.dtype, .scalar = operand.shape.numel() == 1, .extents = {}, .strides = {}};
-  access.direct = operand.shape == out && operand.dtype == compute;
-  auto strides = operand.shape.strides();
-  for (int axis = 0; axis < out.rank(); ++axis) {
-    int own = axis - (out.rank() - operand.shape.rank());
-    int64_t stride = own < 0 || operand.shape[own] == 1 ? 0 : strides[static_cast<size_t>(own)];
-    if (!access.extents.empty() && access.strides.back() == stride * out[axis]) {
-      access.extents.back() *= out[axis];
-      access.strides.back() = stride;
-    } else {
-      access.extents.push_back(out[axis]);
-      access.strides.push_back(stride);
-    }
-  }
-  if (access.extents.empty()) access.extents = {1}, access.strides = {0};
-  return access;
-}
-
 /// Elements [begin, begin + n) of the broadcast operand, converted to T.
 template <class T, class S>
-void load(const Access& access, const S* data, int64_t begin, int64_t n, T* out) {
+void load(const ElementAccess& access, const S* data, int64_t begin, int64_t n, T* out) {
   size_t rank = access.extents.size();
   int64_t index[Shape::kMaxRank], offset = 0, rest = begin;
   for (size_t axis = rank; axis-- > 0;) {
@@ -86,7 +61,7 @@ void load(const Access& access, const S* data, int64_t begin, int64_t n, T* out)
 }
 
 template <class T>
-void load_any(const Access& access, const void* data, int64_t begin, int64_t n, T* out) {
+void load_any(const ElementAccess& access, const void* data, int64_t begin, int64_t n, T* out) {
   visit(access.dtype, [&](auto zero) {
     using S = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
     load(access, static_cast<const S*>(data), begin, n, out);
@@ -111,7 +86,7 @@ void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
 template <class T>
 struct Plan {
   ElementwiseProgram program;
-  std::vector<Access> accesses;
+  std::vector<ElementAccess> accesses;
   std::vector<DType> output_dtypes;
   const ElementwiseLoop<T>* loops;
   std::vector<int> slot;           // per register: scratch slot, or -1 where it is read or written in place
@@ -172,13 +147,13 @@ void Plan<T>::run(const CpuArgs& args, Range range) const {
     if (r >= program.inputs)
       std::fill_n(slot_of(r), longest,
                   static_cast<T>(program.immediates[static_cast<size_t>(r - program.inputs)]));
-    else if (const Access& access = accesses[static_cast<size_t>(r)]; access.scalar && !access.direct)
+    else if (const ElementAccess& access = accesses[static_cast<size_t>(r)]; access.scalar && !access.direct)
       load_any(access, args.inputs[r], 0, 1, slot_of(r)), std::fill_n(slot_of(r), longest, *slot_of(r));
   }
   for (int64_t begin = range.begin; begin < range.end; begin += block) {
     int64_t n = std::min(block, range.end - begin);
     for (int r = 0; r < program.inputs; ++r)
-      if (const Access& access = accesses[static_cast<size_t>(r)]; !access.direct && !access.scalar)
+      if (const ElementAccess& access = accesses[static_cast<size_t>(r)]; !access.direct && !access.scalar)
         load_any(access, args.inputs[r], begin, n, slot_of(r));
     auto address = [&](int r) -> T* {
       if (slot[static_cast<size_t>(r)] >= 0) return slot_of(r);
@@ -199,37 +174,6 @@ void Plan<T>::run(const CpuArgs& args, Range range) const {
   }
 }
 
-DType compute_type(const KernelRequest& request) {
-  DType result = request.outputs[0].dtype;
-  if (is_floating(result)) return result;
-  DType widest = request.inputs.empty()
-                     ? result
-                     : request.inputs.back().dtype;  // of where: a branch; of the rest: any operand
-  return widest == DType::boolean ? DType::u8 : widest;
-}
-
-ElementwiseProgram program_of(const KernelRequest& request) {
-  if (request.op == "fused") return parse_elementwise_program(request.attrs.text("program"));
-  ElementwiseProgram program{.compute = compute_type(request),
-                             .inputs = static_cast<int>(request.inputs.size()),
-                             .immediates = {},
-                             .instructions = {},
-                             .outputs = {}};
-  if (request.op == "full") {
-    program.immediates = {request.attrs.number("value")};
-    program.outputs = {0};
-  } else if (request.op == "cast") {
-    program.outputs = {0};
-  } else {
-    ElementwiseProgram::Instruction instruction{.code = elementwise_code(request.op)};
-    WHOLESTEP_CHECK(arity(instruction.code) == program.inputs);
-    for (int k = 0; k < program.inputs; ++k) instruction.operands[k] = k;
-    program.instructions = {instruction};
-    program.outputs = {program.inputs};
-  }
-  return program;
-}
-
 template <class T>
 std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const KernelRequest& request) {
   Plan<T> plan{.program = std::move(program),
@@ -240,7 +184,7 @@ std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const 
                .direct_output = {}};
   const Shape& shape = request.outputs[0].shape;
   for (const TensorType& input : request.inputs)
-    plan.accesses.push_back(access_of(input, shape, plan.program.compute));
+    plan.accesses.push_back(element_access(input, shape, plan.program.compute));
   for (const TensorType& output : request.outputs) plan.output_dtypes.push_back(output.dtype);
   assign_slots(plan);
   plan.block = std::min<int64_t>(
@@ -273,7 +217,7 @@ std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const 
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request) {
-  ElementwiseProgram program = program_of(request);
+  ElementwiseProgram program = elementwise_program(request);
   return visit(program.compute, [&](auto zero) {
     using T = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
     return prepare_typed<T>(std::move(program), request);

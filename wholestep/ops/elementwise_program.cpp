@@ -35,6 +35,15 @@ std::vector<std::string> parts_of(const std::string& text, char separator) {
   return parts;
 }
 
+DType compute_type(const KernelRequest& request) {
+  DType result = request.outputs[0].dtype;
+  if (is_floating(result)) return result;
+  DType widest = request.inputs.empty()
+                     ? result
+                     : request.inputs.back().dtype;  // of where: a branch; of the rest: any operand
+  return widest == DType::boolean ? DType::u8 : widest;
+}
+
 }  // namespace
 
 int arity(ElementwiseCode code) { return row(code).arity; }
@@ -79,6 +88,28 @@ ElementwiseProgram parse_elementwise_program(const std::string& text) {
     program.instructions.push_back(instruction);
   }
   for (int output; outputs >> output;) program.outputs.push_back(output);
+  return program;
+}
+
+ElementwiseProgram elementwise_program(const KernelRequest& request) {
+  if (request.op == "fused") return parse_elementwise_program(request.attrs.text("program"));
+  ElementwiseProgram program{.compute = compute_type(request),
+                             .inputs = static_cast<int>(request.inputs.size()),
+                             .immediates = {},
+                             .instructions = {},
+                             .outputs = {}};
+  if (request.op == "full") {
+    program.immediates = {request.attrs.number("value")};
+    program.outputs = {0};
+  } else if (request.op == "cast") {
+    program.outputs = {0};
+  } else {
+    ElementwiseProgram::Instruction instruction{.code = elementwise_code(request.op)};
+    WHOLESTEP_CHECK(arity(instruction.code) == program.inputs);
+    for (int k = 0; k < program.inputs; ++k) instruction.operands[k] = k;
+    program.instructions = {instruction};
+    program.outputs = {program.inputs};
+  }
   return program;
 }
 

@@ -4,8 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "wholestep/backend/cpu/regions.h"
+#include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/regions.h"
 #include "wholestep/base/error.h"
 
 namespace wholestep {

@@ -4,7 +4,7 @@
 #pragma once
 #include <vector>
 
-#include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/phases.h"
 
 namespace wholestep {
 
@@ -27,7 +27,11 @@ struct Regions {
   std::vector<Span> spans;  ///< per call: first and last region it runs in
 };
 
+/// Which region a phase may join: only the one that is open, so that calls run in the order of the schedule
+/// and values die young; or the first in which it can run, so that there are as few barriers as possible.
+enum class Placement { kInOrder, kEarliest };
+
 /// Depends on the schedule alone, so planning and loading agree.
-Regions build_regions(std::span<const ScheduledKernel> schedule);
+Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement = Placement::kInOrder);
 
 }  // namespace wholestep

@@ -1,0 +1,10 @@
+# Writes the texts that generated CUDA kernels include into one C++ source: cmake -DOUTPUT=... -DFILES=a,b -P this file.
+string(REPLACE "," ";" FILES "${FILES}")
+set(text "#include \"wholestep/backend/cuda/region_source.h\"\n\nnamespace wholestep {\n\nconst std::vector<CudaHeader>& cuda_headers() {\n  static const std::vector<CudaHeader> headers = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} content)
+  string(APPEND text "      {\"${name}\", R\"cuda(${content})cuda\"},\n")
+endforeach()
+string(APPEND text "      {\"cmath\", \"\"},\n      {\"cstdint\", \"\"}};\n  return headers;\n}\n\n}  // namespace wholestep\n")
+file(WRITE ${OUTPUT} "${text}")

@@ -1,0 +1,40 @@
+// The CUDA kernels of every op, on every case its row lists, compile for the architectures we support. This
+// needs NVRTC and no GPU.
+#include <gtest/gtest.h>
+
+#include "support/op_case.h"
+#include "wholestep/backend/cuda/library.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/ops/registry.h"
+
+namespace wholestep::test {
+namespace {
+
+class CudaSourceOf : public testing::TestWithParam<const OpDef*> {};
+INSTANTIATE_TEST_SUITE_P(AllOps, CudaSourceOf, testing::ValuesIn(all_ops()),
+                         [](const auto& row) { return row.param->name; });
+
+TEST_P(CudaSourceOf, CompilesForEveryArchitecture) {
+  std::string why;
+  const CudaLibrary* library = cuda_library(&why);
+  if (!library) GTEST_SKIP() << "no CUDA library: " << why;
+  const OpDef& op = *GetParam();
+  // All cases as one program: one compilation says it all.
+  auto graph = std::make_shared<Graph>();
+  for (const OpCase& listed : op.cases())
+    for (const OpCase& request : {listed, as_f64(listed)}) {
+      std::vector<int> values;
+      for (const TensorType& type : request.inputs)
+        values.push_back(graph->value_of(
+            graph->add_input(InputKind::kBatch, "x" + std::to_string(graph->inputs.size()), type)));
+      for (int value : graph->add_node(op, request.attrs, values, infer_types(op, request.inputs, request.attrs)))
+        graph->add_output("y" + std::to_string(value), graph->tensor(value));
+    }
+  CompileOptions options{.backend = &cuda_planner(), .simplify = false, .layout = false, .fuse = false};
+  Plan plan = make_plan(graph, options);
+  CudaSource source = write_regions(make_program(plan), build_regions(plan.schedule, Placement::kEarliest));
+  for (const char* architecture : {"sm_80", "sm_90"}) EXPECT_GT(library->compile(source, architecture).size(), 0u);
+}
+
+}  // namespace
+}  // namespace wholestep::test

@@ -1,0 +1,72 @@
+// What a CUDA kernel hands over when it is prepared: phases as CUDA C++, written for one request with every
+// size a constant. Nothing here needs CUDA: plans for a GPU are made, printed and counted anywhere. The
+// phases of a region become one kernel, compiled when the plan is loaded.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wholestep/backend/phases.h"
+
+namespace wholestep {
+
+/// Threads of every block. A constant, since the order of sums within a block follows from it.
+constexpr int64_t kCudaThreads = 512;
+/// Dynamic shared memory a phase may ask for: what a block may have on every architecture from sm_80.
+constexpr int64_t kCudaSharedBytes = 160 * 1024;
+/// Blocks that share out the rows of a batch. Rows up to this many have a block each.
+constexpr int64_t kCudaRowChunks = 1024;
+inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
+
+struct CudaPhase {
+  int64_t chunks = 1;  ///< blocks
+  int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
+  uint64_t row_inputs = 0, row_outputs = 0;
+  /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all
+  /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
+  std::string run = {};
+  int64_t shared_bytes = 0;  ///< at lane.shared, undefined at the start
+};
+
+struct CudaCall final : PhasedKernel {
+  std::vector<std::string> headers;  ///< device headers the phases come from, such as "softmax.cuh"
+  std::string definitions;           ///< device functions made for this request alone
+  std::vector<DType> inputs, outputs;
+  std::vector<CudaPhase> phases;
+  size_t phase_count() const override { return phases.size(); }
+  PhaseExtent phase(size_t i) const override {
+    const CudaPhase& p = phases[i];
+    return {p.chunks, p.rows, p.row_inputs, p.row_outputs};
+  }
+};
+
+/// A call without phases yet, with the dtypes of the request.
+std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header);
+/// A phase over the rows of the operands marked.
+CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,
+                         int64_t shared_bytes = 0);
+
+std::string_view cuda_name(DType dtype);  ///< "float", "double", "int", "long long", "unsigned char", "bool"
+/// name<a, b, c> of a device function.
+template <class... Args>
+std::string device_function(std::string_view name, const Args&... args);
+
+namespace cuda_text {
+inline std::string of(const std::string& text) { return text; }
+inline std::string of(std::string_view text) { return std::string(text); }
+inline std::string of(const char* text) { return text; }
+inline std::string of(DType dtype) { return std::string(cuda_name(dtype)); }
+inline std::string of(bool flag) { return flag ? "true" : "false"; }
+inline std::string of(int64_t number) { return std::to_string(number); }
+inline std::string of(uint64_t number) { return std::to_string(number) + "ull"; }
+inline std::string of(int number) { return std::to_string(number); }
+}  // namespace cuda_text
+
+template <class... Args>
+std::string device_function(std::string_view name, const Args&... args) {
+  std::string text(name), separator = "<";
+  ((text += separator + cuda_text::of(args), separator = ", "), ...);
+  return text + (sizeof...(args) ? ">" : "");
+}
+
+}  // namespace wholestep

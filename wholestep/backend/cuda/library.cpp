@@ -1,0 +1,112 @@
+#include "wholestep/backend/cuda/library.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "wholestep/base/error.h"
+#include "wholestep/base/version.h"
+
+namespace wholestep {
+namespace {
+
+constexpr const char* kName = "libwholestep_cuda.so";
+
+/// Beside this code, in the lib folder beside its folder, one folder up, or wherever the loader looks.
+std::vector<std::string> candidates() {
+  std::vector<std::string> paths;
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(&cuda_report), &info) && info.dli_fname) {
+    std::filesystem::path folder = std::filesystem::absolute(info.dli_fname).parent_path();
+    for (const std::filesystem::path& place : {folder, folder / ".." / "lib", folder / ".."})
+      if (std::filesystem::exists(place / kName)) paths.push_back((place / kName).string());
+  }
+  paths.push_back(kName);
+  return paths;
+}
+
+struct Loaded {
+  const CudaLibrary* library = nullptr;
+  std::string why;
+};
+
+Loaded load() {
+  Loaded loaded;
+  for (const std::string& path : candidates()) {
+    void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+      loaded.why = dlerror();
+      continue;
+    }
+    auto entry = reinterpret_cast<const CudaLibrary& (*)()>(dlsym(handle, "wholestep_cuda_library"));
+    if (!entry) {
+      loaded.why = fmt::format("{} is not Wholestep's CUDA library", path);
+    } else if (const CudaLibrary& library = entry(); std::string_view(library.version) != version()) {
+      loaded.why = fmt::format("{} is of version {}, not {}", path, library.version, version());
+    } else {
+      loaded.library = &library;
+      return loaded;
+    }
+    dlclose(handle);
+  }
+  return loaded;
+}
+
+const Loaded& loaded() {
+  static const Loaded result = load();
+  return result;
+}
+
+class CudaPlanner final : public Backend {
+ public:
+  std::string_view name() const override { return "cuda"; }
+  std::shared_ptr<Memory> allocate(int64_t) override { refuse(); }
+  void copy_in(std::byte*, const std::byte*, int64_t) override { refuse(); }
+  void copy_out(std::byte*, const std::byte*, int64_t) override { refuse(); }
+  void run(const PreparedKernel&, std::span<const void* const>, std::span<void* const>, std::byte*) override {
+    refuse();
+  }
+  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
+    return cuda_spans(schedule);
+  }
+  std::unique_ptr<Executable> load(const Program&, std::span<std::byte* const>) override { refuse(); }
+  BackendCounters counters() const override { return {}; }
+
+ private:
+  [[noreturn]] static void refuse() {
+    throw Error(ErrorCode::kUsage, {.what = "a plan was made for a GPU without one, and cannot run",
+                                    .hint = "use cuda_backend()"});
+  }
+};
+
+}  // namespace
+
+const CudaLibrary* cuda_library(std::string* why) {
+  if (why) *why = loaded().why;
+  return loaded().library;
+}
+
+CudaReport cuda_report() {
+  if (const CudaLibrary* library = loaded().library) return library->report();
+  return {.devices = {}, .versions = "", .refusal = loaded().why};
+}
+
+Backend& cuda_backend(int device) {
+  if (const CudaLibrary* library = loaded().library) return library->backend(device);
+  throw Error(ErrorCode::kBadConfig, {.what = "there is no CUDA device to use",
+                                      .got = loaded().why,
+                                      .expected = "an NVIDIA GPU, its driver, and the CUDA 13 libraries",
+                                      .hint = "--device cpu, or see `wholestep devices`"});
+}
+
+Backend& cuda_planner() {
+  static CudaPlanner planner;
+  return planner;
+}
+
+std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule) {
+  return build_regions(schedule, Placement::kEarliest).spans;
+}
+
+}  // namespace wholestep

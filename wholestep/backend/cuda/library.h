@@ -1,0 +1,48 @@
+// The shared library that compiles and runs CUDA kernels, loaded the first time somebody asks for a GPU, so
+// that one program runs with and without one.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "wholestep/backend/backend.h"
+#include "wholestep/backend/cuda/region_source.h"
+
+namespace wholestep {
+
+struct CudaDevice {
+  int index = 0;
+  std::string name;          ///< "NVIDIA H200"
+  int major = 0, minor = 0;  ///< compute capability
+  int64_t memory_bytes = 0, free_bytes = 0;
+  int multiprocessors = 0;
+  std::string refusal;  ///< why it cannot be used; "" where it can
+};
+
+struct CudaReport {
+  std::vector<CudaDevice> devices;
+  std::string versions;  ///< "driver 13.0, runtime 13.0, NVRTC 13.0"
+  std::string refusal;   ///< why there are no devices; "" where there are some
+};
+
+/// What the library offers: the one symbol it exports gives this.
+struct CudaLibrary {
+  const char* version;  ///< of the project; another one's is not loaded
+  CudaReport (*report)();
+  Backend& (*backend)(int device);  ///< kBadConfig where the device cannot be used
+  /// Machine code for an architecture, "sm_90". kFailure with the compiler's words. Needs no device.
+  std::vector<std::byte> (*compile)(const CudaSource& source, const std::string& architecture);
+};
+
+/// Null where it cannot be loaded; then `why` says so: which library is missing, or that none was built.
+const CudaLibrary* cuda_library(std::string* why = nullptr);
+CudaReport cuda_report();
+/// kBadConfig saying what is missing where there is no usable GPU.
+Backend& cuda_backend(int device = 0);
+/// Plans for a GPU without one: it knows kernels and when they run, and has no memory.
+Backend& cuda_planner();
+
+/// When each call of a schedule runs on a GPU.
+std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule);
+
+}  // namespace wholestep

@@ -1,0 +1,68 @@
+// What every generated kernel starts with: types, the lane a device function runs for, and sums over a block
+// in an order that depends on nothing but the number of threads.
+typedef int int32_t;
+typedef long long int64_t;
+typedef unsigned char uint8_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+namespace std {
+using ::cos, ::erf, ::exp, ::expm1, ::floor, ::log, ::log1p, ::pow, ::sin, ::sqrt, ::tanh;
+}
+
+constexpr int kThreads = WHOLESTEP_CUDA_THREADS;
+constexpr int kWarps = kThreads / 32;
+constexpr int64_t kRowChunks = WHOLESTEP_CUDA_ROW_CHUNKS;
+
+/// One block's share of a phase. All its threads call the phase's function; what they wrote before is visible
+/// to all of them.
+struct Lane {
+  int64_t chunk;
+  char* shared;
+};
+
+struct Range {
+  int64_t begin, end;
+};
+template <int64_t ROWS>
+__device__ Range rows_of(Lane lane) {
+  constexpr int64_t per_chunk = (ROWS + kRowChunks - 1) / kRowChunks;
+  int64_t begin = lane.chunk * per_chunk, end = begin + per_chunk;
+  return {begin, end < ROWS ? end : ROWS};
+}
+
+/// The sum of `value` over the threads of a block, given to all of them. Uses kWarps elements of shared
+/// memory, which nobody may be reading any more.
+template <class T>
+__device__ T block_sum(T value, char* shared) {
+  T* partial = reinterpret_cast<T*>(shared);
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+  __syncthreads();
+  T total = partial[0];
+  for (int warp = 1; warp < kWarps; ++warp) total += partial[warp];
+  __syncthreads();
+  return total;
+}
+
+template <class T>
+__device__ T warp_sum(T value) {
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+  return value;
+}
+
+__device__ inline float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ inline double fused_multiply_add(double a, double b, double c) { return __fma_rn(a, b, c); }
+
+/// N elements moved by one instruction.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vector {
+  T at[N];
+};
+
+/// Before the first read of what an earlier kernel wrote; lets the next kernel's blocks come in early.
+__device__ inline void wait_for_earlier_kernels() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}

@@ -1,0 +1,34 @@
+// Writes the regions of a program as CUDA C++: one kernel a region, its lane sets side by side in the grid,
+// the phases of a lane one after the other in a block.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/backend/regions.h"
+
+namespace wholestep {
+
+/// One kernel of the source, with what a launch of it needs.
+struct CudaKernelSource {
+  std::string name;
+  int64_t blocks = 0, shared_bytes = 0;
+  std::vector<int> arenas;  ///< numbers of the program's arenas whose addresses are its arguments, in order
+};
+
+struct CudaSource {
+  std::string text;
+  std::vector<CudaKernelSource> kernels;  ///< one a region that has anything to run, in order
+};
+
+CudaSource write_regions(const Program& program, const Regions& regions);
+/// The phases of one call as kernels of their own, to run it alone.
+CudaSource write_call(const Call& call);
+
+/// A text the source includes by name.
+struct CudaHeader {
+  std::string name, text;
+};
+const std::vector<CudaHeader>& cuda_headers();
+
+}  // namespace wholestep

@@ -1,0 +1,19 @@
+// CUDA's error codes as errors.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "wholestep/base/error.h"
+
+namespace wholestep {
+
+/// kFailure saying what was done and CUDA's name and words for what went wrong.
+inline void check_cuda(cudaError_t code, const char* doing) {
+  if (code == cudaSuccess) return;
+  throw Error(ErrorCode::kFailure,
+              {.what = std::string("the GPU reported a fault while ") + doing,
+               .got = std::string(cudaGetErrorName(code)) + ": " + cudaGetErrorString(code)});
+}
+
+}  // namespace wholestep

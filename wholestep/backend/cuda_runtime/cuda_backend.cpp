@@ -1,0 +1,318 @@
+// The CUDA backend: device memory, and executables that are one graph. Everything runs on one stream.
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "wholestep/backend/cuda/library.h"
+#include "wholestep/backend/cuda_runtime/check.h"
+#include "wholestep/backend/cuda_runtime/compiler.h"
+#include "wholestep/base/version.h"
+
+namespace wholestep {
+namespace {
+
+struct Counters {
+  std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
+};
+
+class DeviceMemory final : public Memory {
+ public:
+  DeviceMemory(int64_t bytes, Counters& counters) : counters_(counters) {
+    bytes_ = bytes;
+    void* pointer = nullptr;
+    size_t rounded = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+    if (cudaError_t code = cudaMalloc(&pointer, rounded); code != cudaSuccess) {
+      cudaGetLastError();
+      size_t free = 0, total = 0;
+      cudaMemGetInfo(&free, &total);
+      throw Error(ErrorCode::kPlanRefused,
+                  {.what = "the GPU has not enough memory",
+                   .got = fmt::format("{} bytes asked for ({})", bytes, cudaGetErrorName(code)),
+                   .expected = fmt::format("at most {} bytes, what is free of {}", free, total),
+                   .hint = "a smaller batch, or another GPU"});
+    }
+    data_ = static_cast<std::byte*>(pointer);
+    check_cuda(cudaMemset(pointer, 0, rounded), "clearing memory");
+    ++counters_.allocations;
+    counters_.bytes_in_use += bytes_;
+  }
+  ~DeviceMemory() override {
+    counters_.bytes_in_use -= bytes_;
+    cudaFree(data_);
+  }
+
+ private:
+  Counters& counters_;
+};
+
+/// Kernels of one source, loaded.
+class Module {
+ public:
+  Module(const CudaSource& source, const std::string& architecture) : kernels_(source.kernels) {
+    if (kernels_.empty()) return;
+    code_ = compile_cuda_cached(source, architecture);
+    check_cuda(cudaLibraryLoadData(&library_, code_.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+               "loading kernels");
+    for (const CudaKernelSource& kernel : kernels_) {
+      cudaKernel_t function = nullptr;
+      check_cuda(cudaLibraryGetKernel(&function, library_, kernel.name.c_str()), "finding a kernel");
+      check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(function),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(kernel.shared_bytes)),
+                 "asking for shared memory");
+      functions_.push_back(function);
+    }
+  }
+  ~Module() {
+    if (library_) cudaLibraryUnload(library_);
+  }
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  size_t size() const { return kernels_.size(); }
+  /// Calls fn(parameters of the launch) for kernel `index`, whose arguments live only as long.
+  template <class Fn>
+  void with_launch(size_t index, std::span<std::byte* const> arenas, Fn&& fn) const {
+    const CudaKernelSource& kernel = kernels_[index];
+    std::vector<void*> values, arguments;
+    for (int arena : kernel.arenas) values.push_back(arenas[static_cast<size_t>(arena)]);
+    for (void*& value : values) arguments.push_back(&value);
+    cudaKernelNodeParams launch{};
+    launch.func = reinterpret_cast<void*>(functions_[index]);
+    launch.gridDim = {static_cast<unsigned>(kernel.blocks), 1, 1};
+    launch.blockDim = {static_cast<unsigned>(kCudaThreads), 1, 1};
+    launch.sharedMemBytes = static_cast<unsigned>(kernel.shared_bytes);
+    launch.kernelParams = arguments.data();
+    fn(launch);
+  }
+  void launch_all(std::span<std::byte* const> arenas, cudaStream_t stream) const {
+    for (size_t i = 0; i < size(); ++i)
+      with_launch(i, arenas, [&](const cudaKernelNodeParams& p) {
+        check_cuda(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
+                   "launching a kernel");
+      });
+  }
+
+ private:
+  std::vector<CudaKernelSource> kernels_;
+  std::vector<std::byte> code_;
+  cudaLibrary_t library_ = nullptr;
+  std::vector<cudaKernel_t> functions_;
+};
+
+class CudaExecutable final : public Executable {
+ public:
+  CudaExecutable(const Program& program, std::span<std::byte* const> arenas, std::string architecture,
+                 cudaStream_t stream, Counters& counters)
+      : program_(program),
+        arenas_(arenas.begin(), arenas.end()),
+        architecture_(std::move(architecture)),
+        stream_(stream),
+        counters_(counters),
+        alone_(program.calls.size()) {
+    std::vector<ScheduledKernel> schedule;
+    for (const Call& call : program.calls) schedule.push_back(call.kernel);
+    module_ = std::make_unique<Module>(write_regions(program, build_regions(schedule, Placement::kEarliest)),
+                                       architecture_);
+    graph_ = capture(1);
+  }
+  ~CudaExecutable() override {
+    cudaStreamSynchronize(stream_);
+    cudaGraphExecDestroy(graph_);
+    if (many_) cudaGraphExecDestroy(many_);
+  }
+
+  void run() override {
+    ++counters_.submissions;
+    cudaGraphLaunch(graph_, stream_);  // a fault is sticky: the next copy reports it
+  }
+
+  void run_call(size_t index) override {
+    if (!alone_[index])
+      alone_[index] = std::make_unique<Module>(write_call(program_.calls[index]), architecture_);
+    alone_[index]->launch_all(arenas_, stream_);
+    check_cuda(cudaStreamSynchronize(stream_), program_.calls[index].kernel.label.c_str());
+  }
+  int64_t barriers() const override { return static_cast<int64_t>(module_->size()); }
+
+ private:
+  /// The regions `times` over, each kernel after the one before it. The edges are programmatic: a kernel's
+  /// blocks may take their places while the one before it ends, and wait there before they read.
+  cudaGraphExec_t capture(int times) const {
+    cudaGraph_t graph = nullptr;
+    check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
+    cudaGraphNode_t last = nullptr;
+    for (int i = 0; i < times; ++i)
+      for (size_t k = 0; k < module_->size(); ++k)
+        module_->with_launch(k, arenas_, [&](const cudaKernelNodeParams& launch) {
+          cudaGraphNode_t node = nullptr;
+          check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
+          if (last) {
+            cudaGraphEdgeData edge{};
+            edge.from_port = cudaGraphKernelNodePortProgrammatic;
+            edge.type = cudaGraphDependencyTypeProgrammatic;
+            check_cuda(cudaGraphAddDependencies(graph, &last, &node, &edge, 1),
+                       "ordering the kernels of a graph");
+          }
+          last = node;
+        });
+    cudaGraphExec_t executable = nullptr;
+    cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check_cuda(code, "instantiating a graph");
+    return executable;
+  }
+
+  Program program_;
+  std::vector<std::byte*> arenas_;
+  std::string architecture_;
+  cudaStream_t stream_;
+  Counters& counters_;
+  std::unique_ptr<Module> module_;
+  std::vector<std::unique_ptr<Module>> alone_;
+  cudaGraphExec_t graph_ = nullptr, many_ = nullptr;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaDevice& device)
+      : device_(device.index), architecture_(fmt::format("sm_{}{}", device.major, device.minor)) {
+    check_cuda(cudaSetDevice(device_), "choosing a device");
+    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+  }
+
+  std::string_view name() const override { return "cuda"; }
+  std::shared_ptr<Memory> allocate(int64_t bytes) override {
+    check_cuda(cudaSetDevice(device_), "choosing a device");
+    return std::make_shared<DeviceMemory>(bytes, counters_);
+  }
+  void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
+    copy(device, host, bytes, cudaMemcpyHostToDevice, "copying to the GPU");
+    counters_.copied_in += bytes;
+  }
+  void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
+    copy(host, device, bytes, cudaMemcpyDeviceToHost, "copying from the GPU");
+    counters_.copied_out += bytes;
+  }
+  void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
+           std::byte* workspace) override {
+    // Operands are arenas of their own: inputs, outputs, workspace.
+    std::vector<std::byte*> arenas;
+    Call call;
+    call.kernel.kernel = std::shared_ptr<const PreparedKernel>(&kernel, [](const PreparedKernel*) {});
+    auto add = [&](const void* pointer) {
+      arenas.push_back(const_cast<std::byte*>(static_cast<const std::byte*>(pointer)));
+      return BufferRef{static_cast<int>(arenas.size()) - 1, 0};
+    };
+    for (const void* pointer : inputs) call.inputs.push_back(add(pointer));
+    for (void* pointer : outputs) call.outputs.push_back(add(pointer));
+    call.workspace = add(workspace);
+    check_cuda(cudaSetDevice(device_), "choosing a device");
+    Module(write_call(call), architecture_).launch_all(arenas, stream_);
+    check_cuda(cudaStreamSynchronize(stream_), "running a kernel");
+  }
+  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
+    return cuda_spans(schedule);
+  }
+  std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
+    check_cuda(cudaSetDevice(device_), "choosing a device");
+    return std::make_unique<CudaExecutable>(program, arenas, architecture_, stream_, counters_);
+  }
+  BackendCounters counters() const override {
+    return {.allocations = counters_.allocations,
+            .bytes_in_use = counters_.bytes_in_use,
+            .submissions = counters_.submissions,
+            .copied_in_bytes = counters_.copied_in,
+            .copied_out_bytes = counters_.copied_out};
+  }
+
+ private:
+  void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) const {
+    if (bytes == 0) return;
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_), doing);
+    check_cuda(cudaStreamSynchronize(stream_), doing);
+  }
+
+  int device_;
+  std::string architecture_;
+  cudaStream_t stream_ = nullptr;
+  Counters counters_;
+};
+
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+CudaReport report() {
+  CudaReport result;
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  result.versions = fmt::format("driver {}, runtime {}, NVRTC {}", driver ? version_text(driver) : "none",
+                                version_text(runtime), nvrtc_version());
+  if (cudaError_t code = cudaGetDeviceCount(&count); code != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    if (driver == 0) result.refusal = "there is no NVIDIA driver";
+    else if (code == cudaErrorInsufficientDriver)
+      result.refusal = fmt::format("the NVIDIA driver is for CUDA {}, older than the {} of the libraries",
+                                   version_text(driver), version_text(runtime));
+    else if (code == cudaErrorNoDevice || code == cudaSuccess)
+      result.refusal = "the NVIDIA driver found no GPU";
+    else result.refusal = fmt::format("{}: {}", cudaGetErrorName(code), cudaGetErrorString(code));
+    return result;
+  }
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties{};
+    CudaDevice device{.index = i, .name = "", .refusal = ""};
+    if (cudaError_t code = cudaGetDeviceProperties(&properties, i); code != cudaSuccess) {
+      device.refusal = cudaGetErrorString(code);
+      result.devices.push_back(device);
+      continue;
+    }
+    device.name = properties.name;
+    device.major = properties.major;
+    device.minor = properties.minor;
+    device.multiprocessors = properties.multiProcessorCount;
+    device.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+    if (properties.major < 8)
+      device.refusal = fmt::format("its architecture is sm_{}{}; sm_80 and later can be used",
+                                   properties.major, properties.minor);
+    else if (size_t free = 0, total = 0;
+             cudaSetDevice(i) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess)
+      device.free_bytes = static_cast<int64_t>(free);
+    else device.refusal = cudaGetErrorString(cudaGetLastError());
+    result.devices.push_back(device);
+  }
+  return result;
+}
+
+Backend& backend(int index) {
+  static std::mutex mutex;
+  static std::map<int, std::unique_ptr<CudaBackend>> backends;
+  std::lock_guard lock(mutex);
+  if (auto it = backends.find(index); it != backends.end()) return *it->second;
+  CudaReport found = report();
+  std::string why = found.refusal;
+  if (why.empty() && (index < 0 || index >= static_cast<int>(found.devices.size())))
+    why = fmt::format("there are {} devices, numbered from 0", found.devices.size());
+  else if (why.empty()) why = found.devices[static_cast<size_t>(index)].refusal;
+  if (!why.empty())
+    throw Error(ErrorCode::kBadConfig,
+                {.what = fmt::format("CUDA device {} cannot be used", index),
+                 .got = why,
+                 .expected = "an NVIDIA GPU of sm_80 or later, its driver, and the CUDA 13 libraries",
+                 .hint = "--device cpu, or see `wholestep devices`"});
+  return *(backends[index] = std::make_unique<CudaBackend>(found.devices[static_cast<size_t>(index)]));
+}
+
+}  // namespace
+}  // namespace wholestep
+
+extern "C" __attribute__((visibility("default"))) const wholestep::CudaLibrary& wholestep_cuda_library() {
+  static const std::string version(wholestep::version());
+  static const wholestep::CudaLibrary library = {version.c_str(), wholestep::report, wholestep::backend,
+                                                 wholestep::compile_cuda};
+  return library;
+}

@@ -1,0 +1,45 @@
+// Kernels made of phases, and the one way work is divided: by sizes and constants alone, so that whoever runs
+// it, however many there are, computes the same bits.
+#pragma once
+#include <algorithm>
+
+#include "wholestep/backend/backend.h"
+
+namespace wholestep {
+
+/// A range of rows (extents of axis 0) or of elements.
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+/// `total` things in at most `max_chunks` runs of equal length.
+struct Split {
+  static constexpr int64_t kMaxChunks = 8;
+  explicit Split(int64_t total_things, int64_t max_chunks = kMaxChunks)
+      : total(total_things), per_chunk(std::max<int64_t>(1, (total_things + max_chunks - 1) / max_chunks)) {}
+  int64_t total, per_chunk;
+  int64_t chunks() const { return (total + per_chunk - 1) / per_chunk; }
+  Range operator[](int64_t chunk) const {
+    return {chunk * per_chunk, std::min(total, (chunk + 1) * per_chunk)};
+  }
+};
+
+/// How one phase of a kernel is divided. Where rows > 0, chunk c reads and writes only its own rows of the
+/// operands marked in row_inputs/row_outputs (bit i = operand i). Neighbouring phases with equal `rows` then
+/// need no barrier between them: a worker takes its samples through several layers.
+struct PhaseExtent {
+  int64_t chunks = 1;
+  int64_t rows = 0;
+  uint64_t row_inputs = 0, row_outputs = 0;
+};
+
+constexpr uint64_t kAllOperands = ~uint64_t{0};
+
+/// A kernel that is a sequence of phases with barriers between them.
+struct PhasedKernel : PreparedKernel {
+  virtual size_t phase_count() const = 0;
+  virtual PhaseExtent phase(size_t index) const = 0;
+};
+
+}  // namespace wholestep
