@@ -24,9 +24,9 @@ std::string_view cuda_name(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float";
     case DType::f64: return "double";
-    case DType::i32: return "int";
-    case DType::i64: return "long long";
-    case DType::u8: return "unsigned char";
+    case DType::i32: return "int32_t";
+    case DType::i64: return "int64_t";
+    case DType::u8: return "uint8_t";
     case DType::boolean: break;
   }
   return "bool";
