@@ -242,6 +242,10 @@ const OpDef k_conv2d{.name = "conv2d",
                                   .name = "samples",
                                   .refuse = refuse_conv2d_samples_cuda,
                                   .prepare = prepare_conv2d_samples_cuda},
+                                 {.backend = "cuda",
+                                  .name = "tensor",
+                                  .refuse = refuse_conv2d_tensor_cuda,
+                                  .prepare = prepare_conv2d_tensor_cuda},
                                  {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 const OpDef k_conv2d_dx{
     .name = "conv2d_dx",
@@ -264,6 +268,10 @@ const OpDef k_conv2d_dx{
                  .name = "samples",
                  .refuse = refuse_conv2d_dx_samples_cuda,
                  .prepare = prepare_conv2d_dx_samples_cuda},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_conv2d_tensor_cuda,
+                 .prepare = prepare_conv2d_tensor_cuda},
                 {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 const OpDef k_conv2d_dw{
     .name = "conv2d_dw",
@@ -286,6 +294,10 @@ const OpDef k_conv2d_dw{
                  .name = "samples",
                  .refuse = refuse_conv2d_dw_samples_cuda,
                  .prepare = prepare_conv2d_dw_samples_cuda},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_conv2d_tensor_cuda,
+                 .prepare = prepare_conv2d_tensor_cuda},
                 {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 
 /// The attributes of the forward op without what only another of the three has.

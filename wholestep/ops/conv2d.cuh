@@ -1,6 +1,7 @@
 // Convolutions of samples [CI, H, W] with weight [CO, CI, KH, KW] to [CO, OH, OW], and their gradients. The direct
 // kernels give a block whole samples: the input with its padding and the weight lie in shared memory, and a thread
 // keeps P neighbouring pixels of RC channels in registers.
+#include "tensor_core.cuh"
 
 template <int BATCH_, int CI_, int H_, int W_, int CO_, int OH_, int OW_, int KH_, int KW_, int SH_, int SW_, int PH_,
           int PW_, int DH_, int DW_>
@@ -246,6 +247,147 @@ __device__ void conv2d_dw_join(Lane lane, const T*, const T*, T* dw, char* works
     for (int w = 1; w < kWarps; ++w) total += sums[w * 32 + threadIdx.x];
     dw[e] = total;
   }
+}
+
+// On tensor cores: a convolution is the product of the weight [CO, CI KH KW] with the patches [CI KH KW, pixels], the
+// gradient of the weight that of g [CO, pixels] with the patches turned over, and neither is ever laid out.
+
+/// Where a kernel's taps lie: offset in a sample, and number, of element k of a patch.
+template <class G>
+struct Tap {
+  int offset, index, h, w;
+  __device__ explicit Tap(int k) {
+    index = k % (G::KH * G::KW);
+    h = index / G::KW * G::DH, w = index % G::KW * G::DW;
+    offset = (k / (G::KH * G::KW) * G::H + h) * G::W + w;
+  }
+};
+
+/// Patches as the second operand, pixels along the side: a thread keeps to one pixel.
+template <int WIDTH, class G>
+struct PatchOperand {
+  using Walk = TensorWalk<WIDTH, false>;
+  static constexpr int K = G::CI * G::KH * G::KW, S = G::OH * G::OW;
+  const float* sample;
+  uint32_t inside = 0;  // bit t: tap t is within the sample
+  const int2* taps;     // [K] of shared memory: offset and number
+  float next[Walk::L];
+
+  __device__ PatchOperand(const float* x, int64_t first, int2* table) : taps(table) {
+    for (int k = threadIdx.x; k < K; k += kThreads) {
+      const Tap<G> tap(k);
+      table[k] = make_int2(tap.offset, tap.index);
+    }
+    const int64_t pixel = first + threadIdx.x % WIDTH;
+    const int n = pixel / S, h = pixel % S / G::OW * G::SH - G::PH, w = pixel % G::OW * G::SW - G::PW;
+    sample = x + int64_t(n) * (G::CI * G::H * G::W) + (h * G::W + w);
+    if (n < G::BATCH)
+#pragma unroll
+      for (int t = 0; t < G::KH * G::KW; ++t) {
+        const int y = h + t / G::KW * G::DH, z = w + t % G::KW * G::DW;
+        if (y >= 0 && y < G::H && z >= 0 && z < G::W) inside |= 1u << t;
+      }
+    __syncthreads();
+  }
+  __device__ void fetch(int64_t k0, int64_t end) {
+#pragma unroll
+    for (int l = 0; l < Walk::L; ++l) {
+      const int k = int(k0) + Walk::k_of(l);
+      next[l] = 0;
+      if (k < end) {
+        const int2 tap = taps[k];
+        if (inside >> tap.y & 1) next[l] = sample[tap.x];
+      }
+    }
+  }
+  __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
+};
+
+/// The same with pixels along the sum.
+template <int WIDTH, class G>
+struct TurnedPatchOperand {
+  using Walk = TensorWalk<WIDTH, true>;
+  static constexpr int J = G::CI * G::KH * G::KW, S = G::OH * G::OW;
+  const float* x;
+  int64_t first;
+  float next[Walk::L];
+  __device__ void fetch(int64_t k0, int64_t end) {
+#pragma unroll
+    for (int l = 0; l < Walk::L; ++l) {
+      const int64_t pixel = k0 + Walk::k_of(l);
+      const int j = int(first) + Walk::i_of(l);
+      const Tap<G> tap(j);
+      const int h = int(pixel % S) / G::OW * G::SH - G::PH, w = int(pixel % S) % G::OW * G::SW - G::PW;
+      const int y = h + tap.h, z = w + tap.w;
+      const bool inside = pixel < end && j < J && y >= 0 && y < G::H && z >= 0 && z < G::W;
+      next[l] = inside ? x[pixel / S * (G::CI * G::H * G::W) + (h * G::W + w) + tap.offset] : 0.0f;
+    }
+  }
+  __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
+};
+
+/// weight [CI, CO, KH, KW] turned by half a turn, as [CO, CI KH KW].
+template <class G>
+struct TurnedWeightAddress {
+  __device__ static int64_t at(int64_t k, int64_t co) {
+    constexpr int taps = G::KH * G::KW;
+    const int ci = int(k) / taps, tap = int(k) % taps;
+    return (ci * G::CO + co) * taps + taps - 1 - tap;
+  }
+};
+/// g [BATCH, CO, OH, OW] by pixel of the batch and channel.
+template <class G>
+struct GradientAddress {
+  __device__ static int64_t at(int64_t pixel, int64_t co) {
+    constexpr int S = G::OH * G::OW;
+    return (pixel / S * G::CO + co) * S + pixel % S;
+  }
+};
+
+/// Shared memory: Tile::shared_words words and CI KH KW taps.
+template <class Tile, class G, bool TRANSPOSED, bool BIAS, bool RELU>
+__device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
+  constexpr int64_t K = G::CI * G::KH * G::KW, S = G::OH * G::OW, pixels = G::BATCH * S;
+  constexpr int64_t tiles_m = (G::CO + Tile::TM - 1) / Tile::TM;
+  const int64_t m0 = lane.chunk % tiles_m * Tile::TM, n0 = lane.chunk / tiles_m * Tile::TN;
+  using Address = type_if<TRANSPOSED, TurnedWeightAddress<G>, MatrixAddress<1, K>>;
+  using A = AddressedOperand<Tile::TM, G::CO, true, Address>;
+  uint32_t* shared = reinterpret_cast<uint32_t*>(lane.shared);
+  A a{weight, m0};
+  PatchOperand<Tile::TN, G> b(x, n0, reinterpret_cast<int2*>(shared + Tile::shared_words));
+  TensorProduct<Tile, A, PatchOperand<Tile::TN, G>> product;
+  product.run(a, b, 0, K, shared);
+  product.store([&](int m, int n, float value) {
+    const int64_t co = m0 + m, pixel = n0 + n;
+    if (co >= G::CO || pixel >= pixels) return;
+    if (BIAS) value += bias[co];
+    y[(pixel / S * G::CO + co) * S + pixel % S] = RELU && value < 0 ? 0.0f : value;
+  });
+}
+template <class Tile, class G, bool TRANSPOSED, bool BIAS, bool RELU>
+__device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
+  conv2d_tensor<Tile, G, TRANSPOSED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+}
+
+/// Part of the pixels' sum of dw [CO, CI KH KW], to the workspace as [SPLITS][CO][CI KH KW], or to dw if there is one.
+template <class Tile, class G, int SPLITS>
+__device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, float* dw, char* workspace) {
+  constexpr int64_t J = G::CI * G::KH * G::KW, pixels = int64_t(G::BATCH) * G::OH * G::OW;
+  constexpr int64_t tiles_m = (G::CO + Tile::TM - 1) / Tile::TM, tiles = tiles_m * ((J + Tile::TN - 1) / Tile::TN);
+  constexpr int64_t depth = ((pixels + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
+  const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
+  const int64_t m0 = tile % tiles_m * Tile::TM, n0 = tile / tiles_m * Tile::TN;
+  using A = AddressedOperand<Tile::TM, G::CO, true, GradientAddress<G>>;
+  using B = TurnedPatchOperand<Tile::TN, G>;
+  A a{g, m0};
+  B b{x, n0};
+  TensorProduct<Tile, A, B> product;
+  const int64_t begin = split * depth, end = begin + depth < pixels ? begin + depth : pixels;
+  product.run(a, b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
+  float* out = SPLITS == 1 ? dw : reinterpret_cast<float*>(workspace) + split * (G::CO * J);
+  product.store([&](int m, int n, float value) {
+    if (m0 + m < G::CO && n0 + n < J) out[(m0 + m) * J + n0 + n] = value;
+  });
 }
 
 // Plain kernels for every convolution: a thread an element of the result.

@@ -79,8 +79,23 @@ std::string refuse_common(const KernelRequest& request, const Conv2dProblem& p) 
   return "";
 }
 
-const char* const kTooLarge = "a sample does not fit shared memory";
+/// More work than this a sample is better spread over many blocks.
+constexpr double kSampleFlops = 2e6;
 
+double sample_flops(const Conv2d& c) {
+  return 2.0 * static_cast<double>(c.out_channels * c.y.out * c.x.out) *
+         static_cast<double>(c.in_channels * c.y.kernel * c.x.kernel);
+}
+
+std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p) {
+  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (sample_flops(p.conv) > kSampleFlops && refuse_conv2d_tensor_cuda(request).empty())
+    return fmt::format("{:.1f} MFLOP a sample are better spread over many blocks",
+                       sample_flops(p.conv) / 1e6);
+  return "";
+}
+
+const char* const kTooLarge = "a sample does not fit shared memory";
 int64_t dx_shared_bytes(const Conv2d& c, int64_t channels) {
   int64_t padded = rounded_up(rounded_up(c.in_channels, channels), 4);
   return 4 * (c.out_channels * c.y.kernel * c.x.kernel * padded + c.out_channels * c.y.out * c.x.out);
@@ -121,7 +136,7 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
 
 std::string refuse_conv2d_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   return forward_tile(p.conv) ? "" : kTooLarge;
 }
 
@@ -139,7 +154,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest&
 
 std::string refuse_conv2d_dx_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   bool one = p.conv.y.stride == 1 && p.conv.x.stride == 1;
   bool fits = one ? forward_tile(transposed(p.conv)).has_value()
                   : dx_shared_bytes(p.conv, dx_channels(p.conv)) <= kCudaSharedBytes;
@@ -168,7 +183,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
 
 std::string refuse_conv2d_dw_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   return weight_tile(p.conv) ? "" : kTooLarge;
 }
 
@@ -185,6 +200,49 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
   call->phases.push_back({.chunks = parts(outputs, 32),
                           .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
                           .shared_bytes = kCudaThreads * 4});
+  return call;
+}
+
+std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (!tf32_allowed()) return "TF32 is switched off";
+  const Conv2d& c = p.conv;
+  if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";
+  if (c.y.kernel * c.x.kernel > 32) return "more than 32 taps";
+  int64_t depth = std::max(c.in_channels, c.out_channels) * c.y.kernel * c.x.kernel;
+  if (depth > 8192) return "too many taps and channels for their table";
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  auto call = cuda_call(request, "conv2d.cuh");
+  if (request.op == "conv2d_dw") {
+    call->headers.push_back("matmul.cuh");
+    int64_t taps = p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel;
+    TensorShape shape = tensor_shape(p.conv.out_channels, taps, p.batch * p.conv.y.out * p.conv.x.out);
+    call->phases.push_back({.chunks = shape.tiles * shape.splits,
+                            .run = device_function("conv2d_dw_tensor", shape.tile.text(),
+                                                   geometry(p.batch, p.conv), shape.splits),
+                            .shared_bytes = shape.tile.shared_bytes()});
+    if (shape.splits > 1) {
+      call->workspace_bytes = shape.splits * request.outputs[0].bytes();
+      call->phases.push_back({.chunks = parts(p.conv.out_channels * taps, kCudaThreads),
+                              .run = device_function("matmul_join", DType::f32, p.conv.out_channels, taps,
+                                                     false, false, shape.splits)});
+    }
+    return call;
+  }
+  bool dx = request.op == "conv2d_dx";
+  Conv2d c = dx ? transposed(p.conv) : p.conv;
+  int64_t depth = c.in_channels * c.y.kernel * c.x.kernel;
+  TensorTile tile = tensor_shape(c.out_channels, p.batch * c.y.out * c.x.out, depth).tile;
+  call->phases.push_back(
+      {.chunks = parts(c.out_channels, tile.m) * parts(p.batch * c.y.out * c.x.out, tile.n),
+       .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
+                              !dx && p.relu),
+       .shared_bytes = tile.shared_bytes() + depth * 8});
   return call;
 }
 

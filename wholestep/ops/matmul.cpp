@@ -105,6 +105,10 @@ const OpDef k_matmul{
          .name = "rows",
          .refuse = refuse_matmul_rows_cuda,
          .prepare = prepare_matmul_rows_cuda},
+        {.backend = "cuda",
+         .name = "tensor",
+         .refuse = refuse_matmul_tensor_cuda,
+         .prepare = prepare_matmul_tensor_cuda},
         {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_tiles_cuda}}};
 
 }  // namespace

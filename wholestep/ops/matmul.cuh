@@ -1,5 +1,6 @@
 // c [M, N] = op(a) [M, K] op(b) [K, N] + bias. Two forms: one row of c a block, for samples that pass through
 // small layers, and tiles of c. Every element of the result is summed over k in an order fixed by the sizes.
+#include "tensor_core.cuh"
 
 template <class T, bool BIAS, bool RELU>
 __device__ T matmul_epilogue(T value, const T* bias, int64_t n) {
@@ -159,6 +160,34 @@ template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS,
           int SPLITS>
 __device__ void matmul_tiles(Lane lane, const T* a, const T* b, T* c, char* workspace) {
   matmul_tiles<T, M, N, K, TA, TB, BIAS, RELU, TM, TN, TK, SPLITS>(lane, a, b, nullptr, c, workspace);
+}
+
+/// The same on tensor cores. Shared memory: Tile::shared_words words.
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* bias, float* c, char* workspace) {
+  constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
+  constexpr int64_t tiles = tiles_m * tiles_n, depth = ((K + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
+  const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
+  // Neighbouring blocks share the larger operand.
+  const int64_t m0 = (M < N ? tile % tiles_m : tile / tiles_n) * Tile::TM,
+                n0 = (M < N ? tile / tiles_m : tile % tiles_n) * Tile::TN;
+  using A = MatrixOperand<Tile::TM, M, TA ? M : 1, TA ? 1 : K>;
+  using B = MatrixOperand<Tile::TN, N, TB ? 1 : N, TB ? K : 1>;
+  A from_a{a, m0};
+  B from_b{b, n0};
+  TensorProduct<Tile, A, B> product;
+  const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
+  product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
+  float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * M * N;
+  product.store([&](int m, int n, float value) {
+    if (m0 + m < M && n0 + n < N)
+      out[(m0 + m) * N + n0 + n] =
+          SPLITS == 1 ? matmul_epilogue<float, BIAS, RELU>(value, bias, n0 + n) : value;
+  });
+}
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, char* workspace) {
+  matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS>(lane, a, b, nullptr, c, workspace);
 }
 
 /// Adds up the partial sums of the splits, in order.

@@ -39,6 +39,41 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
   return call;
 }
 
+namespace {
+
+/// The phases of a product in tiles, and the sum of its parts.
+std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
+                                           int64_t splits, std::string run, int64_t shared_bytes) {
+  auto call = cuda_call(request, "matmul.cuh");
+  call->phases.push_back({.chunks = blocks, .run = std::move(run), .shared_bytes = shared_bytes});
+  if (splits > 1) {
+    call->workspace_bytes = splits * request.outputs[0].bytes();
+    call->phases.push_back(
+        {.chunks = parts(d.m * d.n, kCudaThreads),
+         .run = device_function("matmul_join", request.inputs[0].dtype, d.m, d.n, d.bias, d.relu, splits)});
+  }
+  return call;
+}
+
+}  // namespace
+
+std::string refuse_matmul_tensor_cuda(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  if (!tf32_allowed()) return "TF32 is switched off";
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  if (d.m * d.n * d.k < int64_t{1} << 20) return "too small for tensor cores to matter";
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  TensorShape shape = tensor_shape(d.m, d.n, d.k);
+  return tiled_call(request, d, shape.tiles * shape.splits, shape.splits,
+                    device_function("matmul_tensor", shape.tile.text(), d.m, d.n, d.k, d.transpose_a,
+                                    d.transpose_b, d.bias, d.relu, shape.splits),
+                    shape.tile.shared_bytes());
+}
+
 std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   DType dtype = request.inputs[0].dtype;
@@ -50,19 +85,10 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& r
   int64_t tiles = parts(d.m, tile_m) * parts(d.n, tile_n), splits = 1;
   if (tiles > 0 && tiles < kManyBlocks) splits = std::clamp<int64_t>(d.k / 256, 1, 2 * kManyBlocks / tiles);
   if (d.k > 0) splits = parts(d.k, rounded_up(parts(d.k, splits), tile_k));  // none without work
-
-  auto call = cuda_call(request, "matmul.cuh");
-  call->phases.push_back(
-      {.chunks = tiles * splits,
-       .run = device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b, d.bias,
-                              d.relu, tile_m, tile_n, tile_k, splits),
-       .shared_bytes = (tile_m + tile_n + 2) * tile_k * size_bytes(dtype)});
-  if (splits > 1) {
-    call->workspace_bytes = splits * request.outputs[0].bytes();
-    call->phases.push_back({.chunks = parts(d.m * d.n, kCudaThreads),
-                            .run = device_function("matmul_join", dtype, d.m, d.n, d.bias, d.relu, splits)});
-  }
-  return call;
+  return tiled_call(request, d, tiles * splits, splits,
+                    device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b,
+                                    d.bias, d.relu, tile_m, tile_n, tile_k, splits),
+                    (tile_m + tile_n + 2) * tile_k * size_bytes(dtype));
 }
 
 }  // namespace wholestep
