@@ -20,6 +20,7 @@ struct Placed {
   struct Edge {
     int from;
     bool same_lane;  ///< what it needs was made, or read, by its own lane
+    bool serial;     ///< because both are one chunk
   };
   std::vector<Edge> waits_for;
 };
@@ -55,9 +56,9 @@ class Builder {
     auto wait = [&](const Touches& touches, int value, int64_t lane) {
       if (auto found = touches.find(value); found != touches.end())
         for (const Touch& touch : found->second)
-          placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane});
+          placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane, lane == kSerial});
     };
-    if (placed.phase > 0) placed.waits_for.push_back({index - 1, false});
+    if (placed.phase > 0) placed.waits_for.push_back({index - 1, false, false});
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
       wait(written_, kernel.inputs[i], lane_of(placed.extent, placed.extent.row_inputs, i));
     for (int value : kernel.overwrites) {
@@ -76,18 +77,22 @@ class Builder {
     phases_.push_back(std::move(placed));
   }
 
-  /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it.
+  /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
+  /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
   void delay() {
     int last = 0;
     for (const Placed& placed : phases_) last = std::max(last, placed.region);
     std::vector<int> latest(phases_.size(), last);
     for (size_t i = phases_.size(); i-- > 0;) {
-      phases_[i].region = latest[i];
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
-        bound = std::min(bound, latest[i] - (edge.same_lane ? 0 : 1));
+        int before = latest[i] - (edge.same_lane ? 0 : 1);
+        if (edge.same_lane && edge.serial)
+          before = std::max(phases_[static_cast<size_t>(edge.from)].region, latest[i] - 1);
+        bound = std::min(bound, before);
       }
     }
+    for (size_t i = 0; i < phases_.size(); ++i) phases_[i].region = latest[i];
   }
 
   Regions collect() {
