@@ -75,6 +75,15 @@ struct Program {
   std::vector<Call> calls;
 };
 
+/// Where the time of one submission goes.
+struct PhaseTime {
+  int region = 0;     ///< the stretch between two barriers it runs in
+  std::string label;  ///< "layers.0 conv2d", or "" for the region as a whole
+  std::string what;   ///< the function that runs
+  int64_t blocks = 1;
+  double microseconds = 0;  ///< of the region from start to end, or of one block of the phase
+};
+
 /// A loaded program. run() is one submission; it never allocates and never throws.
 class Executable {
  public:
@@ -82,6 +91,9 @@ class Executable {
   virtual void run() = 0;
   /// Runs call `index` alone and waits for it: how a bad step is replayed to find its first bad op.
   virtual void run_call(size_t index) = 0;
+  /// Runs the submission apart, region by region, and times it; empty where the backend cannot. Updates of
+  /// state happen every time: for looking at a step, not for training on.
+  virtual std::vector<PhaseTime> profile() { return {}; }
   /// How often the parts of one submission had to wait for each other (CPU: barriers; CUDA: graph nodes).
   virtual int64_t barriers() const = 0;
 };

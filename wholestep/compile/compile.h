@@ -99,6 +99,7 @@ class CompiledStep {
   /// The shortest of `repeats` times of each kernel run alone, in seconds, in the plan's order. Kernels that
   /// update state do so every time: for looking at a step, not for training on.
   std::vector<double> time_kernels(int repeats = 5);
+  std::vector<PhaseTime> profile() { return executable_->profile(); }
 
  private:
   std::byte* address(int value) const;

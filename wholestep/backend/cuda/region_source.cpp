@@ -12,7 +12,8 @@ const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>
 
 class Writer {
  public:
-  explicit Writer(std::span<const Call> calls) : calls_(calls) {}
+  explicit Writer(std::span<const Call> calls, std::vector<CudaStep>* timed = nullptr)
+      : calls_(calls), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
     for (const Region& region : regions.regions) write_kernel(region);
@@ -36,7 +37,14 @@ class Writer {
         body.replace(body.rfind("lane{block"), 10, fmt::format("lane{{block - {}", kernel.blocks));
       for (size_t i = 0; i < set.steps.size(); ++i) {
         if (i > 0) body += "    __syncthreads();\n";
+        if (timed_) {
+          timed_->push_back({static_cast<int>(source_.kernels.size()),
+                             calls_[static_cast<size_t>(set.steps[i].call)].kernel.label,
+                             phase_of(set.steps[i]).run, set.chunks});
+          body += stamp(2 * (timed_->size() - 1));
+        }
         body += write_step(set.steps[i], arenas, kernel.shared_bytes);
+        if (timed_) body += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
       }
       body += "    return;\n  }\n";
       kernel.blocks += set.chunks;
@@ -46,6 +54,7 @@ class Writer {
     std::string parameters;
     for (int arena : kernel.arenas)
       parameters += fmt::format("{}char* a{}", parameters.empty() ? "" : ", ", arena);
+    if (timed_) parameters += fmt::format("{}uint64_t* times", parameters.empty() ? "" : ", ");
     text_ += fmt::format(
         "extern \"C\" __global__ void __launch_bounds__(kThreads) {}({}) {{\n"
         "  extern __shared__ __align__(128) char shared[];\n"
@@ -55,10 +64,17 @@ class Writer {
     source_.kernels.push_back(std::move(kernel));
   }
 
+  const CudaPhase& phase_of(const LaneSet::Step& step) const {
+    return cuda_of(calls_[static_cast<size_t>(step.call)]).phases[static_cast<size_t>(step.phase)];
+  }
+  static std::string stamp(size_t place) {
+    return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
+  }
+
   std::string write_step(const LaneSet::Step& step, std::set<int>& arenas, int64_t& shared_bytes) {
     const Call& call = calls_[static_cast<size_t>(step.call)];
     const CudaCall& kernel = cuda_of(call);
-    const CudaPhase& phase = kernel.phases[static_cast<size_t>(step.phase)];
+    const CudaPhase& phase = phase_of(step);
     for (const std::string& header : kernel.headers)
       if (std::ranges::find(headers_, header) == headers_.end()) headers_.push_back(header);
     if (!kernel.definitions.empty() &&
@@ -81,6 +97,7 @@ class Writer {
   }
 
   std::span<const Call> calls_;
+  std::vector<CudaStep>* timed_;
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
   std::string text_;
@@ -90,6 +107,10 @@ class Writer {
 
 CudaSource write_regions(const Program& program, const Regions& regions) {
   return Writer(program.calls).write(regions);
+}
+
+CudaSource write_timed_regions(const Program& program, const Regions& regions, std::vector<CudaStep>& steps) {
+  return Writer(program.calls, &steps).write(regions);
 }
 
 CudaSource write_call(const Call& call) {

@@ -21,7 +21,18 @@ struct CudaSource {
   std::vector<CudaKernelSource> kernels;  ///< one a region that has anything to run, in order
 };
 
+/// A phase as it stands in the source.
+struct CudaStep {
+  int kernel;         ///< index of its kernel
+  std::string label;  ///< of its call
+  std::string run;
+  int64_t blocks;
+};
+
 CudaSource write_regions(const Program& program, const Regions& regions);
+/// The same, where the first block of every lane set leaves its cycle counter before and after each step:
+/// kernels take the address of 2 uint64 a step as their last argument, in the order of `steps`.
+CudaSource write_timed_regions(const Program& program, const Regions& regions, std::vector<CudaStep>& steps);
 /// The phases of one call as kernels of their own, to run it alone.
 CudaSource write_call(const Call& call);
 

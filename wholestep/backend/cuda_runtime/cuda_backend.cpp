@@ -74,12 +74,15 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   size_t size() const { return kernels_.size(); }
+  int64_t blocks(size_t index) const { return kernels_[index].blocks; }
   /// Calls fn(parameters of the launch) for kernel `index`, whose arguments live only as long.
   template <class Fn>
-  void with_launch(size_t index, std::span<std::byte* const> arenas, Fn&& fn) const {
+  void with_launch(size_t index, std::span<std::byte* const> arenas, Fn&& fn,
+                   void* last_argument = nullptr) const {
     const CudaKernelSource& kernel = kernels_[index];
     std::vector<void*> values, arguments;
     for (int arena : kernel.arenas) values.push_back(arenas[static_cast<size_t>(arena)]);
+    if (last_argument) values.push_back(last_argument);
     for (void*& value : values) arguments.push_back(&value);
     cudaKernelNodeParams launch{};
     launch.func = reinterpret_cast<void*>(functions_[index]);
@@ -106,18 +109,19 @@ class Module {
 
 class CudaExecutable final : public Executable {
  public:
-  CudaExecutable(const Program& program, std::span<std::byte* const> arenas, std::string architecture,
-                 cudaStream_t stream, Counters& counters)
+  CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
+                 std::string architecture, cudaStream_t stream, Counters& counters)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
+        device_(device),
         architecture_(std::move(architecture)),
         stream_(stream),
         counters_(counters),
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
-    module_ = std::make_unique<Module>(write_regions(program, build_regions(schedule, Placement::kFewest)),
-                                       architecture_);
+    regions_ = build_regions(schedule, Placement::kFewest);
+    module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
     graph_ = capture(1);
   }
   ~CudaExecutable() override {
@@ -139,15 +143,74 @@ class CudaExecutable final : public Executable {
   }
   int64_t barriers() const override { return static_cast<int64_t>(module_->size()); }
 
+  std::vector<PhaseTime> profile() override {
+    constexpr int kRepeats = 100;
+    std::vector<CudaStep> steps;
+    Module timed(write_timed_regions(program_, regions_, steps), architecture_);
+    DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, counters_);
+    auto launch = [&](const Module& module, size_t kernel, void* last_argument) {
+      module.with_launch(
+          kernel, arenas_,
+          [&](const cudaKernelNodeParams& p) {
+            check_cuda(
+                cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream_),
+                "launching a kernel");
+          },
+          last_argument);
+    };
+    for (int round = 0; round < 3; ++round)  // the last one finds everything in the caches
+      for (size_t k = 0; k < timed.size(); ++k) launch(timed, k, stamps.data());
+    std::vector<uint64_t> cycles(steps.size() * 2);
+    check_cuda(
+        cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream_),
+        "reading times");
+    check_cuda(cudaStreamSynchronize(stream_), "timing a step");
+    int kilohertz = 0;
+    check_cuda(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device_),
+               "asking for the clock rate");
+    cudaEvent_t begin = nullptr, end = nullptr;
+    check_cuda(cudaEventCreate(&begin), "making an event");
+    check_cuda(cudaEventCreate(&end), "making an event");
+    std::vector<PhaseTime> times;
+    for (size_t k = 0, step = 0; k < module_->size(); ++k) {
+      cudaGraphExec_t repeated = capture(kRepeats, k, k + 1);
+      float milliseconds = 0;
+      for (int round = 0; round < 2; ++round) {
+        cudaEventRecord(begin, stream_);
+        cudaGraphLaunch(repeated, stream_);
+        cudaEventRecord(end, stream_);
+        check_cuda(cudaEventSynchronize(end), "timing a region");
+        cudaEventElapsedTime(&milliseconds, begin, end);
+      }
+      cudaGraphExecDestroy(repeated);
+      times.push_back({.region = static_cast<int>(k),
+                       .label = "",
+                       .what = "",
+                       .blocks = module_->blocks(k),
+                       .microseconds = static_cast<double>(milliseconds) * 1000 / kRepeats});
+      for (; step < steps.size() && steps[step].kernel == static_cast<int>(k); ++step)
+        times.push_back({.region = static_cast<int>(k),
+                         .label = steps[step].label,
+                         .what = steps[step].run,
+                         .blocks = steps[step].blocks,
+                         .microseconds = static_cast<double>(cycles[2 * step + 1] - cycles[2 * step]) * 1000 /
+                                         static_cast<double>(kilohertz)});
+    }
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+    return times;
+  }
+
  private:
   /// The regions `times` over, each kernel after the one before it. The edges are programmatic: a kernel's
   /// blocks may take their places while the one before it ends, and wait there before they read.
-  cudaGraphExec_t capture(int times) const {
+  cudaGraphExec_t capture(int times) const { return capture(times, 0, module_->size()); }
+  cudaGraphExec_t capture(int times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
     cudaGraphNode_t last = nullptr;
     for (int i = 0; i < times; ++i)
-      for (size_t k = 0; k < module_->size(); ++k)
+      for (size_t k = first; k < last_kernel; ++k)
         module_->with_launch(k, arenas_, [&](const cudaKernelNodeParams& launch) {
           cudaGraphNode_t node = nullptr;
           check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
@@ -169,9 +232,11 @@ class CudaExecutable final : public Executable {
 
   Program program_;
   std::vector<std::byte*> arenas_;
+  int device_;
   std::string architecture_;
   cudaStream_t stream_;
   Counters& counters_;
+  Regions regions_;
   std::unique_ptr<Module> module_;
   std::vector<std::unique_ptr<Module>> alone_;
   cudaGraphExec_t graph_ = nullptr, many_ = nullptr;
@@ -220,7 +285,7 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, architecture_, stream_, counters_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_);
   }
   BackendCounters counters() const override {
     return {.allocations = counters_.allocations,
