@@ -12,58 +12,70 @@ struct Conv {
 
 constexpr int largest_power(int n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
 
-/// How the direct forward kernel cuts a sample: groups of P pixels along a row, blocks of RC channels.
-template <class G, int P, int RC>
+/// How the direct forward kernel cuts a sample: groups of P pixels along a row, blocks of RC channels, the sum over input
+/// channels in S parts.
+template <class G, int P, int RC, int S>
 struct ConvTile {
   static constexpr int groups = (G::OW + P - 1) / P, channel_blocks = (G::CO + RC - 1) / RC;
   static constexpr int segment = (P - 1) * G::SW + (G::KW - 1) * G::DW + 1;  // inputs a group reads in a row
   static constexpr int V = largest_power(P * G::SW), loads = (segment + V - 1) / V;
   static constexpr int HP = (G::OH - 1) * G::SH + (G::KH - 1) * G::DH + 1;
   static constexpr int WP = ((groups - 1) * P * G::SW + loads * V + 3) / 4 * 4;
-  static constexpr int CP = (channel_blocks * RC + 3) / 4 * 4;
-  static constexpr int WV = largest_power(RC);
+  static constexpr int RP = RC == 1 ? 1 : (RC + 3) / 4 * 4, CP = channel_blocks * RP;  // a block starts at a vector
+  static constexpr int WV = RP < 4 ? RP : 4;
+  static constexpr int items = channel_blocks * G::OH * groups, depth = (G::CI + S - 1) / S;
 };
 
-/// weight [CO, CI, KH, KW] as ws [CI][KH][KW][CP], channels beyond CO zero. TRANSPOSED: weight is [CI, CO, KH, KW] and
-/// turned by half a turn, which makes of a convolution of stride 1 the gradient of its input.
-template <class T, class G, int CP, bool TRANSPOSED>
+/// weight [CO, CI, KH, KW] as ws [CI][KH][KW][blocks][RP], zero beyond RC and CO. TRANSPOSED: weight is [CI, CO, KH, KW]
+/// and turned by half a turn, which makes of a convolution of stride 1 the gradient of its input.
+template <class T, int CI, int CO, int TAPS, int RC, int RP, bool TRANSPOSED>
 __device__ void load_weight(const T* weight, T* ws) {
-  constexpr int taps = G::KH * G::KW;
-  for (int e = threadIdx.x; e < G::CI * taps * CP; e += kThreads) {
-    const int co = e % CP, tap = e / CP % taps, ci = e / CP / taps;
-    ws[e] = co >= G::CO    ? T(0)
-            : TRANSPOSED   ? weight[(ci * G::CO + co) * taps + taps - 1 - tap]
-                           : weight[(co * G::CI + ci) * taps + tap];
-  }
+  constexpr int CP = (CO + RC - 1) / RC * RP;
+  staged<CI * TAPS * CP>(
+      [&](int e) {
+        const int c = e % CP % RP, co = e % CP / RP * RC + c, tap = e / CP % TAPS, ci = e / CP / TAPS;
+        if (c >= RC || co >= CO) return T(0);
+        return TRANSPOSED ? weight[(ci * CO + co) * TAPS + TAPS - 1 - tap] : weight[(co * CI + ci) * TAPS + tap];
+      },
+      [&](int e, T value) { ws[e] = value; });
 }
 
 /// A sample as xs [CI][HP][WP], zero where it is padding.
 template <class T, class G, int HP, int WP>
 __device__ void load_padded(const T* x, T* xs) {
-  for (int e = threadIdx.x; e < G::CI * HP * WP; e += kThreads) {
-    const int w = e % WP - G::PW, h = e / WP % HP - G::PH, ci = e / WP / HP;
-    xs[e] = h >= 0 && h < G::H && w >= 0 && w < G::W ? x[(ci * G::H + h) * G::W + w] : T(0);
-  }
+  staged<G::CI * HP * WP>(
+      [&](int e) {
+        const int w = e % WP - G::PW, h = e / WP % HP - G::PH, ci = e / WP / HP;
+        return h >= 0 && h < G::H && w >= 0 && w < G::W ? x[(ci * G::H + h) * G::W + w] : T(0);
+      },
+      [&](int e, T value) { xs[e] = value; });
 }
 
-/// Samples a block; shared memory: weight and padded sample.
-template <class T, class G, int P, int RC, bool TRANSPOSED, bool BIAS, bool RELU>
+/// Samples a block. Shared memory: weight, padded sample, and with S > 1 the parts of the sums.
+template <class T, class G, int P, int RC, int S, bool TRANSPOSED, bool BIAS, bool RELU>
 __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* bias, T* y, char*) {
-  using Tile = ConvTile<G, P, RC>;
+  using Tile = ConvTile<G, P, RC, S>;
+  constexpr int outputs = G::CO * G::OH * G::OW;
   T* ws = reinterpret_cast<T*>(lane.shared);
-  T* xs = ws + G::CI * G::KH * G::KW * Tile::CP;
-  load_weight<T, G, Tile::CP, TRANSPOSED>(weight, ws);
+  T* xs = ws + (G::CI * G::KH * G::KW * Tile::CP + 3) / 4 * 4;
+  T* parts = xs + G::CI * Tile::HP * Tile::WP;  // [S][CO][OH][OW]
+  load_weight<T, G::CI, G::CO, G::KH * G::KW, RC, Tile::RP, TRANSPOSED>(weight, ws);
+  auto finish = [&](T value, int co) {
+    if (BIAS) value += bias[co];
+    return RELU && value < T(0) ? T(0) : value;
+  };
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     load_padded<T, G, Tile::HP, Tile::WP>(x + n * (G::CI * G::H * G::W), xs);
     __syncthreads();
-    T* to = y + n * (G::CO * G::OH * G::OW);
-    for (int item = threadIdx.x; item < Tile::channel_blocks * G::OH * Tile::groups; item += kThreads) {
-      const int group = item % Tile::groups, oh = item / Tile::groups % G::OH,
-                co = item / Tile::groups / G::OH * RC;
+    T* to = y + n * outputs;
+    for (int at = threadIdx.x; at < Tile::items * S; at += kThreads) {
+      const int item = at % Tile::items, part = at / Tile::items;
+      const int group = item % Tile::groups, oh = item / Tile::groups % G::OH, block = item / Tile::groups / G::OH;
+      const int end = (part + 1) * Tile::depth < G::CI ? (part + 1) * Tile::depth : G::CI;
       T sum[P][RC] = {};
 #pragma unroll 1
-      for (int ci = 0; ci < G::CI; ++ci)
+      for (int ci = part * Tile::depth; ci < end; ++ci)
 #pragma unroll
         for (int kh = 0; kh < G::KH; ++kh) {
           alignas(16) T in[Tile::loads * Tile::V];
@@ -72,12 +84,12 @@ __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* 
           for (int l = 0; l < Tile::loads; ++l)
             *reinterpret_cast<Vector<T, Tile::V>*>(in + l * Tile::V) =
                 *reinterpret_cast<const Vector<T, Tile::V>*>(from + l * Tile::V);
-          const T* taps = ws + (ci * G::KH + kh) * G::KW * Tile::CP + co;
+          const T* taps = ws + (ci * G::KH + kh) * G::KW * Tile::CP + block * Tile::RP;
 #pragma unroll
           for (int kw = 0; kw < G::KW; ++kw) {
-            alignas(16) T w[RC];
+            alignas(16) T w[Tile::RP];
 #pragma unroll
-            for (int c = 0; c < RC; c += Tile::WV)
+            for (int c = 0; c < Tile::RP; c += Tile::WV)
               *reinterpret_cast<Vector<T, Tile::WV>*>(w + c) =
                   *reinterpret_cast<const Vector<T, Tile::WV>*>(taps + kw * Tile::CP + c);
 #pragma unroll
@@ -88,52 +100,69 @@ __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* 
           }
         }
 #pragma unroll
-      for (int c = 0; c < RC; ++c)
-        if (co + c < G::CO)
+      for (int c = 0; c < RC; ++c) {
+        const int co = block * RC + c;
+        if (co < G::CO)
 #pragma unroll
           for (int p = 0; p < P; ++p)
             if (group * P + p < G::OW) {
-              T value = sum[p][c];
-              if (BIAS) value += bias[co + c];
-              to[((co + c) * G::OH + oh) * G::OW + group * P + p] = RELU && value < T(0) ? T(0) : value;
+              const int place = (co * G::OH + oh) * G::OW + group * P + p;
+              if (S == 1) to[place] = finish(sum[p][c], co);
+              else parts[part * outputs + place] = sum[p][c];
             }
+      }
     }
     __syncthreads();
+    if (S > 1) {
+      for (int e = threadIdx.x; e < outputs; e += kThreads) {
+        T total = parts[e];
+#pragma unroll
+        for (int s = 1; s < S; ++s) total += parts[s * outputs + e];
+        to[e] = finish(total, e / (G::OH * G::OW));
+      }
+      __syncthreads();
+    }
   }
 }
-template <class T, class G, int P, int RC, bool TRANSPOSED, bool BIAS, bool RELU>
+template <class T, class G, int P, int RC, int S, bool TRANSPOSED, bool BIAS, bool RELU>
 __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, T* y, char* workspace) {
-  conv2d_samples<T, G, P, RC, TRANSPOSED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_samples<T, G, P, RC, S, TRANSPOSED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
-/// dx [CI, H, W] of g [CO, OH, OW] for any stride. Pixels of one class, the remainders of h + PH and w + PW by the
-/// stride, meet the same taps; a warp's pixels are of one class, so that it skips the other taps together. Shared
-/// memory: weight as [CO][KH][KW][CP] and g.
-template <class T, class G, int RC>
+/// dx [CI, H, W] of g [CO, OH, OW] for any stride, the sum over output channels in S parts. Pixels of one class, the
+/// remainders of h + PH and w + PW by the stride, meet the same taps; a warp's pixels are of one class, so that it skips
+/// the other taps together. Shared memory: weight as [CO][KH][KW][blocks][RP], g, and with S > 1 the parts of the sums.
+template <class T, class G, int RC, int S>
 __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx, char*) {
-  constexpr int blocks = (G::CI + RC - 1) / RC, CP = (blocks * RC + 3) / 4 * 4, taps = G::KH * G::KW;
-  constexpr int WV = largest_power(RC);
+  constexpr int taps = G::KH * G::KW, RP = RC == 1 ? 1 : (RC + 3) / 4 * 4, WV = RP < 4 ? RP : 4;
+  constexpr int blocks = (G::CI + RC - 1) / RC, CP = blocks * RP, outputs = G::CI * G::H * G::W;
   constexpr int rows = (G::H + G::SH - 1) / G::SH, columns = (G::W + G::SW - 1) / G::SW;
   constexpr int cells = (rows * columns + 31) / 32 * 32, classes = G::SH * G::SW;
+  constexpr int items = blocks * classes * cells, depth = (G::CO + S - 1) / S;
+  constexpr int size = G::CO * G::OH * G::OW;
   T* ws = reinterpret_cast<T*>(lane.shared);
   T* gs = ws + G::CO * taps * CP;
-  for (int e = threadIdx.x; e < G::CO * taps * CP; e += kThreads) {
-    const int ci = e % CP, tap = e / CP % taps, co = e / CP / taps;
-    ws[e] = ci < G::CI ? weight[(co * G::CI + ci) * taps + tap] : T(0);
-  }
+  T* parts = gs + size;  // [S][CI][H][W]
+  staged<G::CO * taps * CP>(
+      [&](int e) {
+        const int c = e % CP % RP, ci = e % CP / RP * RC + c, tap = e / CP % taps, co = e / CP / taps;
+        return c < RC && ci < G::CI ? weight[(co * G::CI + ci) * taps + tap] : T(0);
+      },
+      [&](int e, T value) { ws[e] = value; });
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    constexpr int size = G::CO * G::OH * G::OW;
-    for (int e = threadIdx.x; e < size; e += kThreads) gs[e] = g[n * size + e];
+    staged<size>([&](int e) { return g[n * size + e]; }, [&](int e, T value) { gs[e] = value; });
     __syncthreads();
-    T* to = dx + n * (G::CI * G::H * G::W);
-    for (int item = threadIdx.x; item < blocks * classes * cells; item += kThreads) {
-      const int cell = item % cells, kind = item / cells % classes, ci = item / cells / classes * RC;
+    T* to = dx + n * outputs;
+    for (int at = threadIdx.x; at < items * S; at += kThreads) {
+      const int item = at % items, part = at / items;
+      const int cell = item % cells, kind = item / cells % classes, block = item / cells / classes;
       const int h = cell / columns * G::SH + kind / G::SW, w = cell % columns * G::SW + kind % G::SW;
       if (cell >= rows * columns || h >= G::H || w >= G::W) continue;
+      const int end = (part + 1) * depth < G::CO ? (part + 1) * depth : G::CO;
       T sum[RC] = {};
-#pragma unroll 1
-      for (int co = 0; co < G::CO; ++co)
+#pragma unroll 2
+      for (int co = part * depth; co < end; ++co)
 #pragma unroll
         for (int kh = 0; kh < G::KH; ++kh) {
           const int oh = h + G::PH - kh * G::DH;
@@ -145,10 +174,10 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
             if (ow % G::SW != 0) continue;
             const bool inside = row && ow >= 0 && ow / G::SW < G::OW;
             const T value = inside ? gs[(co * G::OH + oh / G::SH) * G::OW + ow / G::SW] : T(0);
-            const T* from = ws + (co * taps + kh * G::KW + kw) * CP + ci;
-            alignas(16) T tap[RC];
+            const T* from = ws + (co * taps + kh * G::KW + kw) * CP + block * RP;
+            alignas(16) T tap[RP];
 #pragma unroll
-            for (int c = 0; c < RC; c += WV)
+            for (int c = 0; c < RP; c += WV)
               *reinterpret_cast<Vector<T, WV>*>(tap + c) = *reinterpret_cast<const Vector<T, WV>*>(from + c);
 #pragma unroll
             for (int c = 0; c < RC; ++c) sum[c] = fused_multiply_add(value, tap[c], sum[c]);
@@ -156,9 +185,22 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
         }
 #pragma unroll
       for (int c = 0; c < RC; ++c)
-        if (ci + c < G::CI) to[((ci + c) * G::H + h) * G::W + w] = sum[c];
+        if (block * RC + c < G::CI) {
+          const int place = ((block * RC + c) * G::H + h) * G::W + w;
+          if (S == 1) to[place] = sum[c];
+          else parts[part * outputs + place] = sum[c];
+        }
     }
     __syncthreads();
+    if (S > 1) {
+      for (int e = threadIdx.x; e < outputs; e += kThreads) {
+        T total = parts[e];
+#pragma unroll
+        for (int s = 1; s < S; ++s) total += parts[s * outputs + e];
+        to[e] = total;
+      }
+      __syncthreads();
+    }
   }
 }
 
@@ -179,7 +221,7 @@ __device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* w
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     constexpr int size = G::CO * G::OH * G::OW;
     load_padded<T, G, HP, WP>(x + n * (G::CI * G::H * G::W), xs);
-    for (int e = threadIdx.x; e < size; e += kThreads) gs[e] = g[n * size + e];
+    staged<size>([&](int e) { return g[n * size + e]; }, [&](int e, T value) { gs[e] = value; });
     __syncthreads();
 #pragma unroll
     for (int wave = 0; wave < waves; ++wave) {

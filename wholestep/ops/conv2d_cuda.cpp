@@ -38,36 +38,73 @@ Conv2d transposed(const Conv2d& c) {
           .x = axis(c.x)};
 }
 
-/// Pixels and channels a thread of the forward kernel has; as ConvTile in conv2d.cuh.
+/// Channels as a block of them lies in shared memory.
+int64_t padded_channels(int64_t channels) { return channels == 1 ? 1 : rounded_up(channels, 4); }
+
+/// Cycles of a multiprocessor for `items` threads' work, each `rows` times so many multiplications and words
+/// read from shared memory: four warps multiply and one reads at a time, and a warp alone waits for what it
+/// reads.
+double cycles_of(int64_t items, double rows, double multiplies, double reads) {
+  return std::max(static_cast<double>(parts(items, 32)) * rows * (multiplies / 4 + reads),
+                  static_cast<double>(parts(items, kCudaThreads)) * rows * (multiplies + reads + 40));
+}
+/// Of adding up parts of sums that lie in shared memory.
+double join_cycles(int64_t outputs, int64_t split) {
+  return split == 1 ? 0 : static_cast<double>(parts(outputs, kCudaThreads) * (split + 1)) * 8 + 60;
+}
+
+/// Pixels and channels a thread of the forward kernel has, and parts of its sum; as ConvTile in conv2d.cuh.
 struct Tile {
-  int64_t pixels, channels, shared_bytes;
+  int64_t pixels, channels, split, shared_bytes;
 };
 
 std::optional<Tile> forward_tile(const Conv2d& c) {
   std::optional<Tile> best;
   double least = 0;
+  int64_t outputs = c.out_channels * c.y.out * c.x.out;
   for (int64_t pixels : {1, 2, 4})
-    for (int64_t channels : {1, 2, 3, 4, 5, 6, 8, 12, 16}) {
-      if (channels > c.out_channels && channels > 1) continue;
-      int64_t groups = parts(c.x.out, pixels), blocks = parts(c.out_channels, channels),
-              segment = (pixels - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
-              vector = largest_power(pixels * c.x.stride), loads = parts(segment, vector);
-      int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
-              width = rounded_up((groups - 1) * pixels * c.x.stride + loads * vector, 4),
-              padded_channels = rounded_up(blocks * channels, 4);
-      int64_t shared =
-          4 * (c.in_channels * c.y.kernel * c.x.kernel * padded_channels + c.in_channels * height * width);
-      if (shared > kCudaSharedBytes || segment > 32) continue;
-      // Cycles of a multiprocessor: four warps multiply and one reads shared memory at a time; a thread alone
-      // waits about two cycles for each of its instructions.
-      double multiplies = static_cast<double>(c.x.kernel * pixels * channels),
-             reads = static_cast<double>(loads * vector + c.x.kernel * parts(channels, 4)),
-             rows = static_cast<double>(c.in_channels * c.y.kernel);
-      int64_t items = groups * c.y.out * blocks;
-      double throughput = static_cast<double>(parts(items, 32)) * rows * (multiplies / 4 + reads),
-             latency = static_cast<double>(parts(items, kCudaThreads)) * rows * 2 * (multiplies + reads);
-      double cycles = std::max(throughput, latency);
-      if (!best || cycles < least) best = Tile{pixels, channels, shared}, least = cycles;
+    for (int64_t channels : {1, 2, 3, 4, 5, 6, 8, 12, 16})
+      for (int64_t split : {1, 2, 3, 4, 6, 8}) {
+        if ((channels > c.out_channels && channels > 1) || split > c.in_channels) continue;
+        int64_t groups = parts(c.x.out, pixels), blocks = parts(c.out_channels, channels),
+                segment = (pixels - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
+                vector = largest_power(pixels * c.x.stride), loads = parts(segment, vector);
+        int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
+                width = rounded_up((groups - 1) * pixels * c.x.stride + loads * vector, 4);
+        int64_t shared =
+            4 * (rounded_up(c.in_channels * c.y.kernel * c.x.kernel * blocks * padded_channels(channels), 4) +
+                 c.in_channels * height * width + (split > 1 ? split * outputs : 0));
+        if (shared > kCudaSharedBytes || segment > 32) continue;
+        double cycles = cycles_of(groups * c.y.out * blocks * split,
+                                  static_cast<double>(parts(c.in_channels, split) * c.y.kernel),
+                                  static_cast<double>(c.x.kernel * pixels * channels),
+                                  static_cast<double>(loads * vector + c.x.kernel * parts(channels, 4))) +
+                        join_cycles(outputs, split);
+        if (!best || cycles < least) best = Tile{pixels, channels, split, shared}, least = cycles;
+      }
+  return best;
+}
+
+/// The same for the gradient of the input with a stride.
+std::optional<Tile> dx_tile(const Conv2d& c) {
+  std::optional<Tile> best;
+  double least = 0;
+  int64_t outputs = c.in_channels * c.y.in * c.x.in, taps = c.y.kernel * c.x.kernel;
+  for (int64_t channels : {1, 2, 3, 4, 6, 8, 12, 16})
+    for (int64_t split : {1, 2, 4, 8}) {
+      if ((channels > c.in_channels && channels > 1) || split > c.out_channels) continue;
+      int64_t blocks = parts(c.in_channels, channels), classes = c.y.stride * c.x.stride,
+              cells = rounded_up(parts(c.y.in, c.y.stride) * parts(c.x.in, c.x.stride), 32);
+      int64_t shared = 4 * (c.out_channels * taps * blocks * padded_channels(channels) +
+                            c.out_channels * c.y.out * c.x.out + (split > 1 ? split * outputs : 0));
+      if (shared > kCudaSharedBytes) continue;
+      double met = static_cast<double>(taps) / static_cast<double>(classes);
+      double cycles =
+          cycles_of(blocks * classes * cells * split, static_cast<double>(parts(c.out_channels, split)),
+                    met * static_cast<double>(channels),
+                    met * static_cast<double>(1 + parts(channels, 4)) + 9) +
+          join_cycles(outputs, split);
+      if (!best || cycles < least) best = Tile{1, channels, split, shared}, least = cycles;
     }
   return best;
 }
@@ -96,12 +133,6 @@ std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p)
 }
 
 const char* const kTooLarge = "a sample does not fit shared memory";
-int64_t dx_shared_bytes(const Conv2d& c, int64_t channels) {
-  int64_t padded = rounded_up(rounded_up(c.in_channels, channels), 4);
-  return 4 * (c.out_channels * c.y.kernel * c.x.kernel * padded + c.out_channels * c.y.out * c.x.out);
-}
-int64_t dx_channels(const Conv2d& c) { return std::min<int64_t>(c.in_channels, 8); }
-
 /// Channels a thread of the weight gradient has, and into how many parts pixels are split; as in conv2d.cuh.
 struct WeightTile {
   int64_t channels, parts, shared_bytes;
@@ -122,10 +153,8 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
       double pixels = static_cast<double>(parts(c.y.out, split) * c.x.out),
              multiplies = static_cast<double>(channels * c.x.kernel),
              reads = static_cast<double>(c.x.kernel + channels);
-      double throughput = static_cast<double>(parts(items * split, 32)) * pixels * (multiplies / 4 + reads),
-             latency = static_cast<double>(waves) * pixels * 2 * (multiplies + reads),
-             join = static_cast<double>(split * parts(outputs, kCudaThreads)) * 8;
-      double cycles = std::max(throughput, latency) + join;
+      double cycles =
+          cycles_of(items * split, pixels / 4, 4 * multiplies, 4 * reads) + join_cycles(outputs, split);
       if (!best || cycles < least) best = WeightTile{channels, split, shared}, least = cycles;
     }
   }
@@ -156,8 +185,7 @@ std::string refuse_conv2d_dx_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   bool one = p.conv.y.stride == 1 && p.conv.x.stride == 1;
-  bool fits = one ? forward_tile(transposed(p.conv)).has_value()
-                  : dx_shared_bytes(p.conv, dx_channels(p.conv)) <= kCudaSharedBytes;
+  bool fits = one ? forward_tile(transposed(p.conv)).has_value() : dx_tile(p.conv).has_value();
   return fits ? "" : kTooLarge;
 }
 
@@ -170,12 +198,13 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
     Conv2d c = transposed(p.conv);
     Tile tile = *forward_tile(c);
     run = device_function("conv2d_samples", DType::f32, geometry(p.batch, c), tile.pixels, tile.channels,
-                          true, false, false);
+                          tile.split, true, false, false);
     shared = tile.shared_bytes;
   } else {
-    int64_t channels = dx_channels(p.conv);
-    run = device_function("conv2d_dx_samples", DType::f32, geometry(p.batch, p.conv), channels);
-    shared = dx_shared_bytes(p.conv, channels);
+    Tile tile = *dx_tile(p.conv);
+    run = device_function("conv2d_dx_samples", DType::f32, geometry(p.batch, p.conv), tile.channels,
+                          tile.split);
+    shared = tile.shared_bytes;
   }
   call->phases.push_back(cuda_row_phase(p.batch, 1, 1, run, shared));
   return call;

@@ -74,35 +74,46 @@ struct Writer {
     for (size_t k = 0; k < program.immediates.size(); ++k)
       text += fmt::format("  const {} r{} = {};\n", type(), program.inputs + static_cast<int>(k),
                           immediate(program.immediates[k], program.compute));
-    text +=
-        fmt::format("  for (index i = begin + threadIdx.x * {0}; i < end; i += kThreads * {0}) {{\n", vector);
+    // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before it writes.
+    int64_t length = rows > 0 ? elements / rows : per_chunk, step = kCudaThreads * vector,
+            rounds = std::clamp<int64_t>((length + step - 1) / step, 1, 4);
+    text += fmt::format("  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n", vector,
+                        step * rounds);
+    for (size_t k = 0; k < accesses.size(); ++k)
+      if (!accesses[k].scalar) text += fmt::format("    {} v{}[{}];\n", loaded(k), k, rounds);
+    std::string round = fmt::format(
+        "#pragma unroll\n    for (int u = 0; u < {}; ++u) {{\n      const index i = first + u * {};\n      if (i >= end) break;\n",
+        rounds, step);
+    text += round;
     for (size_t k = 0; k < accesses.size(); ++k)
       if (!accesses[k].scalar) text += load(k);
+    text += "    }\n" + round;
     for (size_t k = 0; k < request.outputs.size(); ++k)
-      text += fmt::format("    Vector<{}, {}> w{};\n", cuda_name(request.outputs[k].dtype), vector, k);
-    text += fmt::format("#pragma unroll\n    for (int e = 0; e < {}; ++e) {{\n{}    }}\n", vector,
+      text += fmt::format("      Vector<{}, {}> w{};\n", cuda_name(request.outputs[k].dtype), vector, k);
+    text += fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{\n{}      }}\n", vector,
                         instructions());
     for (size_t k = 0; k < request.outputs.size(); ++k)
-      text += fmt::format("    *reinterpret_cast<Vector<{}, {}>*>(q{} + i) = w{};\n",
+      text += fmt::format("      *reinterpret_cast<Vector<{}, {}>*>(q{} + i) = w{};\n",
                           cuda_name(request.outputs[k].dtype), vector, k, k);
-    return text + "  }\n}\n";
+    return text + "    }\n  }\n}\n";
   }
 
+  bool as_vector(size_t k) const { return accesses[k].strides.back() == 1; }
+  std::string loaded(size_t k) const {
+    std::string type(cuda_name(accesses[k].dtype));
+    return as_vector(k) ? fmt::format("Vector<{}, {}>", type, vector) : type;
+  }
   std::string load(size_t k) const {
-    const ElementAccess& access = accesses[k];
-    std::string at = access.contiguous() ? "i" : offset(access);
-    if (access.strides.back() == 1)
-      return fmt::format("    const auto v{0} = *reinterpret_cast<const Vector<{1}, {2}>*>(p{0} + {3});\n", k,
-                         cuda_name(access.dtype), vector, at);
-    return fmt::format("    const auto v{} = p{}[{}];\n", k, k, at);
+    std::string at = accesses[k].contiguous() ? "i" : offset(accesses[k]);
+    return fmt::format("      v{0}[u] = *reinterpret_cast<const {1}*>(p{0} + {2});\n", k, loaded(k), at);
   }
 
   std::string instructions() const {
     std::string text;
     for (size_t k = 0; k < accesses.size(); ++k)
       if (!accesses[k].scalar)
-        text += fmt::format("      const {0} r{1} = static_cast<{0}>(v{1}{2});\n", type(), k,
-                            accesses[k].strides.back() == 1 ? ".at[e]" : "");
+        text += fmt::format("        const {0} r{1} = static_cast<{0}>(v{1}[u]{2});\n", type(), k,
+                            as_vector(k) ? ".at[e]" : "");
     for (size_t k = 0; k < program.instructions.size(); ++k) {
       const auto& instruction = program.instructions[k];
       text += fmt::format("      const {} r{} = apply_{}<{}>(", type(),

@@ -16,7 +16,7 @@ __device__ void dot_row(const T* row, const T* b, const T* bias, T* c) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int first = 0; first < N; first += kWarps * U) {
     T sum[U] = {};
-#pragma unroll 2
+#pragma unroll 4
     for (int k = lane * V; k < K; k += 32 * V) {
       const auto x = *reinterpret_cast<const Vector<T, V>*>(row + k);
 #pragma unroll
@@ -48,7 +48,7 @@ __device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* parti
     if (group < groups) {
       Vector<T, V> sum = {};
       const int begin = group * depth, end = begin + depth < K ? begin + depth : K;
-#pragma unroll 4
+#pragma unroll 8
       for (int k = begin; k < end; ++k) {
         const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(k) * N + column * V);
 #pragma unroll
@@ -73,7 +73,7 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T*
   T* partial = row + (K + 3) / 4 * 4;
   const Range rows = rows_of<M>(lane);
   for (int64_t m = rows.begin; m < rows.end; ++m) {
-    for (int k = threadIdx.x; k < K; k += kThreads) row[k] = a[m * K + k];
+    staged<K>([&](int k) { return a[m * K + k]; }, [&](int k, T value) { row[k] = value; });
     __syncthreads();
     if (TB) dot_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N);
     else axpy_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N, partial);

@@ -29,7 +29,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
     int64_t splits =
         tiles >= kBusy
             ? 1
-            : std::clamp<int64_t>(k / 256, 1, std::max<int64_t>(1, 2 * kBusy / std::max<int64_t>(tiles, 1)));
+            : std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, 2 * kBusy / std::max<int64_t>(tiles, 1)));
     if (k > 0) splits = parts(k, parts(parts(k, splits), 32) * 32);
     // Time of a multiprocessor: shared memory reads of a slice, per output of a warp's tile, plus what is
     // fetched.

@@ -50,6 +50,21 @@ __device__ T warp_sum(T value) {
   return value;
 }
 
+/// Calls store(e, load(e)) for every e < N, threads along e, with U loads of each thread in flight.
+template <int N, int U = 8, class Load, class Store>
+__device__ void staged(Load load, Store store) {
+  constexpr int rounds = (N + kThreads - 1) / kThreads, width = rounds < U ? rounds : U;
+  for (int first = threadIdx.x; first < N; first += kThreads * width) {
+    decltype(load(0)) values[width];
+#pragma unroll
+    for (int u = 0; u < width; ++u)
+      if (first + u * kThreads < N) values[u] = load(first + u * kThreads);
+#pragma unroll
+    for (int u = 0; u < width; ++u)
+      if (first + u * kThreads < N) store(first + u * kThreads, values[u]);
+  }
+}
+
 __device__ inline float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 __device__ inline double fused_multiply_add(double a, double b, double c) { return __fma_rn(a, b, c); }
 
