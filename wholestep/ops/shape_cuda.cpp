@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <optional>
 
 #include "wholestep/backend/cuda/elements.h"
 
@@ -11,6 +12,9 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kVector = 4;
+constexpr int64_t kTransposeTile = 64;  // as in shape.cuh
+/// Shorter axes are copied as they come: what a line of memory holds of them is soon read.
+constexpr int64_t kMinTransposed = 16;
 
 /// The result's axes with the operand's strides along them, neighbours of one pattern merged.
 struct Source {
@@ -40,6 +44,29 @@ struct Source {
   }
 };
 
+/// A phase in tiles where the operand runs along another axis than the result, and both are long.
+std::optional<CudaPhase> transpose_phase(const Source& source, DType dtype) {
+  const size_t b = source.extents.size() - 1,
+               a = static_cast<size_t>(std::ranges::find(source.strides, 1) - source.strides.begin());
+  if (a >= b || source.extents[a] < kMinTransposed || source.extents[b] < kMinTransposed) return std::nullopt;
+  std::vector<int64_t> extents, from, to;
+  int64_t others = 1, a_stride = 0, stride = 1;
+  for (size_t axis = b + 1; axis-- > 0; stride *= source.extents[axis]) {
+    if (axis == a) a_stride = stride;
+    if (axis == a || axis == b) continue;
+    extents.insert(extents.begin(), source.extents[axis]);
+    from.insert(from.begin(), source.strides[axis]);
+    to.insert(to.begin(), stride);
+    others *= source.extents[axis];
+  }
+  auto tiles = [](int64_t extent) { return (extent + kTransposeTile - 1) / kTransposeTile; };
+  return CudaPhase{.chunks = others * tiles(source.extents[a]) * tiles(source.extents[b]),
+                   .run = device_function("transpose_copy", source.offset, cuda_axes(extents, from),
+                                          cuda_axes(extents, to), source.extents[a], a_stride,
+                                          source.extents[b], source.strides[b]),
+                   .shared_bytes = kTransposeTile * (kTransposeTile + 1) * size_bytes(dtype)};
+}
+
 /// Elements of a copy into `out`, by rows where the operands have the same.
 CudaElements elements_of(const Shape& out, bool rows_match, int64_t vector) {
   return {rows_match ? out[0] : 1, out.numel(), 2 * kCudaThreads * vector};
@@ -54,6 +81,11 @@ std::unique_ptr<PreparedKernel> strided_call(const KernelRequest& q, const Shape
   const int64_t vector = whole_rows && source.vectorises() ? kVector : 1;
   split.per_chunk = 2 * kCudaThreads * vector;
   auto call = cuda_call(q, "shape.cuh");
+  if (auto tiles = transpose_phase(source, q.inputs[0].dtype);
+      tiles && split.rows == 0 && split.elements > 0) {
+    call->phases.push_back(*std::move(tiles));
+    return call;
+  }
   call->phases.push_back(split.phase(
       1, 1,
       device_function("strided_copy", split.type(), std::max(q.inputs[0].shape.numel(), out.numel()),
