@@ -17,12 +17,14 @@ __device__ void gather_rows(Lane lane, const T* table, const Index* index, T* ou
 }
 
 /// The block's rows of the result: it looks through the indices kThreads at a time, lists those that are its
-/// own in order, and adds their values one after the other, a thread a column.
+/// own in order, and adds their values one after the other, a thread a column, each row in a register for as
+/// long as it comes again.
 template <int64_t ROWS, int64_t WIDTH, int64_t COUNT, class T, class Index>
 __device__ void scatter_add_rows(Lane lane, const T* values, const Index* index, T* out, char*) {
+  constexpr int kAhead = 8;
   const Range rows = rows_of<ROWS>(lane);
-  int* list = reinterpret_cast<int*>(lane.shared);  // [kThreads], then the number found by each warp
-  int* found = list + kThreads;
+  int* list = reinterpret_cast<int*>(lane.shared);  // [kThreads] places, [kThreads] rows, [kWarps] found
+  int *row_list = list + kThreads, *found = row_list + kThreads;
   for (int64_t i = rows.begin * WIDTH + threadIdx.x; i < rows.end * WIDTH; i += kThreads) out[i] = T(0);
   const int warp = threadIdx.x / 32;
   for (int64_t first = 0; first < COUNT; first += kThreads) {
@@ -31,17 +33,34 @@ __device__ void scatter_add_rows(Lane lane, const T* values, const Index* index,
     const unsigned votes = __ballot_sync(0xffffffffu, mine);
     if (threadIdx.x % 32 == 0) found[warp] = __popc(votes);
     __syncthreads();
-    int before = 0, total = 0;
+    int before = __popc(votes & ((1u << threadIdx.x % 32) - 1)), count = 0;
     for (int w = 0; w < kWarps; ++w) {
       before += w < warp ? found[w] : 0;
-      total += found[w];
+      count += found[w];
     }
-    if (mine) list[before + __popc(votes & ((1u << threadIdx.x % 32) - 1))] = threadIdx.x;
+    if (mine) list[before] = threadIdx.x, row_list[before] = int(wanted - rows.begin);
     __syncthreads();
-    for (int k = 0; k < total; ++k) {
-      const int64_t b = first + list[k], row = index[b];
-      for (int64_t column = threadIdx.x; column < WIDTH; column += kThreads)
-        out[row * WIDTH + column] = T(out[row * WIDTH + column] + values[b * WIDTH + column]);
+    for (int64_t column = threadIdx.x; column < WIDTH && count > 0; column += kThreads) {
+      T* to = out + rows.begin * WIDTH + column;
+      int row = row_list[0];
+      T total = to[row * WIDTH];
+      for (int k = 0; k < count; k += kAhead) {
+        T held[kAhead];
+#pragma unroll
+        for (int j = 0; j < kAhead; ++j)
+          if (k + j < count) held[j] = values[(first + list[k + j]) * WIDTH + column];
+#pragma unroll
+        for (int j = 0; j < kAhead; ++j) {
+          if (k + j >= count) break;
+          if (row_list[k + j] != row) {
+            to[row * WIDTH] = total;
+            row = row_list[k + j];
+            total = to[row * WIDTH];
+          }
+          total = T(total + held[j]);
+        }
+      }
+      to[row * WIDTH] = total;
     }
     __syncthreads();
   }

@@ -29,7 +29,7 @@ std::unique_ptr<PreparedKernel> prepare_scatter_cuda(const KernelRequest& q) {
   if (out.numel() == 0) call->phases.push_back({.chunks = 0});
   else
     call->phases.push_back(cuda_row_phase(rows, 0, 1, device_function("scatter_add_rows", rows, width, count),
-                                          (kCudaThreads + kCudaThreads / 32) * int64_t{sizeof(int)}));
+                                          (2 * kCudaThreads + kCudaThreads / 32) * int64_t{sizeof(int)}));
   return call;
 }
 
