@@ -106,7 +106,7 @@ __device__ void fold_outputs(const X* x, I begin, I end, I first, I last, char* 
     Total total = F::start();
     if (output < end) {
       const X* base = x + Kept::offset(output);
-#pragma unroll 4
+#pragma unroll (V == 1 ? 8 : 4)
       for (I r = first + Block::member() * V; r < last; r += G * V) {
         const auto values = *reinterpret_cast<const Vector<X, V>*>(base + Reduced::offset(r));
 #pragma unroll
