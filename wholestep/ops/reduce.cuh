@@ -96,21 +96,30 @@ struct JoinOf {
   static auto result(Total total) { return F::result(total); }
 };
 
-/// Outputs [begin, end) from places [first, last) of the reduced axes, V side by side at a time.
-template <class F, class Kept, class Reduced, int G, bool APART, int V, class I, class X, class Store>
+/// Outputs [begin, end) from places [first, last) of the reduced axes, at most LENGTH of them, V side by side at
+/// a time; several loads are under way before the first is needed.
+template <class F, class Kept, class Reduced, int64_t LENGTH, int G, bool APART, int V, class I, class X, class Store>
 __device__ void fold_outputs(const X* x, I begin, I end, I first, I last, char* shared, Store store) {
   using Block = Groups<G, APART>;
   using Total = typename F::Total;
+  constexpr int64_t kSteps = (LENGTH + G * V - 1) / (G * V), kMost = V == 1 ? 8 : 4;
+  constexpr int kAhead = kSteps < kMost ? (kSteps > 0 ? kSteps : 1) : kMost;
   for (I tile = begin; tile < end; tile += Block::kCount) {
     const I output = tile + Block::group();
     Total total = F::start();
     if (output < end) {
       const X* base = x + Kept::offset(output);
-#pragma unroll (V == 1 ? 8 : 4)
-      for (I r = first + Block::member() * V; r < last; r += G * V) {
-        const auto values = *reinterpret_cast<const Vector<X, V>*>(base + Reduced::offset(r));
+      for (I r = first + Block::member() * V; r < last; r += kAhead * G * V) {
+        Vector<X, V> held[kAhead];
 #pragma unroll
-        for (int e = 0; e < V; ++e) total = F::take(total, values.at[e], int64_t(r) + e);
+        for (int j = 0; j < kAhead; ++j)
+          if (r + j * G * V < last)
+            held[j] = *reinterpret_cast<const Vector<X, V>*>(base + Reduced::offset(I(r + j * G * V)));
+#pragma unroll
+        for (int j = 0; j < kAhead; ++j)
+          if (r + j * G * V < last)
+#pragma unroll
+            for (int e = 0; e < V; ++e) total = F::take(total, held[j].at[e], int64_t(r) + j * G * V + e);
       }
     }
     total = Block::fold(total, [](Total a, Total b) { return F::join(a, b); }, shared);
@@ -123,7 +132,7 @@ template <class F, class Outputs, int64_t ELEMENTS, class Kept, class Reduced, i
 __device__ void reduce_outputs(Lane lane, const X* x, Y* y, char*) {
   using I = IndexFor<ELEMENTS>;
   const auto run = Outputs::of(lane);
-  fold_outputs<F, Kept, Reduced, G, APART, V, I>(
+  fold_outputs<F, Kept, Reduced, Reduced::kExtent, G, APART, V, I>(
       x, I(run.begin), I(run.end), I(0), I(Reduced::kExtent), lane.shared,
       [&](I output, typename F::Total total) { y[output] = F::result(total); });
 }
@@ -138,7 +147,7 @@ __device__ void reduce_parts(Lane lane, const X* x, Y*, char* workspace) {
                 part = APART ? lane.chunk / kTiles : lane.chunk % PARTS;
   const int64_t begin = tile * kCount, end = begin + kCount, first = part * PER_PART, last = first + PER_PART;
   auto* totals = reinterpret_cast<typename F::Total*>(workspace) + part * kKept;
-  fold_outputs<F, Kept, Reduced, G, APART, V, I>(
+  fold_outputs<F, Kept, Reduced, PER_PART, G, APART, V, I>(
       x, I(begin), I(end < kKept ? end : kKept), I(first), I(last < Reduced::kExtent ? last : Reduced::kExtent),
       lane.shared, [&](I output, typename F::Total total) { totals[output] = total; });
 }
