@@ -51,7 +51,8 @@ __device__ void sum_channels(const Share& share, char* shared, Centre centre, Ad
     if (inside)
 #pragma unroll 4
       for (I e = Block::member() * V; e < count; e += G * V)
-        add(I((I(share.samples.begin) + e / I(P::RUN)) * I(P::C) + I(c)) * I(P::RUN) + e % I(P::RUN), middle, sums);
+        add(I((I(share.samples.begin) + e / I(P::RUN)) * I(P::C) + I(c)) * I(P::RUN) + e % I(P::RUN), middle,
+            sums);
     sums.first = Block::sum(sums.first, shared);
     sums.second = Block::sum(sums.second, shared);
     if (Block::member() == 0 && inside) store(c, middle, sums);
@@ -82,8 +83,8 @@ __device__ void batch_norm_collect(Lane lane, const T* x, const T*, const T*, T*
 
 /// Sums of g and of g (x - mean).
 template <class P, int64_t PER, int64_t TILE, int G, bool APART, int V, class T>
-__device__ void batch_norm_dx_collect(Lane lane, const T* x, const T*, const T* mean, const T*, const T* g, T*, T*,
-                                      T*, char* workspace) {
+__device__ void batch_norm_dx_collect(Lane lane, const T* x, const T*, const T* mean, const T*, const T* g,
+                                      T*, T*, T*, char* workspace) {
   const Share share = share_of<P, PER, TILE>(lane);
   Pair* out = reinterpret_cast<Pair*>(workspace) + share.part * P::C;
   sum_channels<P, G, APART, V>(
@@ -177,7 +178,8 @@ __device__ void transform_channels(const Share& share, char* workspace, char* sh
     for (I e = threadIdx.x * V; e < count; e += kThreads * V) {
       const I rest = e % I(kWidth), channel = rest / I(P::RUN);
       if (tile + channel < share.channels.end)
-        apply((I(share.samples.begin + e / I(kWidth)) * I(P::C) + I(tile)) * I(P::RUN) + rest, of_channel[channel]);
+        apply((I(share.samples.begin + e / I(kWidth)) * I(P::C) + I(tile)) * I(P::RUN) + rest,
+              of_channel[channel]);
     }
     __syncthreads();
   }
@@ -203,8 +205,8 @@ __device__ void batch_norm_apply(Lane lane, const T* x, const T* gamma, const T*
 
 /// dx = gamma s (g - B / m - n G / m) with n = (x - mean) s, B = sum g, G = sum g n.
 template <class P, int64_t PER, int64_t TILE, int G, bool JOINED, int V, class T>
-__device__ void batch_norm_dx_apply(Lane lane, const T* x, const T* gamma, const T* mean, const T* var, const T* g,
-                                    T* dx, T* dgamma, T* dbeta, char* workspace) {
+__device__ void batch_norm_dx_apply(Lane lane, const T* x, const T* gamma, const T* mean, const T* var,
+                                    const T* g, T* dx, T* dgamma, T* dbeta, char* workspace) {
   const Share share = share_of<P, PER, TILE>(lane);
   transform_channels<P, Products<P>, PER, TILE, G, JOINED, V, T>(
       share, workspace, lane.shared,

@@ -1,4 +1,5 @@
-// Rows by index: gather_rows moves words, scatter_add_rows adds in the order of the indices, take wraps around.
+// Rows by index: gather_rows moves words, scatter_add_rows adds in the order of the indices, take wraps
+// around.
 #pragma once
 #include "elements.cuh"
 

@@ -49,8 +49,8 @@ __device__ void for_window(int oy, int ox, Visit visit) {
   }
 }
 
-/// Calls run(e, start of the plane of e among planes of OTHER elements, row, column) for the block's elements,
-/// of planes HEIGHT x WIDTH.
+/// Calls run(e, start of the plane of e among planes of OTHER elements, row, column) for the block's
+/// elements, of planes HEIGHT x WIDTH.
 template <class E, int64_t MOST, int HEIGHT, int WIDTH, int64_t OTHER, class Run>
 __device__ void for_pixels(Lane lane, Run run) {
   using I = IndexFor<MOST>;
@@ -64,52 +64,56 @@ __device__ void for_pixels(Lane lane, Run run) {
 /// Of equal elements the first; NaN where there is one.
 template <class E, int64_t MOST, class Y, class X, class T>
 __device__ void max_pool2d(Lane lane, const T* x, T* y, int32_t* argmax, char*) {
-  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(lane, [&](auto e, auto plane, int oy, int ox) {
-    int best = Y::begin(oy) * X::kIn + X::begin(ox);
-    T most = x[plane + best];
-    for_window<Y, X>(oy, ox, [&](int at) {
-      const T value = x[plane + at];
-      if (value > most || (value != value && most == most)) most = value, best = at;
-    });
-    y[e] = most;
-    argmax[e] = best;
-  });
+  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(
+      lane, [&](auto e, auto plane, int oy, int ox) {
+        int best = Y::begin(oy) * X::kIn + X::begin(ox);
+        T most = x[plane + best];
+        for_window<Y, X>(oy, ox, [&](int at) {
+          const T value = x[plane + at];
+          if (value > most || (value != value && most == most)) most = value, best = at;
+        });
+        y[e] = most;
+        argmax[e] = best;
+      });
 }
 
 template <class E, int64_t MOST, class Y, class X, class T>
 __device__ void max_pool2d_dx(Lane lane, const T* g, const int32_t* argmax, T* dx, char*) {
-  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(lane, [&](auto e, auto plane, int h, int w) {
-    T total = 0;
-    for (int oy = Y::first(h); oy < Y::last(h); ++oy)
-      for (int ox = X::first(w); ox < X::last(w); ++ox) {
-        const auto o = plane + oy * X::kOut + ox;
-        if (argmax[o] == h * X::kIn + w) total += g[o];
-      }
-    dx[e] = total;
-  });
+  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(
+      lane, [&](auto e, auto plane, int h, int w) {
+        T total = 0;
+        for (int oy = Y::first(h); oy < Y::last(h); ++oy)
+          for (int ox = X::first(w); ox < X::last(w); ++ox) {
+            const auto o = plane + oy * X::kOut + ox;
+            if (argmax[o] == h * X::kIn + w) total += g[o];
+          }
+        dx[e] = total;
+      });
 }
 
 /// DIVISOR 0: the number of elements of each window.
 template <class E, int64_t MOST, class Y, class X, int64_t DIVISOR, class T>
 __device__ void avg_pool2d(Lane lane, const T* x, T* y, char*) {
-  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(lane, [&](auto e, auto plane, int oy, int ox) {
-    double total = 0;
-    for_window<Y, X>(oy, ox, [&](int at) { total += double(x[plane + at]); });
-    if constexpr (DIVISOR > 0) y[e] = T(total / double(DIVISOR));
-    else y[e] = T(total / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox))));
-  });
+  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(
+      lane, [&](auto e, auto plane, int oy, int ox) {
+        double total = 0;
+        for_window<Y, X>(oy, ox, [&](int at) { total += double(x[plane + at]); });
+        if constexpr (DIVISOR > 0) y[e] = T(total / double(DIVISOR));
+        else y[e] = T(total / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox))));
+      });
 }
 
 template <class E, int64_t MOST, class Y, class X, int64_t DIVISOR, class T>
 __device__ void avg_pool2d_dx(Lane lane, const T* g, T* dx, char*) {
-  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(lane, [&](auto e, auto plane, int h, int w) {
-    double total = 0;
-    for (int oy = Y::first(h); oy < Y::last(h); ++oy)
-      for (int ox = X::first(w); ox < X::last(w); ++ox) {
-        const double value = double(g[plane + oy * X::kOut + ox]);
-        if constexpr (DIVISOR > 0) total += value;
-        else total += value / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox)));
-      }
-    dx[e] = T(DIVISOR > 0 ? total / double(DIVISOR > 0 ? DIVISOR : 1) : total);
-  });
+  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(
+      lane, [&](auto e, auto plane, int h, int w) {
+        double total = 0;
+        for (int oy = Y::first(h); oy < Y::last(h); ++oy)
+          for (int ox = X::first(w); ox < X::last(w); ++ox) {
+            const double value = double(g[plane + oy * X::kOut + ox]);
+            if constexpr (DIVISOR > 0) total += value;
+            else total += value / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox)));
+          }
+        dx[e] = T(DIVISOR > 0 ? total / double(DIVISOR > 0 ? DIVISOR : 1) : total);
+      });
 }

@@ -10,7 +10,8 @@ __device__ inline uint64_t mix(uint64_t a, uint64_t b) {
 }
 
 __device__ inline Vector<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t block) {
-  uint32_t c0 = uint32_t(block), c1 = uint32_t(block >> 32), c2 = uint32_t(stream), c3 = uint32_t(stream >> 32);
+  uint32_t c0 = uint32_t(block), c1 = uint32_t(block >> 32), c2 = uint32_t(stream),
+           c3 = uint32_t(stream >> 32);
   uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {

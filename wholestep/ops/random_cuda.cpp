@@ -1,3 +1,4 @@
+// random_uniform on CUDA, by rows where they are short.
 #include "wholestep/ops/random_cuda.h"
 
 #include "wholestep/backend/cuda/elements.h"

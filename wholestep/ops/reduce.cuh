@@ -96,9 +96,10 @@ struct JoinOf {
   static auto result(Total total) { return F::result(total); }
 };
 
-/// Outputs [begin, end) from places [first, last) of the reduced axes, at most LENGTH of them, V side by side at
-/// a time; several loads are under way before the first is needed.
-template <class F, class Kept, class Reduced, int64_t LENGTH, int G, bool APART, int V, class I, class X, class Store>
+/// Outputs [begin, end) from places [first, last) of the reduced axes, at most LENGTH of them, V side by side
+/// at a time; several loads are under way before the first is needed.
+template <class F, class Kept, class Reduced, int64_t LENGTH, int G, bool APART, int V, class I, class X,
+          class Store>
 __device__ void fold_outputs(const X* x, I begin, I end, I first, I last, char* shared, Store store) {
   using Block = Groups<G, APART>;
   using Total = typename F::Total;
@@ -122,13 +123,14 @@ __device__ void fold_outputs(const X* x, I begin, I end, I first, I last, char* 
             for (int e = 0; e < V; ++e) total = F::take(total, held[j].at[e], int64_t(r) + j * G * V + e);
       }
     }
-    total = Block::fold(total, [](Total a, Total b) { return F::join(a, b); }, shared);
+    total = Block::fold(
+        total, [](Total a, Total b) { return F::join(a, b); }, shared);
     if (Block::member() == 0 && output < end) store(output, total);
   }
 }
 
-template <class F, class Outputs, int64_t ELEMENTS, class Kept, class Reduced, int G, bool APART, int V, class X,
-          class Y>
+template <class F, class Outputs, int64_t ELEMENTS, class Kept, class Reduced, int G, bool APART, int V,
+          class X, class Y>
 __device__ void reduce_outputs(Lane lane, const X* x, Y* y, char*) {
   using I = IndexFor<ELEMENTS>;
   const auto run = Outputs::of(lane);
@@ -138,18 +140,20 @@ __device__ void reduce_outputs(Lane lane, const X* x, Y* y, char*) {
 }
 
 /// Totals [PARTS, kept] of the parts, each of PER_PART places.
-template <class F, int64_t PARTS, int64_t PER_PART, int64_t ELEMENTS, class Kept, class Reduced, int G, bool APART,
-          int V, class X, class Y>
+template <class F, int64_t PARTS, int64_t PER_PART, int64_t ELEMENTS, class Kept, class Reduced, int G,
+          bool APART, int V, class X, class Y>
 __device__ void reduce_parts(Lane lane, const X* x, Y*, char* workspace) {
   using I = IndexFor<ELEMENTS>;
-  constexpr int64_t kKept = Kept::kExtent, kCount = Groups<G, APART>::kCount, kTiles = (kKept + kCount - 1) / kCount;
+  constexpr int64_t kKept = Kept::kExtent, kCount = Groups<G, APART>::kCount,
+                    kTiles = (kKept + kCount - 1) / kCount;
   const int64_t tile = APART ? lane.chunk % kTiles : lane.chunk / PARTS,
                 part = APART ? lane.chunk / kTiles : lane.chunk % PARTS;
   const int64_t begin = tile * kCount, end = begin + kCount, first = part * PER_PART, last = first + PER_PART;
   auto* totals = reinterpret_cast<typename F::Total*>(workspace) + part * kKept;
   fold_outputs<F, Kept, Reduced, PER_PART, G, APART, V, I>(
-      x, I(begin), I(end < kKept ? end : kKept), I(first), I(last < Reduced::kExtent ? last : Reduced::kExtent),
-      lane.shared, [&](I output, typename F::Total total) { totals[output] = total; });
+      x, I(begin), I(end < kKept ? end : kKept), I(first),
+      I(last < Reduced::kExtent ? last : Reduced::kExtent), lane.shared,
+      [&](I output, typename F::Total total) { totals[output] = total; });
 }
 
 template <class F, class Outputs, int64_t KEPT, int64_t PARTS, int G, bool APART, class X, class Y>

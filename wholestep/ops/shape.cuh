@@ -20,11 +20,14 @@ __device__ void strided_copy(Lane lane, const T* x, T* y, char*) {
 }
 
 /// A copy whose result runs along B (stride B_STRIDE in x) while x runs along A (stride A_STRIDE in y): tiles
-/// cross over in shared memory, so that both sides are touched in order. The other axes are From in x, To in y.
+/// cross over in shared memory, so that both sides are touched in order. The other axes are From in x, To in
+/// y.
 constexpr int64_t kTransposeTile = 64;
-template <int64_t OFFSET, class From, class To, int64_t A, int64_t A_STRIDE, int64_t B, int64_t B_STRIDE, class T>
+template <int64_t OFFSET, class From, class To, int64_t A, int64_t A_STRIDE, int64_t B, int64_t B_STRIDE,
+          class T>
 __device__ void transpose_copy(Lane lane, const T* x, T* y, char*) {
-  constexpr int64_t kSide = kTransposeTile, kTilesA = (A + kSide - 1) / kSide, kTilesB = (B + kSide - 1) / kSide;
+  constexpr int64_t kSide = kTransposeTile, kTilesA = (A + kSide - 1) / kSide,
+                    kTilesB = (B + kSide - 1) / kSide;
   constexpr int kRows = kThreads / kSide, kEach = kSide / kRows;
   auto tile = reinterpret_cast<T(*)[kSide + 1]>(lane.shared);
   const int64_t other = lane.chunk / (kTilesA * kTilesB), first_a = lane.chunk / kTilesB % kTilesA * kSide,

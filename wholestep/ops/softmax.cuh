@@ -1,5 +1,5 @@
-// Softmax and cross-entropy row by row, as the CPU's: exponentials of x minus the row's largest element, their
-// sum in f64, a group of G threads a row. The elements are read again for every pass.
+// Softmax and cross-entropy row by row, as the CPU's: exponentials of x minus the row's largest element,
+// their sum in f64, a group of G threads a row. The elements are read again for every pass.
 #pragma once
 #include "elements.cuh"
 #include "math.cuh"
@@ -17,7 +17,8 @@ __device__ RowSum<T> sum_exponentials(const T* x, bool inside, char* shared) {
   if (inside)
 #pragma unroll 4
     for (int i = Block::member(); i < N; i += G) top = x[i] > top ? x[i] : top;
-  top = Block::fold(top, [](T a, T b) { return b > a ? b : a; }, shared);
+  top = Block::fold(
+      top, [](T a, T b) { return b > a ? b : a; }, shared);
   double total = 0;
   if (inside)
 #pragma unroll 4
@@ -42,7 +43,8 @@ __device__ void softmax_rows(Lane lane, const T* x, T* y, char*) {
     const T factor = T(1 / sum.total);
     if (inside)
 #pragma unroll 4
-      for (int i = Groups<G>::member(); i < N; i += G) y[r * N + i] = math::exp(T(x[r * N + i] - sum.top)) * factor;
+      for (int i = Groups<G>::member(); i < N; i += G)
+        y[r * N + i] = math::exp(T(x[r * N + i] - sum.top)) * factor;
   });
 }
 
@@ -75,8 +77,9 @@ __device__ void cross_entropy_dx_rows(Lane lane, const T* x, const Label* labels
     const RowSum<T> sum = sum_exponentials<N, G>(x + r * N, inside, lane.shared);
     if (!inside) return;
     const int64_t label = labels[r];
-    const double gradient = double(g[r]),
-                 scale = label >= 0 && label < N ? gradient / sum.total : __longlong_as_double(0x7ff8000000000000ll);
+    const double gradient = double(g[r]), scale = label >= 0 && label < N
+                                                      ? gradient / sum.total
+                                                      : __longlong_as_double(0x7ff8000000000000ll);
 #pragma unroll 4
     for (int i = Groups<G>::member(); i < N; i += G) {
       const T e = math::exp(T(x[r * N + i] - sum.top));

@@ -1,3 +1,5 @@
+// Texts of elements.h: nested conditions are binary, since a concat or a sum of squares may have hundreds of
+// operands.
 #include "wholestep/backend/cuda/elements.h"
 
 #include <fmt/format.h>
