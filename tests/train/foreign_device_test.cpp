@@ -252,6 +252,25 @@ TEST(ForeignDevice, EvaluatesATrainedModelAndMovesItBack) {
   EXPECT_EQ(bits_of(loaded.model.module->parameters()), trained.bits);
 }
 
+TEST(ForeignDevice, AStepWhoseParametersWereMovedAwayRefusesToRun) {
+  Samples batch;
+  Net net(foreign_backend());
+  auto here = std::make_unique<Evaluator>(*net.model.module, nullptr, net.model.input, kNormalization,
+                                          std::vector{kBatch}, CompileOptions{.backend = &foreign_backend()});
+  net.step.train(batch.pixels, batch.labels);  // one device, one model: both go on
+  here->run(batch.pixels, {}, kBatch);
+  Evaluator elsewhere(*net.model.module, nullptr, net.model.input, kNormalization, {kBatch});
+  elsewhere.run(batch.pixels, {}, kBatch);
+  expect_error(ErrorCode::kUsage, {"a tensor of the step was moved", "layers.0.weight"},
+               [&] { net.step.train(batch.pixels, batch.labels); });
+  expect_error(ErrorCode::kUsage, {"a tensor of the step was moved"},
+               [&] { here->run(batch.pixels, {}, kBatch); });
+  here.reset();                          // it held the memory they were in
+  net.step.prepare({kBatch}, {kBatch});  // takes them back
+  net.step.train(batch.pixels, batch.labels);
+  EXPECT_EQ(net.step.predicted_bytes(), net.step.used_bytes());
+}
+
 /// Samples whose label `bad` is out of range, read as they are needed.
 class OneBadLabel final : public Dataset {
  public:

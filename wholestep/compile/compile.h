@@ -79,8 +79,7 @@ std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors);
 class CompiledStep {
  public:
   /// `arena` has at least plan.memory.arena_bytes(); plans that never run at the same time may share one.
-  /// Parameters, state and constants that do not lie on the plan's device are moved there; steps made before
-  /// for another device then see them no more.
+  /// Parameters, state and constants that do not lie on the plan's device are moved there.
   CompiledStep(Plan plan, std::shared_ptr<Memory> arena);
   explicit CompiledStep(Plan plan);
 
@@ -91,7 +90,9 @@ class CompiledStep {
   std::span<std::byte> input(const std::string& name) const;
   void write(const std::string& name, std::span<const std::byte> bytes) const;  ///< kUsage on another size
   void write(const std::string& name, const Tensor& value) const;               ///< checks dtype and shape
-  void run() { executable_->run(); }
+  /// kUsage where a parameter, state or constant was moved after the step was made, by a step for another
+  /// device or by pack(): the step would not see it any more.
+  void run();
   /// A copy of an output after run().
   Tensor output(const std::string& name) const;
   void read(const std::string& name, std::span<std::byte> host) const;  ///< the same without allocating
@@ -114,6 +115,9 @@ class CompiledStep {
   const GraphOutput& find_output(const std::string& name) const;
   Plan plan_;
   std::shared_ptr<Memory> arena_;
+  std::vector<std::byte*> bases_;              // of the arena, then of every input that has a tensor
+  std::vector<std::shared_ptr<Memory>> held_;  // under them
+  int64_t moves_seen_ = 0;
   std::unique_ptr<Executable> executable_;
 };
 

@@ -1,6 +1,7 @@
 // Binding a plan to memory, and running it.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::atomic<int64_t> moves{0};  // calls of pack(): steps look at their tensors again where it has grown
 
 bool all_finite(DType dtype, std::span<const std::byte> bytes) {
   return visit(dtype, [&](auto zero) {
@@ -47,6 +50,7 @@ std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors) 
     storage.device = backend.host_memory() ? nullptr : &backend;
     offset += aligned(t.type().bytes());
   }
+  ++moves;
   return memory;
 }
 
@@ -81,10 +85,27 @@ CompiledStep::CompiledStep(Plan plan, std::shared_ptr<Memory> arena)
     if (input.kind != InputKind::kBatch && !lies_on(*input.binding.impl()->storage, *plan_.backend))
       elsewhere.push_back(input.binding);
   if (!elsewhere.empty()) pack(*plan_.backend, elsewhere);
-  std::vector<std::byte*> bases = {arena_->data()};
+  moves_seen_ = moves;
+  bases_ = {arena_->data()};
   for (const GraphInput& input : plan_.graph->inputs)
-    if (input.kind != InputKind::kBatch) bases.push_back(input.binding.impl()->storage->data);
-  executable_ = plan_.backend->load(make_program(plan_), bases);
+    if (input.kind != InputKind::kBatch) {
+      bases_.push_back(input.binding.impl()->storage->data);
+      held_.push_back(input.binding.impl()->storage->memory);
+    }
+  executable_ = plan_.backend->load(make_program(plan_), bases_);
+}
+
+void CompiledStep::run() {
+  if (int64_t now = moves.load(std::memory_order_relaxed); now != moves_seen_) {
+    size_t base = 1;
+    for (const GraphInput& input : plan_.graph->inputs)
+      if (input.kind != InputKind::kBatch && input.binding.impl()->storage->data != bases_[base++])
+        throw Error(ErrorCode::kUsage, {.what = "a tensor of the step was moved after the step was made",
+                                        .where = input.name,
+                                        .hint = "make the step again, or use one device for one model"});
+    moves_seen_ = now;
+  }
+  executable_->run();
 }
 
 std::byte* CompiledStep::address(int value) const {

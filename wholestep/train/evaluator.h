@@ -30,7 +30,7 @@ Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& b
 class Evaluator {
  public:
   /// `loss` may be null: then labels are ignored. The model must outlive this object; its parameters are
-  /// moved to the device of options.backend if they lie elsewhere.
+  /// moved to the device of options.backend if they lie elsewhere, which ends steps made of them there.
   Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
             const Normalization& normalization, const std::vector<int64_t>& batch_sizes,
             const CompileOptions& options = {});

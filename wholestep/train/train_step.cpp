@@ -216,6 +216,10 @@ void TrainStep::prepare(std::vector<int64_t> train_batches, std::vector<int64_t>
     for (const Tensor& t : *tensors)
       if (const Memory* memory = t.impl()->storage->memory.get(); here(t) && held.insert(memory).second)
         already += memory->bytes();
+  train_steps_.clear();
+  eval_steps_.clear();
+  last_ = last_evaluation_ = nullptr;
+  for (auto* memory : {&arena_, &parameter_memory_, &state_memory_}) memory->reset();
   int64_t before = backend.counters().bytes_in_use;
   parameter_memory_ = pack(backend, shared.parameters);
   state_memory_ = pack(backend, shared.state);
