@@ -81,26 +81,47 @@ TEST(Regions, PhasesOfOneCallWaitForEachOtherAndSpanTheirRegions) {
             (Spans{{0, 0}, {0, 1}, {1, 1}, {2, 2}}));
 }
 
-TEST(Regions, EarliestPlacementGoesBackPastWhatAPhaseDoesNotNeed) {
-  // 0 -> 1 by rows, 1 -> 2 over all rows; then 0 -> 3 needs nothing of the second region, 3 and 2 -> 4 do.
-  std::vector<ScheduledKernel> schedule = {
-      call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2}),
-      call(over_rows(kRows, 1, 1), {0}, {3}), call(over_rows(kRows, 3, 1), {2, 3}, {4})};
+Spans fewest(const std::vector<ScheduledKernel>& schedule) {
   Spans spans;
-  for (const Span& span : build_regions(schedule, Placement::kEarliest).spans)
+  for (const Span& span : build_regions(schedule, Placement::kFewest).spans)
     spans.emplace_back(span.first, span.last);
-  EXPECT_EQ(spans, (Spans{{0, 0}, {1, 1}, {0, 0}, {1, 1}}));
-  EXPECT_EQ(spans_of(schedule), (Spans{{0, 0}, {1, 1}, {1, 1}, {1, 1}}));
+  return spans;
 }
 
-TEST(Regions, EarliestPlacementKeepsUpdatesBehindTheReadersOfTheOldValue) {
-  std::vector<ScheduledKernel> schedule = {call(over_rows(kRows, 0, 1), {0}, {1}),
-                                           call(over_rows(10, 3, 1), {0, 2}, {3}, {0}),
-                                           call(over_rows(10, 1, 1), {3}, {4})};
-  Spans spans;
-  for (const Span& span : build_regions(schedule, Placement::kEarliest).spans)
-    spans.emplace_back(span.first, span.last);
-  EXPECT_EQ(spans, (Spans{{0, 0}, {1, 1}, {1, 1}}));
+TEST(Regions, FewestGoesBackPastWhatAPhaseDoesNotNeed) {
+  // 0 -> 1 by rows, 1 -> 2 over all rows; then 0 -> 3 -> 5 over all rows needs nothing of the second region.
+  std::vector<ScheduledKernel> schedule = {
+      call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2}),
+      call(over_rows(kRows, 1, 1), {0}, {3}), call(over_rows(kRows, 0, 1), {3}, {5})};
+  EXPECT_EQ(fewest(schedule), (Spans{{0, 0}, {1, 1}, {0, 0}, {1, 1}}));
+  EXPECT_EQ(spans_of(schedule), (Spans{{0, 0}, {1, 1}, {1, 1}, {2, 2}}));
+}
+
+TEST(Regions, FewestDelaysWhatNothingWaitsFor) {
+  // 0 -> 1 -> 2 over all rows; 3 is read by nobody and could be in the first region.
+  EXPECT_EQ(fewest({call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 1, 1), {0}, {3}),
+                    call(over_rows(kRows, 0, 1), {1}, {2})}),
+            (Spans{{0, 0}, {1, 1}, {1, 1}}));
+}
+
+TEST(Regions, FewestKeepsUpdatesBehindTheReadersOfTheOldValue) {
+  EXPECT_EQ(fewest({call(over_rows(kRows, 0, 1), {0}, {1}), call(over_rows(10, 3, 1), {0, 2}, {3}, {0}),
+                    call(over_rows(10, 1, 1), {3}, {4})}),
+            (Spans{{0, 0}, {1, 1}, {1, 1}}));
+}
+
+TEST(Regions, FewestPutsPhasesOfOneChunkThatNeedEachOtherIntoOneLane) {
+  auto serial = [] { return std::shared_ptr<const PreparedKernel>(serial_call([](const CpuArgs&) {})); };
+  // 1 and 2 are made apart; 3 needs both, and a reader by rows of everything waits.
+  Regions regions =
+      build_regions(std::vector{call(serial(), {0}, {1}), call(serial(), {0}, {2}),
+                                call(serial(), {1, 2}, {3}), call(over_rows(kRows, 0, 1), {3}, {4})},
+                    Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 2u);
+  ASSERT_EQ(regions.regions[0].lane_sets.size(), 1u);
+  EXPECT_EQ(regions.regions[0].lane_sets[0].steps.size(), 3u);
+  EXPECT_EQ(regions.regions[0].lanes, 1);
+  EXPECT_EQ(regions.regions[0].lane_sets[0].steps[2].call, 2);
 }
 
 }  // namespace

@@ -1,89 +1,166 @@
-// Places every phase of a schedule: it has to come after a region only if it needs something of that region
-// that its own lane has not made itself.
+// Places every phase of a schedule: it comes after the region of a phase it depends on, or into the same
+// region where their lanes are the same.
 #include "wholestep/backend/regions.h"
 
+#include <limits>
+#include <numeric>
 #include <unordered_map>
 
 namespace wholestep {
 namespace {
 
-/// How and in which region a phase touched a value: by the rows of its lane, or in some other way (rows 0).
-struct Touch {
-  int64_t rows;
-  int region;
-};
-using Touches = std::unordered_map<int, std::vector<Touch>>;
+/// What a lane is to a phase: the rows it works by, all of the work in one chunk, or neither.
+constexpr int64_t kWhole = 0, kSerial = -1;
 
-int64_t rows_of(const PhaseExtent& phase, uint64_t mask, size_t operand) {
-  return mask >> operand & 1 ? phase.rows : 0;
-}
+/// A phase, where it stands, and the earlier phases it waits for.
+struct Placed {
+  int call, phase;
+  PhaseExtent extent;
+  int region = 0;
+  struct Edge {
+    int from;
+    bool same_lane;  ///< what it needs was made, or read, by its own lane
+    bool serial;     ///< because both are one chunk
+  };
+  std::vector<Edge> waits_for;
+};
 
 class Builder {
  public:
-  explicit Builder(Placement placement) : placement_(placement) {}
+  Builder(std::span<const ScheduledKernel> schedule, Placement placement)
+      : schedule_(schedule), placement_(placement) {}
 
-  Regions build(std::span<const ScheduledKernel> schedule) {
-    for (size_t c = 0; c < schedule.size(); ++c) {
-      const auto& call = dynamic_cast<const PhasedKernel&>(*schedule[c].kernel);
-      int region = 0;
-      for (size_t p = 0; p < call.phase_count(); ++p) {
-        region = region_for(schedule[c], call.phase(p), p > 0 ? region + 1 : 0);
-        add(static_cast<int>(c), static_cast<int>(p), schedule[c], call.phase(p), region);
-        if (p == 0) result_.spans.push_back({region, region});
-        result_.spans.back().last = region;
-      }
+  Regions build() {
+    for (size_t c = 0; c < schedule_.size(); ++c) {
+      const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[c].kernel);
+      for (size_t p = 0; p < kernel.phase_count(); ++p)
+        add({.call = static_cast<int>(c),
+             .phase = static_cast<int>(p),
+             .extent = kernel.phase(p),
+             .waits_for = {}});
     }
-    return std::move(result_);
+    if (placement_ == Placement::kFewest) delay();
+    return collect();
   }
 
  private:
-  int region_for(const ScheduledKernel& kernel, const PhaseExtent& phase, int first) const {
-    if (placement_ == Placement::kInOrder)
-      first = std::max(first, static_cast<int>(result_.regions.size()) - 1);
-    auto wait_for = [&](const Touches& touched, int value, int64_t rows) {
-      auto found = touched.find(value);
-      if (found == touched.end()) return;
-      for (const Touch& touch : found->second)
-        first = std::max(first, touch.region + (rows == 0 || touch.rows != rows));
+  /// By what lane a phase touches an operand.
+  int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
+    if (phase.rows > 0) return mask >> operand & 1 ? phase.rows : kWhole;
+    return placement_ == Placement::kFewest && phase.chunks == 1 ? kSerial : kWhole;
+  }
+
+  void add(Placed placed) {
+    const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
+    int index = static_cast<int>(phases_.size());
+    auto wait = [&](const Touches& touches, int value, int64_t lane) {
+      if (auto found = touches.find(value); found != touches.end())
+        for (const Touch& touch : found->second)
+          placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane, lane == kSerial});
     };
+    if (placed.phase > 0) placed.waits_for.push_back({index - 1, false, false});
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
-      wait_for(written_, kernel.inputs[i], rows_of(phase, phase.row_inputs, i));
+      wait(written_, kernel.inputs[i], lane_of(placed.extent, placed.extent.row_inputs, i));
     for (int value : kernel.overwrites) {
-      wait_for(read_, value, phase.rows);
-      wait_for(written_, value, phase.rows);
+      int64_t lane = lane_of(placed.extent, kAllOperands, 0);
+      wait(read_, value, lane);
+      wait(written_, value, lane);
     }
-    return std::max(first, 0);
-  }
-
-  void add(int call, int phase_index, const ScheduledKernel& kernel, const PhaseExtent& phase, int at) {
-    if (static_cast<size_t>(at) >= result_.regions.size())
-      result_.regions.resize(static_cast<size_t>(at) + 1);
-    Region& region = result_.regions[static_cast<size_t>(at)];
-    LaneSet* lanes = nullptr;
-    if (phase.rows > 0)
-      for (LaneSet& set : region.lane_sets)
-        if (set.rows == phase.rows) lanes = &set;
-    if (!lanes) {
-      region.lane_sets.push_back({.rows = phase.rows, .chunks = phase.chunks, .steps = {}});
-      region.lanes += phase.chunks;
-      lanes = &region.lane_sets.back();
-    }
-    lanes->steps.push_back({call, phase_index});
+    if (placement_ == Placement::kInOrder && index > 0) placed.region = phases_.back().region;
+    for (const Placed::Edge& edge : placed.waits_for)
+      placed.region =
+          std::max(placed.region, phases_[static_cast<size_t>(edge.from)].region + (edge.same_lane ? 0 : 1));
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
-      read_[kernel.inputs[i]].push_back({rows_of(phase, phase.row_inputs, i), at});
+      read_[kernel.inputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_inputs, i)});
     for (size_t i = 0; i < kernel.outputs.size(); ++i)
-      written_[kernel.outputs[i]].push_back({rows_of(phase, phase.row_outputs, i), at});
+      written_[kernel.outputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_outputs, i)});
+    phases_.push_back(std::move(placed));
   }
 
+  /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
+  /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
+  void delay() {
+    int last = 0;
+    for (const Placed& placed : phases_) last = std::max(last, placed.region);
+    std::vector<int> latest(phases_.size(), last);
+    for (size_t i = phases_.size(); i-- > 0;) {
+      for (const Placed::Edge& edge : phases_[i].waits_for) {
+        int& bound = latest[static_cast<size_t>(edge.from)];
+        int before = latest[i] - (edge.same_lane ? 0 : 1);
+        if (edge.same_lane && edge.serial)
+          before = std::max(phases_[static_cast<size_t>(edge.from)].region, latest[i] - 1);
+        bound = std::min(bound, before);
+      }
+    }
+    for (size_t i = 0; i < phases_.size(); ++i) phases_[i].region = latest[i];
+  }
+
+  Regions collect() {
+    Regions result;
+    std::vector<int> lane_set(phases_.size(), -1);  // of serial phases: those that need each other share one
+    for (size_t i = 0; i < phases_.size(); ++i) {
+      const Placed& placed = phases_[i];
+      size_t at = static_cast<size_t>(placed.region);
+      if (at >= result.regions.size()) result.regions.resize(at + 1);
+      Region& region = result.regions[at];
+      int set = -1;
+      if (placed.extent.rows > 0) {
+        for (size_t s = 0; s < region.lane_sets.size(); ++s)
+          if (region.lane_sets[s].rows == placed.extent.rows) set = static_cast<int>(s);
+      } else {
+        for (const Placed::Edge& edge : placed.waits_for)
+          if (edge.same_lane && phases_[static_cast<size_t>(edge.from)].region == placed.region)
+            set = join(region, set, find(lane_set, edge.from), lane_set, placed.region);
+      }
+      if (set < 0) {
+        set = static_cast<int>(region.lane_sets.size());
+        region.lane_sets.push_back({.rows = placed.extent.rows, .chunks = placed.extent.chunks, .steps = {}});
+      }
+      lane_set[i] = set;
+      region.lane_sets[static_cast<size_t>(set)].steps.push_back({placed.call, placed.phase});
+      if (placed.phase == 0) result.spans.push_back({placed.region, placed.region});
+      result.spans.back().last = placed.region;
+    }
+    for (Region& region : result.regions) {
+      std::erase_if(region.lane_sets, [](const LaneSet& set) { return set.steps.empty(); });
+      for (const LaneSet& set : region.lane_sets) region.lanes += set.chunks;
+    }
+    return result;
+  }
+
+  static int find(const std::vector<int>& lane_set, int phase) {
+    return lane_set[static_cast<size_t>(phase)];
+  }
+
+  /// Puts the steps of two serial lane sets behind each other, in the order of the schedule.
+  int join(Region& region, int a, int b, std::vector<int>& lane_set, int at) {
+    if (a < 0 || a == b) return b;
+    auto &to = region.lane_sets[static_cast<size_t>(a)].steps,
+         &from = region.lane_sets[static_cast<size_t>(b)].steps;
+    to.insert(to.end(), from.begin(), from.end());
+    from.clear();
+    std::ranges::sort(to, {}, [](const LaneSet::Step& step) { return std::pair(step.call, step.phase); });
+    for (size_t i = 0; i < lane_set.size(); ++i)
+      if (lane_set[i] == b && phases_[i].region == at) lane_set[i] = a;
+    return a;
+  }
+
+  struct Touch {
+    int phase;
+    int64_t lane;
+  };
+  using Touches = std::unordered_map<int, std::vector<Touch>>;
+
+  std::span<const ScheduledKernel> schedule_;
   Placement placement_;
-  Regions result_;
+  std::vector<Placed> phases_;
   Touches written_, read_;
 };
 
 }  // namespace
 
 Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement) {
-  return Builder(placement).build(schedule);
+  return Builder(schedule, placement).build();
 }
 
 }  // namespace wholestep

@@ -27,9 +27,11 @@ struct Regions {
   std::vector<Span> spans;  ///< per call: first and last region it runs in
 };
 
-/// Which region a phase may join: only the one that is open, so that calls run in the order of the schedule
-/// and values die young; or the first in which it can run, so that there are as few barriers as possible.
-enum class Placement { kInOrder, kEarliest };
+/// How phases are placed. kInOrder: a phase joins the open region or opens the next, so that calls run in the
+/// order of the schedule and values die young. kFewest: as few regions as the dependencies allow, where a
+/// phase that others do not wait for runs as late as it may, beside later work; phases of one chunk that need
+/// each other share a lane too.
+enum class Placement { kInOrder, kFewest };
 
 /// Depends on the schedule alone, so planning and loading agree.
 Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement = Placement::kInOrder);

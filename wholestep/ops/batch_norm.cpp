@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/ops/batch_norm_cpu.h"
+#include "wholestep/ops/batch_norm_cuda.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
@@ -132,7 +133,8 @@ const OpDef k_batch_norm{
     .vjp = vjp,
     .flops = batch_norm_flops,
     .cases = cases,
-    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm}}};
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm},
+                {.backend = "cuda", .name = "parts", .prepare = prepare_batch_norm_cuda}}};
 const OpDef k_batch_norm_dx{
     .name = "batch_norm_dx",
     .doc = "gradients of batch_norm's x, gamma and beta from that of its y",
@@ -141,7 +143,8 @@ const OpDef k_batch_norm_dx{
     .vjp = dx_vjp,
     .flops = batch_norm_flops,
     .cases = dx_cases,
-    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm_dx}}};
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm_dx},
+                {.backend = "cuda", .name = "parts", .prepare = prepare_batch_norm_dx_cuda}}};
 
 std::vector<Tensor> batch_norm_dx(const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& var,
                                   const Tensor& g, const Attrs& attrs) {

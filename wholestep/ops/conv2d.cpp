@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
@@ -221,23 +222,31 @@ std::vector<OpCase> conv2d_dw_cases() {
   return cases;
 }
 
-const OpDef k_conv2d{
-    .name = "conv2d",
-    .doc = "cross-correlation of x with weight, plus bias; activation relu clips at 0",
-    .operands = {"x", "weight", "bias"},
-    .infer = infer_conv2d,
-    .vjp = conv2d_vjp,
-    .flops = conv2d_flops,
-    .cases = conv2d_cases,
-    .kernels = {{.backend = "cpu",
-                 .name = "onednn",
-                 .refuse = refuse_conv2d_onednn,
-                 .prepare = prepare_conv2d_onednn},
-                {.backend = "cpu",
-                 .name = "direct",
-                 .refuse = refuse_conv2d_direct,
-                 .prepare = prepare_conv2d_direct},
-                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_reference}}};
+const OpDef k_conv2d{.name = "conv2d",
+                     .doc = "cross-correlation of x with weight, plus bias; activation relu clips at 0",
+                     .operands = {"x", "weight", "bias"},
+                     .infer = infer_conv2d,
+                     .vjp = conv2d_vjp,
+                     .flops = conv2d_flops,
+                     .cases = conv2d_cases,
+                     .kernels = {{.backend = "cpu",
+                                  .name = "onednn",
+                                  .refuse = refuse_conv2d_onednn,
+                                  .prepare = prepare_conv2d_onednn},
+                                 {.backend = "cpu",
+                                  .name = "direct",
+                                  .refuse = refuse_conv2d_direct,
+                                  .prepare = prepare_conv2d_direct},
+                                 {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_reference},
+                                 {.backend = "cuda",
+                                  .name = "samples",
+                                  .refuse = refuse_conv2d_samples_cuda,
+                                  .prepare = prepare_conv2d_samples_cuda},
+                                 {.backend = "cuda",
+                                  .name = "tensor",
+                                  .refuse = refuse_conv2d_tensor_cuda,
+                                  .prepare = prepare_conv2d_tensor_cuda},
+                                 {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 const OpDef k_conv2d_dx{
     .name = "conv2d_dx",
     .doc = "gradient of conv2d's x, of attribute size, from that of its result",
@@ -254,7 +263,16 @@ const OpDef k_conv2d_dx{
                  .name = "direct",
                  .refuse = refuse_conv2d_direct,
                  .prepare = prepare_conv2d_dx_direct},
-                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dx_reference}}};
+                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dx_reference},
+                {.backend = "cuda",
+                 .name = "samples",
+                 .refuse = refuse_conv2d_dx_samples_cuda,
+                 .prepare = prepare_conv2d_dx_samples_cuda},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_conv2d_tensor_cuda,
+                 .prepare = prepare_conv2d_tensor_cuda},
+                {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 const OpDef k_conv2d_dw{
     .name = "conv2d_dw",
     .doc = "gradient of conv2d's weight, of attribute kernel, from that of its result",
@@ -271,7 +289,16 @@ const OpDef k_conv2d_dw{
                  .name = "direct",
                  .refuse = refuse_conv2d_direct,
                  .prepare = prepare_conv2d_dw_direct},
-                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dw_reference}}};
+                {.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dw_reference},
+                {.backend = "cuda",
+                 .name = "samples",
+                 .refuse = refuse_conv2d_dw_samples_cuda,
+                 .prepare = prepare_conv2d_dw_samples_cuda},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_conv2d_tensor_cuda,
+                 .prepare = prepare_conv2d_tensor_cuda},
+                {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}}};
 
 /// The attributes of the forward op without what only another of the three has.
 Attrs geometry(const Attrs& attrs) {

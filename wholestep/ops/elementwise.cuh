@@ -1,7 +1,5 @@
 // The element-wise table as device functions: the same text as the CPU's loops and the documentation.
-#define WHOLESTEP_ISA device
-#include "math.isa.h"
-namespace math = wholestep::device::math;
+#include "math.cuh"
 #define UNARY(name, domain, expression, dx) \
   template <class T>                        \
   __device__ T apply_##name(T x) {          \

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/ops/gather_cuda.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep {
@@ -130,20 +131,23 @@ const OpDef k_gather{.name = "gather_rows",
                      .infer = infer_gather,
                      .vjp = gather_vjp,
                      .cases = gather_cases,
-                     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_gather}}};
+                     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_gather},
+                                 {.backend = "cuda", .name = "rows", .prepare = prepare_gather_cuda}}};
 const OpDef k_scatter{.name = "scatter_add_rows",
                       .doc = "out = 0; out[index[b]] += values[b], in the order of b",
                       .operands = {"values", "index"},
                       .infer = infer_scatter,
                       .vjp = scatter_vjp,
                       .cases = scatter_cases,
-                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_scatter}}};
+                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_scatter},
+                                  {.backend = "cuda", .name = "rows", .prepare = prepare_scatter_cuda}}};
 const OpDef k_take{.name = "take",
                    .doc = "out[i] = x[(position + i) mod N]",
                    .operands = {"x", "position"},
                    .infer = infer_take,
                    .cases = take_cases,
-                   .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_take}}};
+                   .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_take},
+                               {.backend = "cuda", .name = "rows", .prepare = prepare_take_cuda}}};
 
 void check_range(const Tensor& index, int64_t rows) {
   if (index.symbolic() || (index.dtype() != DType::i32 && index.dtype() != DType::i64)) return;

@@ -8,6 +8,7 @@
 
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul_cpu.h"
+#include "wholestep/ops/matmul_cuda.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 
@@ -99,7 +100,16 @@ const OpDef k_matmul{
     .cases = cases,
     .kernels = {
         {.backend = "cpu", .name = "gemm", .refuse = refuse_matmul_gemm, .prepare = prepare_matmul_gemm},
-        {.backend = "cpu", .name = "reference", .prepare = prepare_matmul_reference}}};
+        {.backend = "cpu", .name = "reference", .prepare = prepare_matmul_reference},
+        {.backend = "cuda",
+         .name = "rows",
+         .refuse = refuse_matmul_rows_cuda,
+         .prepare = prepare_matmul_rows_cuda},
+        {.backend = "cuda",
+         .name = "tensor",
+         .refuse = refuse_matmul_tensor_cuda,
+         .prepare = prepare_matmul_tensor_cuda},
+        {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_tiles_cuda}}};
 
 }  // namespace
 

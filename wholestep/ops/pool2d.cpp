@@ -7,6 +7,7 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/gather.h"
 #include "wholestep/ops/pool2d_cpu.h"
+#include "wholestep/ops/pool2d_cuda.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
@@ -15,8 +16,9 @@ namespace wholestep {
 namespace {
 
 // Attributes: kernel, stride, padding (vertical, horizontal); adaptive_avg_pool2d instead has size, that of
-// its result; gradients also size, that of x.
-Tensor max_pool2d_dx(const Tensor& g, const Tensor& argmax, const Shape& x);
+// its result; gradients also size, that of x. max_pool2d_dx may lack the windows: argmax says all there is to
+// know, and they only say where to look for it.
+Tensor max_pool2d_dx(const Tensor& g, const Tensor& argmax, const Attrs& forward, const Shape& x);
 Tensor avg_pool2d_dx(const Tensor& g, const Attrs& forward, const Shape& x);
 Tensor adaptive_avg_pool2d_dx(const Tensor& g, const Shape& x);
 Tensor avg_pool2d_with(const Tensor& x, const Attrs& attrs);
@@ -103,7 +105,7 @@ Types infer_adaptive(std::span<const TensorType> in, const Attrs& attrs) {
 }
 
 std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
-  return {max_pool2d_dx(g[0], r.outputs[1], r.inputs[0].shape())};
+  return {max_pool2d_dx(g[0], r.outputs[1], r.attrs, r.inputs[0].shape())};
 }
 /// Element o of a plane went to argmax[o], so its gradient is read there.
 std::vector<Tensor> max_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
@@ -171,8 +173,12 @@ std::vector<OpCase> max_dx_cases() {
     return OpCase{
         .inputs = {{DType::f32, g}, {DType::i32, g}}, .attrs = {{"size", std::move(size)}}, .bound = pixels};
   };
+  OpCase windows = of({3, 2, 1, 1}, {4, 5});
+  for (Attr attr : {Attr("kernel", std::vector<int64_t>{4, 5}), Attr("stride", std::vector<int64_t>{2, 3}),
+                    Attr("padding", std::vector<int64_t>{0, 0})})
+    windows.attrs.set(std::move(attr));
   return {of({1, 1, 1, 1}, {1, 1}), of({3, 2, 4, 3}, {5, 7}), of({9, 1, 2, 33}, {4, 67}),
-          of({0, 2, 1, 1}, {2, 2})};
+          of({0, 2, 1, 1}, {2, 2}), std::move(windows)};
 }
 std::vector<OpCase> adaptive_cases() {
   auto of = [](Shape x, std::vector<int64_t> size) {
@@ -182,15 +188,16 @@ std::vector<OpCase> adaptive_cases() {
           of({9, 1, 8, 8}, {4, 2}), of({0, 1, 3, 3}, {2, 2})};
 }
 
-#define ROW(op, text, names, rule, types, flop, test_cases, kernel) \
-  const OpDef k_##op{.name = #op,                                   \
-                     .doc = text,                                   \
-                     .operands = names,                             \
-                     .infer = types,                                \
-                     .vjp = rule,                                   \
-                     .flops = flop,                                 \
-                     .cases = test_cases,                           \
-                     .kernels = {{.backend = "cpu", .name = "reference", .prepare = kernel}}};
+#define ROW(op, text, names, rule, types, flop, test_cases, kernel)                          \
+  const OpDef k_##op{.name = #op,                                                            \
+                     .doc = text,                                                            \
+                     .operands = names,                                                      \
+                     .infer = types,                                                         \
+                     .vjp = rule,                                                            \
+                     .flops = flop,                                                          \
+                     .cases = test_cases,                                                    \
+                     .kernels = {{.backend = "cpu", .name = "reference", .prepare = kernel}, \
+                                 {.backend = "cuda", .name = "elements", .prepare = kernel##_cuda}}};
 const std::vector<std::string> kX = {"x"}, kG = {"g"}, kGArgmax = {"g", "argmax"};
 ROW(max_pool2d, "largest element of every window, and its flat index in the plane", kX, max_vjp, infer_max,
     window_flops, forward_cases, prepare_max_pool2d)
@@ -221,8 +228,10 @@ Attrs windows_of(const Pool2dOptions& options) {
   return {{"kernel", pair(options.kernel)}, {"stride", pair(stride)}, {"padding", pair(options.padding)}};
 }
 
-Tensor max_pool2d_dx(const Tensor& g, const Tensor& argmax, const Shape& x) {
-  return apply1(k_max_pool2d_dx, {g, argmax}, {{"size", size_of(x)}});
+Tensor max_pool2d_dx(const Tensor& g, const Tensor& argmax, const Attrs& forward, const Shape& x) {
+  Attrs attrs = windows_of(forward);
+  attrs.set({"size", size_of(x)});
+  return apply1(k_max_pool2d_dx, {g, argmax}, attrs);
 }
 Tensor avg_pool2d_dx(const Tensor& g, const Attrs& forward, const Shape& x) {
   Attrs attrs = windows_of(forward);

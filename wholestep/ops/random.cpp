@@ -7,6 +7,7 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/random_cuda.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep {
@@ -53,7 +54,8 @@ const OpDef k_uniform{.name = "random_uniform",
                       .operands = {"seed", "step"},
                       .infer = infer_uniform,
                       .cases = uniform_cases,
-                      .kernels = {{.backend = "cpu", .name = "philox", .prepare = prepare_uniform}}};
+                      .kernels = {{.backend = "cpu", .name = "philox", .prepare = prepare_uniform},
+                                  {.backend = "cuda", .name = "philox", .prepare = prepare_uniform_cuda}}};
 
 }  // namespace
 

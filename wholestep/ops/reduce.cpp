@@ -9,7 +9,9 @@
 
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce_cuda.h"
 #include "wholestep/ops/reduce_loops.h"
+#include "wholestep/ops/reduce_walk.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
 
@@ -33,37 +35,6 @@ Types infer_reduce(std::span<const TensorType> in, const Attrs& attrs) {
   DType dtype = widen && !is_floating(in[0].dtype) ? DType::i64 : in[0].dtype;
   return {{dtype, reduced_shape(in[0].shape, attrs.integers("axes"), attrs.flag("keep_dims"))}};
 }
-
-/// The reduction as runs: extents and strides of the kept axes (outermost first) and of the reduced ones.
-struct Walk {
-  std::vector<int64_t> kept_extents, kept_strides, reduced_extents, reduced_strides;
-  int64_t kept = 1, reduced = 1;
-
-  Walk(const Shape& shape, const std::vector<int64_t>& axes) {
-    auto strides = shape.strides();
-    int last_kind = -1;
-    for (int axis = 0; axis < shape.rank(); ++axis) {
-      int64_t extent = shape[axis], stride = strides[static_cast<size_t>(axis)];
-      int kind = std::ranges::find(axes, axis) != axes.end();
-      (kind ? reduced : kept) *= extent;
-      if (extent == 1) continue;
-      auto& extents = kind ? reduced_extents : kept_extents;
-      auto& steps = kind ? reduced_strides : kept_strides;
-      if (kind == last_kind) extents.back() *= extent, steps.back() = stride;
-      else extents.push_back(extent), steps.push_back(stride);
-      last_kind = kind;
-    }
-  }
-  static int64_t offset(const std::vector<int64_t>& extents, const std::vector<int64_t>& strides,
-                        int64_t index) {
-    int64_t at = 0;
-    for (size_t i = extents.size(); i-- > 0; index /= extents[i]) at += index % extents[i] * strides[i];
-    return at;
-  }
-  int64_t kept_offset(int64_t i) const { return offset(kept_extents, kept_strides, i); }
-  int64_t reduced_offset(int64_t i) const { return offset(reduced_extents, reduced_strides, i); }
-  bool inner_reduced() const { return !reduced_strides.empty() && reduced_strides.back() == 1; }
-};
 
 /// How a reduction of floating-point x folds: what it starts from, a run into one total, a row into totals.
 template <class T>
@@ -141,7 +112,7 @@ std::unique_ptr<PreparedKernel> output_call(const KernelRequest& q, const Walk& 
                                             std::function<void(const CpuArgs&, Range)> run) {
   const Shape& in = q.inputs[0].shape;
   const std::vector<int64_t>& axes = q.attrs.integers("axes");
-  if (in.rank() > 0 && in[0] > 1 && std::ranges::find(axes, 0) == axes.end()) {
+  if (keeps_rows(in, axes)) {
     int64_t per_row = walk.kept / in[0];
     return row_call(in[0], 1, 1, [=](const CpuArgs& args, Range r) {
       run(args, {r.begin * per_row, r.end * per_row});
@@ -338,15 +309,18 @@ const OpDef k_sum{.name = "sum",
                   .vjp = sum_vjp,
                   .flops = reduce_flops,
                   .cases = sum_cases,
-                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum}}};
-const OpDef k_sum_squares{.name = "sum_squares",
-                          .doc = "sum of x * x over all elements of all operands, accumulated in f64",
-                          .operands = {"x"},
-                          .infer = infer_sum_squares,
-                          .vjp = sum_squares_vjp,
-                          .flops = sum_squares_flops,
-                          .cases = sum_squares_cases,
-                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares}}};
+                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum},
+                              {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_cuda}}};
+const OpDef k_sum_squares{
+    .name = "sum_squares",
+    .doc = "sum of x * x over all elements of all operands, accumulated in f64",
+    .operands = {"x"},
+    .infer = infer_sum_squares,
+    .vjp = sum_squares_vjp,
+    .flops = sum_squares_flops,
+    .cases = sum_squares_cases,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares},
+                {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_squares_cuda}}};
 const OpDef k_max{.name = "max",
                   .doc = "largest element of x over attribute axes",
                   .operands = {"x"},
@@ -354,14 +328,16 @@ const OpDef k_max{.name = "max",
                   .vjp = max_vjp,
                   .flops = reduce_flops,
                   .cases = max_cases,
-                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_max}}};
+                  .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_max},
+                              {.backend = "cuda", .name = "tiles", .prepare = prepare_max_cuda}}};
 const OpDef k_argmax{.name = "argmax",
                      .doc = "index of the first largest element of x along attribute axes (one)",
                      .operands = {"x"},
                      .infer = infer_argmax,
                      .flops = reduce_flops,
                      .cases = argmax_cases,
-                     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_argmax}}};
+                     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_argmax},
+                                 {.backend = "cuda", .name = "tiles", .prepare = prepare_argmax_cuda}}};
 
 std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
   if (axes.empty())

@@ -12,6 +12,7 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape_cuda.h"
 
 namespace wholestep {
 namespace {
@@ -269,14 +270,15 @@ std::vector<OpCase> concat_cases() {
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {2, 0}}, {DType::f32, {2, 5}}}, .attrs = {{"axis", 1}}}};
 }
 
-#define ROW(op, text, names)              \
-  const OpDef k_##op{.name = #op,         \
-                     .doc = text,         \
-                     .operands = names,   \
-                     .infer = infer_##op, \
-                     .vjp = op##_vjp,     \
-                     .cases = op##_cases, \
-                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op}}};
+#define ROW(op, text, names)                                                                  \
+  const OpDef k_##op{.name = #op,                                                             \
+                     .doc = text,                                                             \
+                     .operands = names,                                                       \
+                     .infer = infer_##op,                                                     \
+                     .vjp = op##_vjp,                                                         \
+                     .cases = op##_cases,                                                     \
+                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op}, \
+                                 {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}};
 const std::vector<std::string> kX = {"x"};
 ROW(reshape, "the same elements, row-major, under attribute shape", kX)
 ROW(permute, "axis i of the result is axis axes[i] of x", kX)

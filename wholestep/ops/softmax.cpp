@@ -8,6 +8,7 @@
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
 #include "wholestep/ops/softmax_cpu.h"
+#include "wholestep/ops/softmax_cuda.h"
 
 namespace wholestep {
 namespace {
@@ -105,15 +106,18 @@ const OpDef k_softmax{.name = "softmax",
                       .vjp = softmax_vjp,
                       .flops = softmax_flops,
                       .cases = softmax_cases,
-                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax}}};
-const OpDef k_log_softmax{.name = "log_softmax",
-                          .doc = "x - log sum exp(x) over the last axis",
-                          .operands = {"x"},
-                          .infer = infer_last_axis,
-                          .vjp = log_softmax_vjp,
-                          .flops = softmax_flops,
-                          .cases = softmax_cases,
-                          .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_log_softmax}}};
+                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_softmax},
+                                  {.backend = "cuda", .name = "rows", .prepare = prepare_softmax_cuda}}};
+const OpDef k_log_softmax{
+    .name = "log_softmax",
+    .doc = "x - log sum exp(x) over the last axis",
+    .operands = {"x"},
+    .infer = infer_last_axis,
+    .vjp = log_softmax_vjp,
+    .flops = softmax_flops,
+    .cases = softmax_cases,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_log_softmax},
+                {.backend = "cuda", .name = "rows", .prepare = prepare_log_softmax_cuda}}};
 const OpDef k_cross_entropy{
     .name = "cross_entropy",
     .doc = "loss[n] = log sum exp(logits[n]) - logits[n, labels[n]]",
@@ -122,7 +126,8 @@ const OpDef k_cross_entropy{
     .vjp = cross_entropy_vjp,
     .flops = softmax_flops,
     .cases = cross_entropy_cases,
-    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy}}};
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy},
+                {.backend = "cuda", .name = "rows", .prepare = prepare_cross_entropy_cuda}}};
 const OpDef k_cross_entropy_dx{
     .name = "cross_entropy_dx",
     .doc = "g[n] * (softmax(logits[n]) - one_hot(labels[n]))",
@@ -131,7 +136,8 @@ const OpDef k_cross_entropy_dx{
     .vjp = cross_entropy_dx_vjp,
     .flops = softmax_flops,
     .cases = cross_entropy_dx_cases,
-    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_dx}}};
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_dx},
+                {.backend = "cuda", .name = "rows", .prepare = prepare_cross_entropy_dx_cuda}}};
 
 Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g) {
   return apply1(k_cross_entropy_dx, {logits, labels, g});

@@ -18,6 +18,25 @@ constexpr int64_t kCudaSharedBytes = 160 * 1024;
 constexpr int64_t kCudaRowChunks = 1024;
 inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 
+/// Whether products and convolutions of f32 may run on tensor cores in TF32: operands rounded to 10 bits of
+/// mantissa, sums in f32. On by default, as in the libraries we are compared with; off, every product is
+/// exact f32. Plans keep what they were made with.
+bool tf32_allowed();
+void set_tf32_allowed(bool allowed);
+
+/// The tile of a block on tensor cores, as TensorTile in tensor_core.cuh.
+struct TensorTile {
+  int64_t m, n, warp_m, warp_n;
+  int64_t shared_bytes() const { return 4 * 2 * 32 * (m + 8 + n + 8); }
+  std::string text() const;
+};
+/// The tile and the number of parts of the sum that keep a GPU busy with c [m, n] over k.
+struct TensorShape {
+  TensorTile tile;
+  int64_t tiles, splits;
+};
+TensorShape tensor_shape(int64_t m, int64_t n, int64_t k);
+
 struct CudaPhase {
   int64_t chunks = 1;  ///< blocks
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]

@@ -110,7 +110,7 @@ Backend& cuda_planner() {
 }
 
 std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule) {
-  return build_regions(schedule, Placement::kEarliest).spans;
+  return build_regions(schedule, Placement::kFewest).spans;
 }
 
 }  // namespace wholestep

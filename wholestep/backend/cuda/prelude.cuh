@@ -66,3 +66,14 @@ __device__ inline void wait_for_earlier_kernels() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
+
+template <bool CONDITION, class A, class B>
+struct TypeIf {
+  using type = A;
+};
+template <class A, class B>
+struct TypeIf<false, A, B> {
+  using type = B;
+};
+template <bool CONDITION, class A, class B>
+using type_if = typename TypeIf<CONDITION, A, B>::type;

@@ -48,7 +48,7 @@ class Writer {
       parameters += fmt::format("{}char* a{}", parameters.empty() ? "" : ", ", arena);
     text_ += fmt::format(
         "extern \"C\" __global__ void __launch_bounds__(kThreads) {}({}) {{\n"
-        "  extern __shared__ __align__(16) char shared[];\n"
+        "  extern __shared__ __align__(128) char shared[];\n"
         "  wait_for_earlier_kernels();\n"
         "  const int64_t block = blockIdx.x;\n{}}}\n",
         kernel.name, parameters, body);

@@ -116,7 +116,7 @@ class CudaExecutable final : public Executable {
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
-    module_ = std::make_unique<Module>(write_regions(program, build_regions(schedule, Placement::kEarliest)),
+    module_ = std::make_unique<Module>(write_regions(program, build_regions(schedule, Placement::kFewest)),
                                        architecture_);
     graph_ = capture(1);
   }

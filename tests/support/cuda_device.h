@@ -1,0 +1,20 @@
+// For tests that need a GPU: skipped with the reason where there is none.
+#pragma once
+#include <gtest/gtest.h>
+
+#include "wholestep/backend/cuda/library.h"
+
+namespace wholestep::test {
+
+/// Why no GPU can be used; "" where one can.
+inline std::string no_cuda_device() {
+  CudaReport report = cuda_report();
+  if (!report.refusal.empty()) return report.refusal;
+  return report.devices.empty() ? "no device" : report.devices[0].refusal;
+}
+
+}  // namespace wholestep::test
+
+#define WHOLESTEP_NEEDS_CUDA_DEVICE()                                    \
+  if (std::string why = wholestep::test::no_cuda_device(); !why.empty()) \
+  GTEST_SKIP() << "needs a GPU: " << why

@@ -1,0 +1,269 @@
+// Chooses tiles for the direct convolution kernels from the geometry, by counting what a block issues.
+#include "wholestep/ops/conv2d_cuda.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/ops/conv2d_cpu.h"
+
+namespace wholestep {
+namespace {
+
+int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
+int64_t rounded_up(int64_t n, int64_t to) { return parts(n, to) * to; }
+int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
+
+std::string geometry(int64_t batch, const Conv2d& c) {
+  return device_function("Conv", batch, c.in_channels, c.y.in, c.x.in, c.out_channels, c.y.out, c.x.out,
+                         c.y.kernel, c.x.kernel, c.y.stride, c.x.stride, c.y.padding, c.x.padding,
+                         c.y.dilation, c.x.dilation);
+}
+
+/// The convolution of g that gives dx, for stride 1.
+Conv2d transposed(const Conv2d& c) {
+  auto axis = [](const ConvAxis& a) {
+    return ConvAxis{.in = a.out,
+                    .out = a.in,
+                    .kernel = a.kernel,
+                    .stride = 1,
+                    .padding = a.dilation * (a.kernel - 1) - a.padding,
+                    .dilation = a.dilation};
+  };
+  return {.in_channels = c.out_channels,
+          .out_channels = c.in_channels,
+          .groups = 1,
+          .y = axis(c.y),
+          .x = axis(c.x)};
+}
+
+/// Pixels and channels a thread of the forward kernel has; as ConvTile in conv2d.cuh.
+struct Tile {
+  int64_t pixels, channels, shared_bytes;
+};
+
+std::optional<Tile> forward_tile(const Conv2d& c) {
+  std::optional<Tile> best;
+  double least = 0;
+  for (int64_t pixels : {1, 2, 4})
+    for (int64_t channels : {1, 2, 3, 4, 5, 6, 8, 12, 16}) {
+      if (channels > c.out_channels && channels > 1) continue;
+      int64_t groups = parts(c.x.out, pixels), blocks = parts(c.out_channels, channels),
+              segment = (pixels - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
+              vector = largest_power(pixels * c.x.stride), loads = parts(segment, vector);
+      int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
+              width = rounded_up((groups - 1) * pixels * c.x.stride + loads * vector, 4),
+              padded_channels = rounded_up(blocks * channels, 4);
+      int64_t shared =
+          4 * (c.in_channels * c.y.kernel * c.x.kernel * padded_channels + c.in_channels * height * width);
+      if (shared > kCudaSharedBytes || segment > 32) continue;
+      // Cycles of a multiprocessor: four warps multiply and one reads shared memory at a time; a thread alone
+      // waits about two cycles for each of its instructions.
+      double multiplies = static_cast<double>(c.x.kernel * pixels * channels),
+             reads = static_cast<double>(loads * vector + c.x.kernel * parts(channels, 4)),
+             rows = static_cast<double>(c.in_channels * c.y.kernel);
+      int64_t items = groups * c.y.out * blocks;
+      double throughput = static_cast<double>(parts(items, 32)) * rows * (multiplies / 4 + reads),
+             latency = static_cast<double>(parts(items, kCudaThreads)) * rows * 2 * (multiplies + reads);
+      double cycles = std::max(throughput, latency);
+      if (!best || cycles < least) best = Tile{pixels, channels, shared}, least = cycles;
+    }
+  return best;
+}
+
+std::string refuse_common(const KernelRequest& request, const Conv2dProblem& p) {
+  if (request.outputs[0].dtype != DType::f32) return "takes f32 only";
+  if (p.conv.groups != 1) return fmt::format("groups is {}", p.conv.groups);
+  if (p.batch == 0) return "the batch is empty";
+  return "";
+}
+
+/// More work than this a sample is better spread over many blocks.
+constexpr double kSampleFlops = 2e6;
+
+double sample_flops(const Conv2d& c) {
+  return 2.0 * static_cast<double>(c.out_channels * c.y.out * c.x.out) *
+         static_cast<double>(c.in_channels * c.y.kernel * c.x.kernel);
+}
+
+std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p) {
+  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (sample_flops(p.conv) > kSampleFlops && refuse_conv2d_tensor_cuda(request).empty())
+    return fmt::format("{:.1f} MFLOP a sample are better spread over many blocks",
+                       sample_flops(p.conv) / 1e6);
+  return "";
+}
+
+const char* const kTooLarge = "a sample does not fit shared memory";
+int64_t dx_shared_bytes(const Conv2d& c, int64_t channels) {
+  int64_t padded = rounded_up(rounded_up(c.in_channels, channels), 4);
+  return 4 * (c.out_channels * c.y.kernel * c.x.kernel * padded + c.out_channels * c.y.out * c.x.out);
+}
+int64_t dx_channels(const Conv2d& c) { return std::min<int64_t>(c.in_channels, 8); }
+
+/// Channels a thread of the weight gradient has, and into how many parts pixels are split; as in conv2d.cuh.
+struct WeightTile {
+  int64_t channels, parts, shared_bytes;
+};
+std::optional<WeightTile> weight_tile(const Conv2d& c) {
+  std::optional<WeightTile> best;
+  double least = 0;
+  int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
+          width = ((c.x.out - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1) | 1;
+  int64_t samples = 4 * (c.in_channels * height * width + c.out_channels * c.y.out * c.x.out);
+  int64_t outputs = c.out_channels * c.in_channels * c.y.kernel * c.x.kernel;
+  for (int64_t channels : {1, 2, 3, 4, 6, 8}) {
+    if (channels > c.out_channels) continue;
+    int64_t items = parts(c.out_channels, channels) * c.in_channels * c.y.kernel;
+    for (int64_t split = 1; split <= c.y.out; ++split) {
+      int64_t waves = parts(items * split, kCudaThreads), shared = std::max(samples, 4 * split * outputs);
+      if (waves * channels * c.x.kernel > 64 || shared > kCudaSharedBytes) continue;
+      double pixels = static_cast<double>(parts(c.y.out, split) * c.x.out),
+             multiplies = static_cast<double>(channels * c.x.kernel),
+             reads = static_cast<double>(c.x.kernel + channels);
+      double throughput = static_cast<double>(parts(items * split, 32)) * pixels * (multiplies / 4 + reads),
+             latency = static_cast<double>(waves) * pixels * 2 * (multiplies + reads),
+             join = static_cast<double>(split * parts(outputs, kCudaThreads)) * 8;
+      double cycles = std::max(throughput, latency) + join;
+      if (!best || cycles < least) best = WeightTile{channels, split, shared}, least = cycles;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string refuse_conv2d_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
+  return forward_tile(p.conv) ? "" : kTooLarge;
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  Tile tile = *forward_tile(p.conv);
+  auto call = cuda_call(request, "conv2d.cuh");
+  call->phases.push_back(
+      cuda_row_phase(p.batch, 1, 1,
+                     device_function("conv2d_samples", DType::f32, geometry(p.batch, p.conv), tile.pixels,
+                                     tile.channels, false, p.bias, p.relu),
+                     tile.shared_bytes));
+  return call;
+}
+
+std::string refuse_conv2d_dx_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
+  bool one = p.conv.y.stride == 1 && p.conv.x.stride == 1;
+  bool fits = one ? forward_tile(transposed(p.conv)).has_value()
+                  : dx_shared_bytes(p.conv, dx_channels(p.conv)) <= kCudaSharedBytes;
+  return fits ? "" : kTooLarge;
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  auto call = cuda_call(request, "conv2d.cuh");
+  std::string run;
+  int64_t shared = 0;
+  if (p.conv.y.stride == 1 && p.conv.x.stride == 1) {
+    Conv2d c = transposed(p.conv);
+    Tile tile = *forward_tile(c);
+    run = device_function("conv2d_samples", DType::f32, geometry(p.batch, c), tile.pixels, tile.channels,
+                          true, false, false);
+    shared = tile.shared_bytes;
+  } else {
+    int64_t channels = dx_channels(p.conv);
+    run = device_function("conv2d_dx_samples", DType::f32, geometry(p.batch, p.conv), channels);
+    shared = dx_shared_bytes(p.conv, channels);
+  }
+  call->phases.push_back(cuda_row_phase(p.batch, 1, 1, run, shared));
+  return call;
+}
+
+std::string refuse_conv2d_dw_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
+  return weight_tile(p.conv) ? "" : kTooLarge;
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  WeightTile tile = *weight_tile(p.conv);
+  auto call = cuda_call(request, "conv2d.cuh");
+  call->phases.push_back(cuda_row_phase(
+      p.batch, 3, 0,
+      device_function("conv2d_dw_samples", DType::f32, geometry(p.batch, p.conv), tile.channels, tile.parts),
+      tile.shared_bytes));
+  int64_t outputs = request.outputs[0].shape.numel(), chunks = call->phases[0].chunks;
+  call->workspace_bytes = chunks * outputs * 4;
+  call->phases.push_back({.chunks = parts(outputs, 32),
+                          .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
+                          .shared_bytes = kCudaThreads * 4});
+  return call;
+}
+
+std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (!tf32_allowed()) return "TF32 is switched off";
+  const Conv2d& c = p.conv;
+  if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";
+  if (c.y.kernel * c.x.kernel > 32) return "more than 32 taps";
+  int64_t depth = std::max(c.in_channels, c.out_channels) * c.y.kernel * c.x.kernel;
+  if (depth > 8192) return "too many taps and channels for their table";
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  auto call = cuda_call(request, "conv2d.cuh");
+  if (request.op == "conv2d_dw") {
+    call->headers.push_back("matmul.cuh");
+    int64_t taps = p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel;
+    TensorShape shape = tensor_shape(p.conv.out_channels, taps, p.batch * p.conv.y.out * p.conv.x.out);
+    call->phases.push_back({.chunks = shape.tiles * shape.splits,
+                            .run = device_function("conv2d_dw_tensor", shape.tile.text(),
+                                                   geometry(p.batch, p.conv), shape.splits),
+                            .shared_bytes = shape.tile.shared_bytes()});
+    if (shape.splits > 1) {
+      call->workspace_bytes = shape.splits * request.outputs[0].bytes();
+      call->phases.push_back({.chunks = parts(p.conv.out_channels * taps, kCudaThreads),
+                              .run = device_function("matmul_join", DType::f32, p.conv.out_channels, taps,
+                                                     false, false, shape.splits)});
+    }
+    return call;
+  }
+  bool dx = request.op == "conv2d_dx";
+  Conv2d c = dx ? transposed(p.conv) : p.conv;
+  int64_t depth = c.in_channels * c.y.kernel * c.x.kernel;
+  TensorTile tile = tensor_shape(c.out_channels, p.batch * c.y.out * c.x.out, depth).tile;
+  call->phases.push_back(
+      {.chunks = parts(c.out_channels, tile.m) * parts(p.batch * c.y.out * c.x.out, tile.n),
+       .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
+                              !dx && p.relu),
+       .shared_bytes = tile.shared_bytes() + depth * 8});
+  return call;
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  auto call = cuda_call(request, "conv2d.cuh");
+  std::string shape = geometry(p.batch, p.conv);
+  DType dtype = request.outputs[0].dtype;
+  int64_t elements = request.outputs[0].shape.numel();
+  CudaPhase phase = {.chunks = parts(elements, kCudaThreads)};
+  if (request.op == "conv2d") {
+    phase.run = device_function("conv2d_plain", dtype, shape, p.conv.groups, p.bias, p.relu);
+  } else if (request.op == "conv2d_dx") {
+    phase.run = device_function("conv2d_dx_plain", dtype, shape, p.conv.groups);
+  } else {
+    phase.run = device_function("conv2d_dw_plain", dtype, shape, p.conv.groups);
+    phase.chunks = elements;
+    phase.shared_bytes = kCudaThreads * 8;
+  }
+  call->phases.push_back(std::move(phase));
+  return call;
+}
+
+}  // namespace wholestep

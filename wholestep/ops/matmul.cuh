@@ -1,0 +1,207 @@
+// c [M, N] = op(a) [M, K] op(b) [K, N] + bias. Two forms: one row of c a block, for samples that pass through
+// small layers, and tiles of c. Every element of the result is summed over k in an order fixed by the sizes.
+#include "tensor_core.cuh"
+
+template <class T, bool BIAS, bool RELU>
+__device__ T matmul_epilogue(T value, const T* bias, int64_t n) {
+  if (BIAS) value += bias[n];
+  return RELU && value < T(0) ? T(0) : value;
+}
+
+/// One row, op(b) = b^T with b [N, K]: a warp a dot product, U at a time so that loads are in flight.
+template <class T, int N, int K, bool BIAS, bool RELU>
+__device__ void dot_row(const T* row, const T* b, const T* bias, T* c) {
+  constexpr int V = K % 4 == 0 ? 4 : 1;
+  constexpr int per_warp = (N + kWarps - 1) / kWarps, U = per_warp < 8 ? per_warp : 8;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  for (int first = 0; first < N; first += kWarps * U) {
+    T sum[U] = {};
+#pragma unroll 2
+    for (int k = lane * V; k < K; k += 32 * V) {
+      const auto x = *reinterpret_cast<const Vector<T, V>*>(row + k);
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        const int n = first + u * kWarps + warp;
+        if (n >= N) continue;
+        const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(n) * K + k);
+#pragma unroll
+        for (int v = 0; v < V; ++v) sum[u] = fused_multiply_add(x.at[v], w.at[v], sum[u]);
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      const int n = first + u * kWarps + warp;
+      const T total = warp_sum(sum[u]);
+      if (lane == 0 && n < N) c[n] = matmul_epilogue<T, BIAS, RELU>(total, bias, n);
+    }
+  }
+}
+
+/// One row, op(b) = b [K, N]: threads along n, in groups that share out k; the groups' sums are added in order.
+template <class T, int N, int K, bool BIAS, bool RELU>
+__device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* partial) {
+  constexpr int V = N % 4 == 0 ? 4 : 1, columns = N / V;
+  constexpr int groups = columns >= kThreads ? 1 : (kThreads / columns < K ? kThreads / columns : K);
+  constexpr int depth = (K + groups - 1) / groups;
+  const int group = groups == 1 ? 0 : threadIdx.x / columns;
+  for (int column = groups == 1 ? threadIdx.x : threadIdx.x % columns; column < columns; column += kThreads) {
+    if (group < groups) {
+      Vector<T, V> sum = {};
+      const int begin = group * depth, end = begin + depth < K ? begin + depth : K;
+#pragma unroll 4
+      for (int k = begin; k < end; ++k) {
+        const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(k) * N + column * V);
+#pragma unroll
+        for (int v = 0; v < V; ++v) sum.at[v] = fused_multiply_add(row[k], w.at[v], sum.at[v]);
+      }
+#pragma unroll
+      for (int v = 0; v < V; ++v) partial[group * N + column * V + v] = sum.at[v];
+    }
+  }
+  __syncthreads();
+  for (int n = threadIdx.x; n < N; n += kThreads) {
+    T total = partial[n];
+    for (int g = 1; g < groups; ++g) total += partial[g * N + n];
+    c[n] = matmul_epilogue<T, BIAS, RELU>(total, bias, n);
+  }
+}
+
+/// Shared memory: K + groups * N elements, at most K + max(N, kThreads * 4).
+template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
+__device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T* c, char*) {
+  T* row = reinterpret_cast<T*>(lane.shared);
+  T* partial = row + (K + 3) / 4 * 4;
+  const Range rows = rows_of<M>(lane);
+  for (int64_t m = rows.begin; m < rows.end; ++m) {
+    for (int k = threadIdx.x; k < K; k += kThreads) row[k] = a[m * K + k];
+    __syncthreads();
+    if (TB) dot_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N);
+    else axpy_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N, partial);
+    __syncthreads();
+  }
+}
+template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
+__device__ void matmul_rows(Lane lane, const T* a, const T* b, T* c, char* workspace) {
+  matmul_rows<T, M, N, K, TB, BIAS, RELU>(lane, a, b, nullptr, c, workspace);
+}
+
+/// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.
+/// With SPLITS > 1 the partial sums [SPLITS, M, N] go to the workspace. Shared memory: (TM + TN + 2) * TK elements.
+template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
+          int SPLITS>
+__device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T* c, char* workspace) {
+  constexpr int64_t tiles_n = (N + TN - 1) / TN, tiles = (M + TM - 1) / TM * tiles_n;
+  constexpr int64_t depth = ((K + SPLITS - 1) / SPLITS + TK - 1) / TK * TK;
+  constexpr int X = TM / 16, Y = TN / 32, SA = TM + 1, SB = TN + 1;
+  T* as = reinterpret_cast<T*>(lane.shared);  // [TK][SA]
+  T* bs = as + TK * SA;                       // [TK][SB]
+  const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
+  const int64_t m0 = tile / tiles_n * TM, n0 = tile % tiles_n * TN;
+  const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
+  const int i = threadIdx.x / 32, j = threadIdx.x % 32;
+  constexpr int LA = (TM * TK + kThreads - 1) / kThreads, LB = (TN * TK + kThreads - 1) / kThreads;
+  T next_a[LA], next_b[LB];
+  auto load = [&](int64_t k0) {
+#pragma unroll
+    for (int l = 0; l < LA; ++l) {
+      const int e = threadIdx.x + l * kThreads;
+      const int k = TA ? e / TM : e % TK, m = TA ? e % TM : e / TK;
+      const bool inside = e < TM * TK && m0 + m < M && k0 + k < end;
+      next_a[l] = inside ? a[TA ? (k0 + k) * M + m0 + m : (m0 + m) * K + k0 + k] : T(0);
+    }
+#pragma unroll
+    for (int l = 0; l < LB; ++l) {
+      const int e = threadIdx.x + l * kThreads;
+      const int k = TB ? e % TK : e / TN, n = TB ? e / TK : e % TN;
+      const bool inside = e < TN * TK && n0 + n < N && k0 + k < end;
+      next_b[l] = inside ? b[TB ? (n0 + n) * K + k0 + k : (k0 + k) * N + n0 + n] : T(0);
+    }
+  };
+  T sum[X][Y] = {};
+  load(begin);
+  for (int64_t k0 = begin; k0 < end; k0 += TK) {
+#pragma unroll
+    for (int l = 0; l < LA; ++l) {
+      const int e = threadIdx.x + l * kThreads;
+      if (e < TM * TK) as[(TA ? e / TM : e % TK) * SA + (TA ? e % TM : e / TK)] = next_a[l];
+    }
+#pragma unroll
+    for (int l = 0; l < LB; ++l) {
+      const int e = threadIdx.x + l * kThreads;
+      if (e < TN * TK) bs[(TB ? e % TK : e / TN) * SB + (TB ? e / TK : e % TN)] = next_b[l];
+    }
+    __syncthreads();
+    if (k0 + TK < end) load(k0 + TK);
+#pragma unroll
+    for (int k = 0; k < TK; ++k) {
+      T x[X], y[Y];
+#pragma unroll
+      for (int r = 0; r < X; ++r) x[r] = as[k * SA + i + 16 * r];
+#pragma unroll
+      for (int r = 0; r < Y; ++r) y[r] = bs[k * SB + j + 32 * r];
+#pragma unroll
+      for (int r = 0; r < X; ++r)
+#pragma unroll
+        for (int s = 0; s < Y; ++s) sum[r][s] = fused_multiply_add(x[r], y[s], sum[r][s]);
+    }
+    __syncthreads();
+  }
+  T* out = SPLITS == 1 ? c : reinterpret_cast<T*>(workspace) + split * M * N;
+#pragma unroll
+  for (int r = 0; r < X; ++r)
+#pragma unroll
+    for (int s = 0; s < Y; ++s) {
+      const int64_t m = m0 + i + 16 * r, n = n0 + j + 32 * s;
+      if (m < M && n < N)
+        out[m * N + n] = SPLITS == 1 ? matmul_epilogue<T, BIAS, RELU>(sum[r][s], bias, n) : sum[r][s];
+    }
+}
+template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
+          int SPLITS>
+__device__ void matmul_tiles(Lane lane, const T* a, const T* b, T* c, char* workspace) {
+  matmul_tiles<T, M, N, K, TA, TB, BIAS, RELU, TM, TN, TK, SPLITS>(lane, a, b, nullptr, c, workspace);
+}
+
+/// The same on tensor cores. Shared memory: Tile::shared_words words.
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* bias, float* c, char* workspace) {
+  constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
+  constexpr int64_t tiles = tiles_m * tiles_n, depth = ((K + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
+  const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
+  // Neighbouring blocks share the larger operand.
+  const int64_t m0 = (M < N ? tile % tiles_m : tile / tiles_n) * Tile::TM,
+                n0 = (M < N ? tile / tiles_m : tile % tiles_n) * Tile::TN;
+  using A = MatrixOperand<Tile::TM, M, TA ? M : 1, TA ? 1 : K>;
+  using B = MatrixOperand<Tile::TN, N, TB ? 1 : N, TB ? K : 1>;
+  A from_a{a, m0};
+  B from_b{b, n0};
+  TensorProduct<Tile, A, B> product;
+  const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
+  product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
+  float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * M * N;
+  product.store([&](int m, int n, float value) {
+    if (m0 + m < M && n0 + n < N)
+      out[(m0 + m) * N + n0 + n] =
+          SPLITS == 1 ? matmul_epilogue<float, BIAS, RELU>(value, bias, n0 + n) : value;
+  });
+}
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, char* workspace) {
+  matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS>(lane, a, b, nullptr, c, workspace);
+}
+
+/// Adds up the partial sums of the splits, in order.
+template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_join(Lane lane, const T*, const T*, const T* bias, T* c, char* workspace) {
+  const int64_t at = lane.chunk * kThreads + threadIdx.x;
+  if (at >= M * N) return;
+  const T* partial = reinterpret_cast<const T*>(workspace) + at;
+  T total = partial[0];
+#pragma unroll 8
+  for (int s = 1; s < SPLITS; ++s) total += partial[s * M * N];
+  c[at] = matmul_epilogue<T, BIAS, RELU>(total, bias, at % N);
+}
+template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int SPLITS>
+__device__ void matmul_join(Lane lane, const T* a, const T* b, T* c, char* workspace) {
+  matmul_join<T, M, N, BIAS, RELU, SPLITS>(lane, a, b, nullptr, c, workspace);
+}

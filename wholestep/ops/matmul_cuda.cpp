@@ -1,0 +1,94 @@
+// Chooses the form of a product from its sizes.
+#include "wholestep/ops/matmul_cuda.h"
+
+#include <fmt/format.h>
+
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/ops/matmul_cpu.h"
+
+namespace wholestep {
+namespace {
+
+/// A block reads about 120 bytes of cached weight a nanosecond, so this much costs as much as two barriers.
+constexpr int64_t kRowWeightBytes = 256 * 1024;
+/// Enough blocks to keep a GPU busy, and no more than its multiprocessors run at a time.
+constexpr int64_t kManyBlocks = 128;
+
+int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
+
+}  // namespace
+
+std::string refuse_matmul_rows_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  if (d.transpose_a) return "rows of the first operand do not lie together";
+  if (d.m < 2 || d.m > kCudaRowChunks || d.k == 0) return fmt::format("{} rows of {}", d.m, d.k);
+  if (int64_t bytes = request.inputs[1].bytes(); bytes > kRowWeightBytes)
+    return fmt::format("a weight of {} bytes is too much for every row to read", bytes);
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  auto call = cuda_call(request, "matmul.cuh");
+  int64_t elements = rounded_up(d.k, 4) + std::max(d.n, kCudaThreads * 4);
+  call->phases.push_back(cuda_row_phase(
+      d.m, 1, 1,
+      device_function("matmul_rows", request.inputs[0].dtype, d.m, d.n, d.k, d.transpose_b, d.bias, d.relu),
+      elements * size_bytes(request.inputs[0].dtype)));
+  return call;
+}
+
+namespace {
+
+/// The phases of a product in tiles, and the sum of its parts.
+std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
+                                           int64_t splits, std::string run, int64_t shared_bytes) {
+  auto call = cuda_call(request, "matmul.cuh");
+  call->phases.push_back({.chunks = blocks, .run = std::move(run), .shared_bytes = shared_bytes});
+  if (splits > 1) {
+    call->workspace_bytes = splits * request.outputs[0].bytes();
+    call->phases.push_back(
+        {.chunks = parts(d.m * d.n, kCudaThreads),
+         .run = device_function("matmul_join", request.inputs[0].dtype, d.m, d.n, d.bias, d.relu, splits)});
+  }
+  return call;
+}
+
+}  // namespace
+
+std::string refuse_matmul_tensor_cuda(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  if (!tf32_allowed()) return "TF32 is switched off";
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  if (d.m * d.n * d.k < int64_t{1} << 20) return "too small for tensor cores to matter";
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  TensorShape shape = tensor_shape(d.m, d.n, d.k);
+  return tiled_call(request, d, shape.tiles * shape.splits, shape.splits,
+                    device_function("matmul_tensor", shape.tile.text(), d.m, d.n, d.k, d.transpose_a,
+                                    d.transpose_b, d.bias, d.relu, shape.splits),
+                    shape.tile.shared_bytes());
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  DType dtype = request.inputs[0].dtype;
+  int64_t side = 32;
+  if (dtype == DType::f32)
+    for (int64_t larger : {64, 128})
+      if (parts(d.m, larger) * parts(d.n, larger) >= kManyBlocks) side = larger;
+  int64_t tile_m = side, tile_n = side, tile_k = 32;
+  int64_t tiles = parts(d.m, tile_m) * parts(d.n, tile_n), splits = 1;
+  if (tiles > 0 && tiles < kManyBlocks) splits = std::clamp<int64_t>(d.k / 256, 1, 2 * kManyBlocks / tiles);
+  if (d.k > 0) splits = parts(d.k, rounded_up(parts(d.k, splits), tile_k));  // none without work
+  return tiled_call(request, d, tiles * splits, splits,
+                    device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b,
+                                    d.bias, d.relu, tile_m, tile_n, tile_k, splits),
+                    (tile_m + tile_n + 2) * tile_k * size_bytes(dtype));
+}
+
+}  // namespace wholestep

@@ -1,0 +1,18 @@
+// The CUDA kernels of matmul.
+#pragma once
+#include <string>
+
+#include "wholestep/backend/backend.h"
+
+namespace wholestep {
+
+/// A row of the result a block: for the rows of a batch over a weight that a block reads quickly.
+std::string refuse_matmul_rows_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& request);
+/// Tiles of the result on tensor cores, in TF32.
+std::string refuse_matmul_tensor_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request);
+/// Tiles of the result, with a long sum shared out over blocks.
+std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& request);
+
+}  // namespace wholestep

@@ -1,0 +1,115 @@
+// Pooling: a thread for every result. Gradients are gathered: an input adds up, in their order, what the
+// windows that hold it give, so nothing is written twice.
+#pragma once
+#include "elements.cuh"
+
+// Windows of one axis: window o covers inputs [begin(o), end(o)); input i is in windows [first(i), last(i)).
+
+/// KERNEL inputs every STRIDE, cut to the input.
+template <int IN, int OUT, int KERNEL, int STRIDE, int PADDING>
+struct Sliding {
+  static constexpr int kIn = IN, kOut = OUT, kSize = PADDING == 0 ? KERNEL : 0;
+  static int begin(int o) { return o * STRIDE > PADDING ? o * STRIDE - PADDING : 0; }
+  static int end(int o) { return o * STRIDE - PADDING + KERNEL < IN ? o * STRIDE - PADDING + KERNEL : IN; }
+  static int first(int i) { return i + PADDING < KERNEL ? 0 : (i + PADDING - KERNEL) / STRIDE + 1; }
+  static int last(int i) { return (i + PADDING) / STRIDE + 1 < OUT ? (i + PADDING) / STRIDE + 1 : OUT; }
+};
+
+/// floor(o IN / OUT) to ceil((o + 1) IN / OUT).
+template <int IN, int OUT>
+struct Bins {
+  using I = IndexFor<int64_t(IN + 1) * (OUT + 1)>;
+  static constexpr int kIn = IN, kOut = OUT, kSize = IN % OUT == 0 ? IN / OUT : 0;
+  static int begin(int o) { return int(I(o) * I(IN) / I(OUT)); }
+  static int end(int o) { return int((I(o + 1) * I(IN) + I(OUT - 1)) / I(OUT)); }
+  static int first(int i) { return int(I(i) * I(OUT) / I(IN)); }
+  static int last(int i) { return int((I(i + 1) * I(OUT) + I(IN - 1)) / I(IN)); }
+};
+
+/// Every input may be in every window.
+template <int IN, int OUT>
+struct Anywhere {
+  static constexpr int kIn = IN, kOut = OUT;
+  static int first(int) { return 0; }
+  static int last(int) { return OUT; }
+};
+
+/// Calls visit(place in the plane) for the inputs of a window, row by row.
+template <class Y, class X, class Visit>
+__device__ void for_window(int oy, int ox, Visit visit) {
+  const int top = Y::begin(oy), left = X::begin(ox);
+  if constexpr (Y::kSize * X::kSize > 0 && Y::kSize * X::kSize <= 32) {
+#pragma unroll
+    for (int h = 0; h < Y::kSize; ++h)
+#pragma unroll
+      for (int w = 0; w < X::kSize; ++w) visit((top + h) * X::kIn + left + w);
+  } else {
+    for (int h = top; h < Y::end(oy); ++h)
+      for (int w = left; w < X::end(ox); ++w) visit(h * X::kIn + w);
+  }
+}
+
+/// Calls run(e, start of the plane of e among planes of OTHER elements, row, column) for the block's elements,
+/// of planes HEIGHT x WIDTH.
+template <class E, int64_t MOST, int HEIGHT, int WIDTH, int64_t OTHER, class Run>
+__device__ void for_pixels(Lane lane, Run run) {
+  using I = IndexFor<MOST>;
+  const auto own = E::of(lane);
+  for (I e = I(own.begin) + threadIdx.x; e < own.end; e += kThreads) {
+    const int pixel = int(e % I(HEIGHT * WIDTH));
+    run(e, e / I(HEIGHT * WIDTH) * I(OTHER), pixel / WIDTH, pixel % WIDTH);
+  }
+}
+
+/// Of equal elements the first; NaN where there is one.
+template <class E, int64_t MOST, class Y, class X, class T>
+__device__ void max_pool2d(Lane lane, const T* x, T* y, int32_t* argmax, char*) {
+  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(lane, [&](auto e, auto plane, int oy, int ox) {
+    int best = Y::begin(oy) * X::kIn + X::begin(ox);
+    T most = x[plane + best];
+    for_window<Y, X>(oy, ox, [&](int at) {
+      const T value = x[plane + at];
+      if (value > most || (value != value && most == most)) most = value, best = at;
+    });
+    y[e] = most;
+    argmax[e] = best;
+  });
+}
+
+template <class E, int64_t MOST, class Y, class X, class T>
+__device__ void max_pool2d_dx(Lane lane, const T* g, const int32_t* argmax, T* dx, char*) {
+  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(lane, [&](auto e, auto plane, int h, int w) {
+    T total = 0;
+    for (int oy = Y::first(h); oy < Y::last(h); ++oy)
+      for (int ox = X::first(w); ox < X::last(w); ++ox) {
+        const auto o = plane + oy * X::kOut + ox;
+        if (argmax[o] == h * X::kIn + w) total += g[o];
+      }
+    dx[e] = total;
+  });
+}
+
+/// DIVISOR 0: the number of elements of each window.
+template <class E, int64_t MOST, class Y, class X, int64_t DIVISOR, class T>
+__device__ void avg_pool2d(Lane lane, const T* x, T* y, char*) {
+  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(lane, [&](auto e, auto plane, int oy, int ox) {
+    double total = 0;
+    for_window<Y, X>(oy, ox, [&](int at) { total += double(x[plane + at]); });
+    if constexpr (DIVISOR > 0) y[e] = T(total / double(DIVISOR));
+    else y[e] = T(total / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox))));
+  });
+}
+
+template <class E, int64_t MOST, class Y, class X, int64_t DIVISOR, class T>
+__device__ void avg_pool2d_dx(Lane lane, const T* g, T* dx, char*) {
+  for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(lane, [&](auto e, auto plane, int h, int w) {
+    double total = 0;
+    for (int oy = Y::first(h); oy < Y::last(h); ++oy)
+      for (int ox = X::first(w); ox < X::last(w); ++ox) {
+        const double value = double(g[plane + oy * X::kOut + ox]);
+        if constexpr (DIVISOR > 0) total += value;
+        else total += value / double((Y::end(oy) - Y::begin(oy)) * (X::end(ox) - X::begin(ox)));
+      }
+    dx[e] = T(DIVISOR > 0 ? total / double(DIVISOR > 0 ? DIVISOR : 1) : total);
+  });
+}

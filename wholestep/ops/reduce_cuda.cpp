@@ -1,0 +1,132 @@
+// Chooses how a reduction is laid out over threads and blocks: by rows of the batch, by tiles of outputs, or,
+// where that gives too few blocks, in parts that a second phase joins.
+#include "wholestep/ops/reduce_cuda.h"
+
+#include <fmt/format.h>
+
+#include "wholestep/backend/cuda/elements.h"
+#include "wholestep/ops/reduce_walk.h"
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kTargetBlocks = 1024;
+/// Elements a thread folds before the reduction is worth a second phase, and at least in each part.
+constexpr int64_t kMaxPerThread = 32, kMinPerThread = 8;
+constexpr int64_t kTotalBytes = 16;  // of the largest total, argmax's
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// `fold` is the device type that folds elements, without its argument.
+std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_view fold_name) {
+  const Shape& x = q.inputs[0].shape;
+  const std::vector<int64_t>& axes = q.attrs.integers("axes");
+  Walk walk(x, axes);
+  auto call = cuda_call(q, "reduce.cuh");
+  if (walk.kept == 0) {
+    call->phases.push_back({.chunks = 0});
+    return call;
+  }
+  const int64_t rows = keeps_rows(x, axes) ? x[0] : 1, longest = x.numel() / rows;
+  const bool by_rows = CudaElements(rows, walk.kept, 1, longest).rows > 0, apart = !walk.inner_reduced();
+
+  int64_t together =
+      by_rows ? cuda_rows(rows).per_chunk * (walk.kept / rows) : std::min<int64_t>(walk.kept, 32);
+  int64_t group = apart ? std::min(cuda_group(walk.reduced), kCudaThreads / cuda_group(together))
+                        : cuda_group(ceil_div(walk.reduced, kMinPerThread)),
+          outputs = kCudaThreads / group, vector = !apart && walk.reduced_extents.back() % 4 == 0 ? 4 : 1;
+  CudaElements split(rows, walk.kept, outputs, longest);
+
+  std::string fold = fmt::format("{}<{}>", fold_name, cuda_name(q.inputs[0].dtype)),
+              kept = cuda_axes(walk.kept_extents, walk.kept_strides),
+              reduced =
+                  walk.reduced > 0 ? cuda_axes(walk.reduced_extents, walk.reduced_strides) : "Axes<0, 1>";
+  const int64_t shared_bytes = apart ? kCudaThreads * kTotalBytes : kCudaThreads / 32 * kTotalBytes;
+  const int64_t tiles = ceil_div(walk.kept, outputs);
+  if (!by_rows && walk.reduced / group > kMaxPerThread && tiles < kTargetBlocks) {
+    int64_t parts = std::min(kTargetBlocks / tiles, walk.reduced / (group * kMinPerThread));
+    int64_t per_part = ceil_div(ceil_div(walk.reduced, parts), group * vector) * group * vector;
+    parts = ceil_div(walk.reduced, per_part);
+    if (parts > 1) {
+      call->workspace_bytes = parts * walk.kept * kTotalBytes;
+      call->phases.push_back({.chunks = tiles * parts,
+                              .run = device_function("reduce_parts", fold, parts, per_part, x.numel(), kept,
+                                                     reduced, group, apart, vector),
+                              .shared_bytes = shared_bytes});
+      const bool many = walk.kept > 1;
+      group = std::min(cuda_group(parts),
+                       many ? kCudaThreads / cuda_group(std::min<int64_t>(walk.kept, 32)) : kCudaThreads);
+      CudaElements join(1, walk.kept, kCudaThreads / group);
+      call->phases.push_back(
+          join.phase(0, 0, device_function("reduce_join", fold, join.type(), walk.kept, parts, group, many),
+                     kCudaThreads * kTotalBytes));
+      return call;
+    }
+  }
+  call->phases.push_back(split.phase(
+      1, 1,
+      device_function("reduce_outputs", fold, split.type(), x.numel(), kept, reduced, group, apart, vector),
+      shared_bytes));
+  return call;
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_sum_cuda(const KernelRequest& q) { return reduce_call(q, "SumOf"); }
+std::unique_ptr<PreparedKernel> prepare_max_cuda(const KernelRequest& q) { return reduce_call(q, "MaxOf"); }
+std::unique_ptr<PreparedKernel> prepare_argmax_cuda(const KernelRequest& q) {
+  return reduce_call(q, "ArgmaxOf");
+}
+
+/// Tiles of all operands are numbered through and shared out; the blocks' sums are few enough for one block.
+std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q) {
+  constexpr int64_t kTile = 8 * kCudaThreads, kFewTiles = 4;
+  std::string_view type = cuda_name(q.inputs[0].dtype);
+  std::vector<int64_t> ends, sizes;
+  std::vector<size_t> operands;
+  std::string parameters = "(Lane lane";
+  for (size_t i = 0; i < q.inputs.size(); ++i) {
+    int64_t n = q.inputs[i].shape.numel();
+    parameters += fmt::format(", const {}* p{}", type, i);
+    if (n == 0) continue;
+    ends.push_back((ends.empty() ? 0 : ends.back()) + ceil_div(n, kTile));
+    sizes.push_back(n);
+    operands.push_back(i);
+  }
+  parameters += ", double* y, char* workspace)";
+  int64_t tiles = ends.empty() ? 0 : ends.back(),
+          per_block = tiles <= kFewTiles ? kFewTiles : ceil_div(tiles, kCudaThreads),
+          blocks = std::max<int64_t>(1, ceil_div(tiles, per_block));
+
+  auto call = cuda_call(q, "reduce.cuh");
+  std::string body = parameters + " {\n  double total = 0;\n";
+  if (tiles > 0)
+    body += fmt::format(
+        "  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"
+        "  for (int64_t tile = begin; tile < end; ++tile) {{\n"
+        "    const {2}* x;\n    int64_t n;\n    {3}\n"
+        "    total = add_squares(total, x, n < {4} ? n : {4});\n  }}\n",
+        per_block, tiles, type,
+        cuda_branch("tile", ends,
+                    [&](size_t k) {
+                      int64_t first = k > 0 ? ends[k - 1] : 0;
+                      return fmt::format("x = p{0} + (tile - {1}) * {2}; n = {3} - (tile - {1}) * {2};",
+                                         operands[k], first, kTile, sizes[k]);
+                    }),
+        kTile);
+  body += fmt::format("  store_sum(lane, total, {});\n}}\n",
+                      blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
+  call->phases.push_back({.chunks = blocks, .run = cuda_define(*call, "squares", body), .shared_bytes = 256});
+  if (blocks > 1) {
+    call->workspace_bytes = blocks * int64_t{sizeof(double)};
+    std::string join = fmt::format(
+        "{} {{\n  const double* sums = reinterpret_cast<const double*>(workspace);\n"
+        "  store_sum(lane, threadIdx.x < {} ? sums[threadIdx.x] : 0.0, y);\n}}\n",
+        parameters, blocks);
+    call->phases.push_back(
+        {.chunks = 1, .run = cuda_define(*call, "join_squares", join), .shared_bytes = 256});
+  }
+  return call;
+}
+
+}  // namespace wholestep

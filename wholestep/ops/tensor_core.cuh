@@ -1,0 +1,142 @@
+// Products of matrices on tensor cores, in TF32 (10 bits of mantissa, f32 sums): c [M, N] = a [M, K] b [K, N], where a, b
+// and c are anything that gives or takes elements. Matrix products and the three convolutions differ only in that.
+#pragma once
+
+__device__ inline uint32_t to_tf32(float x) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+
+/// sum [16, 8] += a [16, 8] b [8, 8], spread over a warp as PTX's mma.m16n8k8 lays it out.
+__device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// The tile of a block, cut into one [WM, WN] part a warp, over TK of the sum at a time.
+template <int TM_, int TN_, int WM_, int WN_>
+struct TensorTile {
+  static constexpr int TM = TM_, TN = TN_, WM = WM_, WN = WN_, TK = 32;
+  static constexpr int SA = TM + 8, SB = TN + 8;  // rows of shared memory: a warp's reads hit 32 banks
+  static constexpr int shared_words = 2 * TK * (SA + SB);
+  static_assert(TM / WM * (TN / WN) == kWarps);
+};
+
+/// One tile of c, summed over [begin, end). The operands fetch a slice of the sum into registers, zeros where there is
+/// nothing, and place it in shared memory, while the tensor cores work on the slice before.
+template <class Tile, class A, class B>
+struct TensorProduct {
+  static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
+  float sum[X][Y][4];
+
+  __device__ void run(A& a, B& b, int64_t begin, int64_t end, uint32_t* shared) {
+    constexpr int TK = Tile::TK, SA = Tile::SA, SB = Tile::SB;
+    uint32_t* as = shared;                // [2][TK][SA]
+    uint32_t* bs = shared + 2 * TK * SA;  // [2][TK][SB]
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int m0 = warp / (Tile::TN / Tile::WN) * Tile::WM, n0 = warp % (Tile::TN / Tile::WN) * Tile::WN;
+    const int g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int x = 0; x < X; ++x)
+#pragma unroll
+      for (int y = 0; y < Y; ++y)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) sum[x][y][r] = 0;
+    if (begin >= end) return;
+    a.fetch(begin, end);
+    b.fetch(begin, end);
+    a.place(as);
+    b.place(bs);
+    __syncthreads();
+    int stage = 0;
+    for (int64_t k0 = begin; k0 < end; k0 += TK, stage ^= 1) {
+      const bool more = k0 + TK < end;
+      if (more) {
+        a.fetch(k0 + TK, end);
+        b.fetch(k0 + TK, end);
+      }
+      const uint32_t* from_a = as + stage * TK * SA + t * SA + m0 + g;
+      const uint32_t* from_b = bs + stage * TK * SB + t * SB + n0 + g;
+#pragma unroll
+      for (int k = 0; k < TK; k += 8) {
+        uint32_t fa[X][4], fb[Y][2];
+#pragma unroll
+        for (int x = 0; x < X; ++x)
+#pragma unroll
+          for (int r = 0; r < 4; ++r) fa[x][r] = from_a[(k + r / 2 * 4) * SA + x * 16 + r % 2 * 8];
+#pragma unroll
+        for (int y = 0; y < Y; ++y)
+#pragma unroll
+          for (int r = 0; r < 2; ++r) fb[y][r] = from_b[(k + r * 4) * SB + y * 8];
+#pragma unroll
+        for (int x = 0; x < X; ++x)
+#pragma unroll
+          for (int y = 0; y < Y; ++y) multiply_tf32(sum[x][y], fa[x], fb[y]);
+      }
+      if (more) {
+        a.place(as + (stage ^ 1) * TK * SA);
+        b.place(bs + (stage ^ 1) * TK * SB);
+      }
+      __syncthreads();
+    }
+  }
+
+  /// Calls store(m, n, value) for this thread's elements, by their place in the tile.
+  template <class Store>
+  __device__ void store(Store store) const {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int m0 = warp / (Tile::TN / Tile::WN) * Tile::WM + lane / 4,
+              n0 = warp % (Tile::TN / Tile::WN) * Tile::WN + lane % 4 * 2;
+#pragma unroll
+    for (int x = 0; x < X; ++x)
+#pragma unroll
+      for (int y = 0; y < Y; ++y)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) store(m0 + x * 16 + r / 2 * 8, n0 + y * 8 + r % 2, sum[x][y][r]);
+  }
+};
+
+/// How the threads of a block walk an operand's [TK, WIDTH] part of a tile: neighbours 8 along the sum by 4 along the
+/// side, where elements that follow each other in the sum lie side by side, or else 32 along the side.
+template <int WIDTH, bool ALONG_SUM>
+struct TensorWalk {
+  static constexpr int TK = 32, S = WIDTH + 8, L = WIDTH * TK / kThreads;
+  __device__ static int k_of(int l) {
+    const int e = threadIdx.x + l * kThreads;
+    return ALONG_SUM ? e % 8 + e / (8 * WIDTH) * 8 : e / WIDTH;
+  }
+  __device__ static int i_of(int l) {
+    const int e = threadIdx.x + l * kThreads;
+    return ALONG_SUM ? e / 8 % WIDTH : e % WIDTH;
+  }
+  __device__ static void place(const float (&next)[L], uint32_t* shared) {
+#pragma unroll
+    for (int l = 0; l < L; ++l) shared[k_of(l) * S + i_of(l)] = to_tf32(next[l]);
+  }
+};
+
+/// An operand in memory: element (k, i) is at data[Address::at(k, i)], for i below EXTENT; the tile starts at `first`.
+template <int WIDTH, int64_t EXTENT, bool ALONG_SUM, class Address>
+struct AddressedOperand {
+  using Walk = TensorWalk<WIDTH, ALONG_SUM>;
+  const float* data;
+  int64_t first;
+  float next[Walk::L];
+  __device__ void fetch(int64_t k0, int64_t end) {
+#pragma unroll
+    for (int l = 0; l < Walk::L; ++l) {
+      const int64_t k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
+      next[l] = k < end && i < EXTENT ? data[Address::at(k, i)] : 0.0f;
+    }
+  }
+  __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
+};
+
+template <int64_t K_STEP, int64_t I_STEP>
+struct MatrixAddress {
+  __device__ static int64_t at(int64_t k, int64_t i) { return k * K_STEP + i * I_STEP; }
+};
+template <int WIDTH, int64_t EXTENT, int64_t K_STEP, int64_t I_STEP>
+using MatrixOperand = AddressedOperand<WIDTH, EXTENT, K_STEP == 1, MatrixAddress<K_STEP, I_STEP>>;
