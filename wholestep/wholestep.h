@@ -12,6 +12,7 @@
 
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/device.h"
 
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"

@@ -34,8 +34,8 @@ TEST(Usage, VersionGoesToStandardOutput) {
 TEST(Usage, HelpNamesEveryVerbAndTheExitCodes) {
   CliResult result = cli("--help");
   EXPECT_EQ(result.status, 0);
-  for (const char* verb :
-       {"train", "eval", "predict", "summary", "inspect", "plan", "data", "bench", "sanity", "list"}) {
+  for (const char* verb : {"train", "eval", "predict", "summary", "inspect", "plan", "data", "bench",
+                           "sanity", "list", "devices"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string("\n  ") + verb));
     CliResult help = cli(std::string(verb) + " --help");
     EXPECT_EQ(help.status, 0) << verb;
@@ -89,8 +89,12 @@ TEST(Usage, AllProblemsOfAConfigurationComeAtOnce) {
 }
 
 TEST(Usage, AnUnknownDeviceNamesTheDevicesThereAre) {
-  expect_refused("train lenet --data digits --device cuda", 78,
-                 "this build has no such device: got 'cuda', expected auto or cpu. Hint: known: auto, cpu");
+  for (const char* verb : {"train lenet --data digits", "plan lenet", "bench", "eval ."}) {
+    expect_refused(std::string(verb) + " --device cdua", 78,
+                   "there is no such device: got 'cdua', expected auto, cpu, cuda or cuda:N. Hint: did you "
+                   "mean 'cuda'?");
+    EXPECT_EQ(cli(std::string(verb) + " --device cuda:x").status, 78) << verb;
+  }
 }
 
 TEST(Usage, NumbersOutOfRangeAreRefused) {

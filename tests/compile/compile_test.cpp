@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "support/allocation_count.h"
+#include "support/expect_error.h"
+#include "support/foreign_backend.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/compile/compile.h"
@@ -178,6 +180,35 @@ TEST(CompiledStep, ASlotThatNothingReadsHasMemoryOfItsOwn) {
   Tensor after = step.output("y");
   EXPECT_EQ(std::memcmp(before.bytes().data(), after.bytes().data(), before.bytes().size()), 0);
   EXPECT_EQ(step.plan().memory.batch_bytes, 64 + 256);
+}
+
+TEST(CompiledStep, GivesTheSameBitsOnADeviceTheHostCannotTouch) {
+  Perceptron net;
+  Batch batch;
+  CompiledStep here(make_plan(net.trace(16)));
+  auto run = [&](CompiledStep& step) {
+    step.write("x", batch.x);
+    step.write("labels", batch.labels);
+    step.run();
+    std::vector<std::byte> bits;
+    for (const GraphOutput& output : step.plan().graph->outputs) {
+      Tensor value = step.output(output.name);
+      bits.insert(bits.end(), value.bytes().begin(), value.bytes().end());
+    }
+    return bits;
+  };
+  Perceptron same;
+  CompiledStep there(make_plan(same.trace(16), {.backend = &test::foreign_backend()}));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(run(there), run(here));
+  test::expect_error(ErrorCode::kUsage,
+                     {"the host cannot touch the step's values", "write() and read() copy"},
+                     [&] { there.input("x"); });
+  test::expect_error(ErrorCode::kUsage, {"the host cannot touch the step's values"},
+                     [&] { there.output_bytes(there.plan().graph->outputs[0].name); });
+  test::expect_error(ErrorCode::kUsage, {"a batch of the wrong size", "x", "3 bytes"},
+                     [&] { there.write("x", std::vector<std::byte>(3)); });
+  test::expect_error(ErrorCode::kUsage, {"no batch input of this name", "y"},
+                     [&] { there.input_bytes("y"); });
 }
 
 TEST(CompiledStep, T18IsOneSubmission) {

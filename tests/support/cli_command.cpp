@@ -24,7 +24,8 @@ int open_output(const fs::path& path) {
 }
 
 std::string command_line(const std::string& arguments, const std::string& environment = "") {
-  return environment + " exec '" WHOLESTEP_CLI_PATH "' " + arguments;
+  // No GPU is seen: what is tested does not depend on the machine.
+  return "CUDA_VISIBLE_DEVICES= " + environment + " exec '" WHOLESTEP_CLI_PATH "' " + arguments;
 }
 
 // In the child: does not return.

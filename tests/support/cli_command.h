@@ -35,7 +35,7 @@ class CliProcess {
   int status_ = -1;
 };
 
-/// Runs to the end with standard error a file.
+/// Runs to the end with standard error a file. No run sees a GPU.
 CliResult run_cli(const std::filesystem::path& folder, const std::string& arguments);
 /// The same with standard error a terminal of `columns` columns; `environment` as in "NO_COLOR=1".
 CliResult run_cli_on_terminal(const std::filesystem::path& folder, const std::string& arguments, int columns,

@@ -9,7 +9,7 @@
 namespace wholestep::test {
 
 CommandResult run_command(const std::string& command) {
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = ::popen(("export CUDA_VISIBLE_DEVICES=; " + command + " 2>&1").c_str(), "r");
   if (!pipe) throw std::runtime_error("popen failed: " + command);
   CommandResult result;
   std::array<char, 4096> piece;

@@ -171,7 +171,8 @@ TEST_P(EveryNetwork, T1T30UntrainedLossIsLnKAndTrainingOverfitsOneBatch) {
   step.prepare({64}, {64});
   Samples batch(model.input, model.classes, 0, 64);
   double losses = 0;
-  Predictions p = step.evaluate(batch.pixels, batch.labels);
+  step.evaluate(batch.pixels, batch.labels);
+  Predictions p = step.predictions();
   for (float x : p.losses) losses += static_cast<double>(x);
   // Default initialisation leaves small random logits; on noise the mean loss is near that of guessing.
   EXPECT_NEAR(losses / 64, std::log(static_cast<double>(model.classes)), 0.1) << GetParam();
@@ -218,7 +219,8 @@ TEST(TrainStep, T11AccuracyFollowsTheLabels) {
   TrainStep step(*model.module, loss, sgd, model.input, {.normalization = normalization(model.input)});
   step.prepare({kBatch}, {kBatch});
   Samples batch(model.input, 10, 0);
-  Predictions p = step.evaluate(batch.pixels, batch.labels);
+  step.evaluate(batch.pixels, batch.labels);
+  Predictions p = step.predictions();
   std::vector<int32_t> right(p.classes.begin(), p.classes.end()), wrong;
   for (int32_t label : right) wrong.push_back((label + 1) % 10);
   step.reset_train_metrics();
@@ -240,10 +242,10 @@ TEST(TrainStep, T58LossOfAPartialBatchIsThatOfItsRowsAlone) {
   Samples all(model.input, 10, 0, 32);
   size_t sample = static_cast<size_t>(model.input.numel());
   std::vector<double> single;
-  for (size_t i = 0; i < 32; ++i)
-    single.push_back(static_cast<double>(
-        step.evaluate(std::span(all.pixels).subspan(i * sample, sample), std::span(all.labels).subspan(i, 1))
-            .losses[0]));
+  for (size_t i = 0; i < 32; ++i) {
+    step.evaluate(std::span(all.pixels).subspan(i * sample, sample), std::span(all.labels).subspan(i, 1));
+    single.push_back(static_cast<double>(step.predictions().losses[0]));
+  }
   for (size_t rows : {32, 7, 16, 1}) {  // T24, T37: the mean of per-sample losses, whatever ran before
     step.train(std::span(all.pixels).first(rows * sample), std::span(all.labels).first(rows));
     double expected = 0;
@@ -262,7 +264,8 @@ TEST(TrainStep, T44EachSampleHasItsOwnOutput) {
   step.prepare({kBatch}, {kBatch});
   Samples batch(model.input, 10, 0);
   auto probabilities = [&] {
-    Predictions p = step.evaluate(batch.pixels, batch.labels);
+    step.evaluate(batch.pixels, batch.labels);
+    Predictions p = step.predictions();
     return std::vector<float>(p.probabilities.begin(), p.probabilities.end());
   };
   std::vector<float> before = probabilities();

@@ -51,7 +51,8 @@ struct Batch64 {
 };
 
 double mean_loss(TrainStep& step, const std::vector<uint8_t>& pixels, const std::vector<int32_t>& labels) {
-  Predictions p = step.evaluate(pixels, labels);
+  step.evaluate(pixels, labels);
+  Predictions p = step.predictions();
   return std::accumulate(p.losses.begin(), p.losses.end(), 0.0) / static_cast<double>(p.losses.size());
 }
 

@@ -123,6 +123,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+  /// Whether its memory is the host's, read and written through plain pointers.
+  virtual bool host_memory() const { return false; }
   /// 64-byte aligned, zero-filled. kPlanRefused where the device has not that much.
   virtual std::shared_ptr<Memory> allocate(int64_t bytes) = 0;
   /// Copies return when they are done.

@@ -33,6 +33,7 @@ void add_verbs(CLI::App& app) {
   add_bench(app);
   add_sanity(app);
   add_list(app);
+  add_devices(app);
 }
 
 CLI::App* deepest(CLI::App* app) {

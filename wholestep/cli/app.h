@@ -19,6 +19,7 @@ void add_data(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_sanity(CLI::App& app);
 void add_list(CLI::App& app);
+void add_devices(CLI::App& app);
 
 /// A subcommand with a paragraph of examples under its help.
 CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& summary,

@@ -1,6 +1,7 @@
 // wholestep bench: training steps a second on the networks of the speed comparison. The protocol and the
 // fields of its JSON lines are those of the scripts that measure other frameworks, so that results stand side
 // by side: four random batches in memory take turns, 8 steps to warm up, 3 timed rounds, the median counts.
+// On a device the batches lie there, and a round is queued whole and waited for at its end.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -83,32 +84,81 @@ struct RandomBatches {
   }
 };
 
+/// The step of a work, as it runs on the device: batches written one by one on the CPU, where that is a copy
+/// from memory to memory, resident elsewhere.
+class Runner {
+ public:
+  Runner(Job& job, const BenchOptions& options, int64_t batch_size)
+      : batches_(job.model, batch_size),
+        resident_(!job.device.backend->host_memory()),
+        infer_(options.infer),
+        step_(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config()) {
+    if (resident_) {
+      std::vector<std::string> classes(static_cast<size_t>(job.model.classes));
+      dataset_ = std::make_unique<InMemoryDataset>(job.model.input, batches_.pixels, batches_.labels, classes,
+                                                   "bench");
+      step_.keep_resident(*dataset_, infer_ ? dataset_.get() : nullptr);
+    }
+    step_.prepare({batch_size}, {batch_size});
+  }
+
+  const TrainStep& step() const { return step_; }
+  bool resident() const { return resident_; }
+
+  /// Returns when all are done.
+  void run(int64_t steps) {
+    if (resident_) {
+      if (infer_) step_.evaluate_resident(batches_.rows, steps), step_.eval_metrics();
+      else step_.train_resident(batches_.rows, steps), step_.train_metrics();
+      return;
+    }
+    for (int64_t i = 0; i < steps; ++i) {
+      auto pixels = batches_.pixels_of(i % kBatches);
+      auto labels = batches_.labels_of(i % kBatches);
+      if (infer_) step_.evaluate(pixels, labels);
+      else step_.train(pixels, labels);
+    }
+  }
+
+ private:
+  RandomBatches batches_;
+  bool resident_, infer_;
+  std::unique_ptr<Dataset> dataset_;
+  TrainStep step_;
+};
+
 struct Measured {
   std::array<double, 3> steps_s{};  ///< of the rounds, rising
 };
 
-template <class Step>
-Measured measure(double seconds, Step step) {
+Measured measure(double seconds, Runner& runner) {
   auto since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
-  for (int64_t i = 0; i < 8; ++i) step(i % kBatches);
-  int64_t steps = 0;
-  auto start = Clock::now();
-  while (since(start) < 0.3) step(steps++ % kBatches);
-  double per_step = since(start) / static_cast<double>(steps);
+  runner.run(2 * kBatches);
+  // Rounds that double until they last, so that waiting at their ends does not count.
+  int64_t steps = 1;
+  double took = 0;
+  for (; took < 0.15; steps *= 2) {
+    auto start = Clock::now();
+    runner.run(steps);
+    took = since(start);
+  }
+  double per_step = took / static_cast<double>(steps / 2);
   int64_t round = std::max<int64_t>(5, static_cast<int64_t>(seconds / 3 / per_step));
   Measured measured;
   for (double& rate : measured.steps_s) {
-    start = Clock::now();
-    for (int64_t i = 0; i < round; ++i) step(i % kBatches);
+    auto start = Clock::now();
+    runner.run(round);
     rate = static_cast<double>(round) / since(start);
   }
   std::ranges::sort(measured.steps_s);
   return measured;
 }
 
-double peak_mib() {
+/// What the step holds on the device; on the CPU, of the whole process.
+double peak_mib(const Runner& runner) {
+  if (runner.resident()) return static_cast<double>(runner.step().used_bytes()) / (1 << 20);
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024;
@@ -123,31 +173,26 @@ void bench(const Work& work, const BenchOptions& options) {
   config.device = options.device;
   config.threads = options.threads;
   Job job = make_job(std::move(config));
-  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
-  step.prepare({work.batch_size}, {work.batch_size});
-  RandomBatches batches(job.model, work.batch_size);
-  Measured m = measure(options.seconds, [&](int64_t batch) {
-    if (options.infer) step.evaluate(batches.pixels_of(batch), batches.labels_of(batch));
-    else step.train(batches.pixels_of(batch), batches.labels_of(batch));
-  });
+  Runner runner(job, options, work.batch_size);
+  Measured m = measure(options.seconds, runner);
   double samples_s = m.steps_s[1] * static_cast<double>(work.batch_size);
   if (options.json) {
     json line = {{"peer", "wholestep"},
                  {"work", work.name},
                  {"mode", "step"},
-                 {"device", "cpu"},
+                 {"device", job.device.backend->name()},
                  {"infer", options.infer},
                  {"threads", default_pool().threads()},
                  {"steps_s", rounded(m.steps_s[1], 100)},
                  {"lo", rounded(m.steps_s[0], 100)},
                  {"hi", rounded(m.steps_s[2], 100)},
                  {"samples_s", rounded(samples_s, 10)},
-                 {"peak_mib", rounded(peak_mib(), 10)}};
+                 {"peak_mib", rounded(peak_mib(runner), 10)}};
     fmt::print("{}\n", line.dump());
   } else {
     fmt::print("{:<5} {:>10} steps/s  ({} to {})  {:>12} samples/s  {:>10} arena\n", work.name,
                human_rate(m.steps_s[1]), human_rate(m.steps_s[0]), human_rate(m.steps_s[2]),
-               human_rate(samples_s), human_bytes(step.predicted_bytes()));
+               human_rate(samples_s), human_bytes(runner.step().predicted_bytes()));
   }
   std::fflush(stdout);
 }
@@ -162,7 +207,7 @@ void add_bench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
   verb->add_option("--work", o->work, "which of W1, W2, W3, W4, W4s, with commas between [all]")
       ->delimiter(',');
-  verb->add_option("--device", o->device, "cpu or auto")->capture_default_str();
+  verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_option("--seconds", o->seconds, "of measuring for each work")
       ->capture_default_str()

@@ -57,7 +57,7 @@ void print_evaluation(const Evaluation& e, const std::vector<std::string>& class
 }
 
 void eval(const EvalOptions& options) {
-  use_device(options.device, options.threads);
+  Device device = use_device(options.device, options.threads);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
     print_note(fmt::format("wholestep: warning: {}; using {}", found.damage, found.path.string()));
@@ -69,7 +69,7 @@ void eval(const EvalOptions& options) {
   std::string loss =
       trained.run.is_object() && trained.run.contains("loss") ? trained.run["loss"] : json("cross-entropy");
   Evaluation result = evaluate(*trained.model.module, *make_class_loss(loss), part, trained.normalization,
-                               options.batch_size);
+                               options.batch_size, {.backend = device.backend});
   if (options.json) fmt::print("{}\n", to_json(result, spec, found.path.string()).dump());
   else print_evaluation(result, part.class_names());
 }
@@ -91,7 +91,7 @@ void add_eval(CLI::App& app) {
   verb->add_option("--batch-size", o->batch_size, "samples at once")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  verb->add_option("--device", o->device, "cpu or auto")->capture_default_str();
+  verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "one JSON object on standard output");
   verb->callback([o] { eval(*o); });

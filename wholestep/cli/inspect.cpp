@@ -23,7 +23,8 @@ void print_stage(const Stage& stage, const std::string& format) {
 }
 
 void inspect(const InspectOptions& options) {
-  Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}));
+  Job job =
+      make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}), DeviceUse::kPlan);
   TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
   Plan plan = step.make_train_plan(job.config.trainer.batch_size, /*keep_stages=*/true);
   std::vector<std::string> names;

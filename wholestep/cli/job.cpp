@@ -5,24 +5,32 @@
 
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/error.h"
-#include "wholestep/base/suggest.h"
+#include "wholestep/base/log.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/train/class_loss.h"
 
 namespace wholestep::cli {
 
 StepConfig Job::step_config() const {
-  TrainerConfig trainer = config.trainer_config();
+  TrainerConfig trainer = trainer_config();
   size_t channels = static_cast<size_t>(channels_of(model.input));
   return {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
           .clip_norm = trainer.gradient_clip_norm,
           .seed = trainer.seed,
-          .memory_budget_bytes = trainer.memory_budget_bytes};
+          .memory_budget_bytes = trainer.memory_budget_bytes,
+          .compile = {.backend = device.backend}};
 }
 
-Job make_job(RunConfig config) {
-  use_device(config.device, config.threads);
+TrainerConfig Job::trainer_config() const {
+  TrainerConfig trainer = config.trainer_config();
+  trainer.backend = device.backend;
+  return trainer;
+}
+
+Job make_job(RunConfig config, DeviceUse use) {
+  Device device = use_device(config.device, config.threads, use);
   Job job{.config = std::move(config),
+          .device = std::move(device),
           .model = nn::find_model(job.config.model),
           .loss = nullptr,
           .optimizer = nullptr};
@@ -38,18 +46,20 @@ Job make_job(RunConfig config) {
   return job;
 }
 
-void use_device(const std::string& device, int64_t threads) {
-  static const std::vector<std::string> kDevices = {"auto", "cpu"};
-  if (std::ranges::find(kDevices, device) == kDevices.end())
-    throw Error(ErrorCode::kBadConfig, {.what = "this build has no such device",
-                                        .got = fmt::format("'{}'", device),
-                                        .expected = "auto or cpu",
-                                        .hint = suggest(device, kDevices)});
+Device use_device(const std::string& name, int64_t threads, DeviceUse use) {
   if (threads < 0 || threads > 1024)
     throw Error(ErrorCode::kBadConfig, {.what = "this number of threads cannot be used",
                                         .got = std::to_string(threads),
                                         .expected = "0 to 1024"});
   if (threads > 0) set_threads(static_cast<int>(threads));
+  Device device = find_device(name, use);
+  std::string why = device.refusal.empty() ? "" : fmt::format("; no GPU: {}", device.refusal);
+  log(LogLevel::kInfo, fmt::format("device {}{}", to_string(device), why));
+  return device;
+}
+
+std::string to_string(const Device& device) {
+  return device.title.empty() ? device.name : fmt::format("{} ({})", device.name, device.title);
 }
 
 void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data) {

@@ -1,7 +1,8 @@
-// A configuration made into the objects that train: model, loss, optimizer on the device it names.
+// A configuration made into the objects that train: model, loss, optimizer, and the device it names.
 #pragma once
 #include <memory>
 
+#include "wholestep/backend/device.h"
 #include "wholestep/cli/run_config.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/model_spec.h"
@@ -12,18 +13,22 @@ namespace wholestep::cli {
 
 struct Job {
   RunConfig config;
+  Device device;
   nn::Model model;  ///< initialised from the seed
   std::unique_ptr<nn::Loss> loss;
   std::unique_ptr<optim::Optimizer> optimizer;  ///< attached to the model's parameters, with its schedule
 
-  StepConfig step_config() const;  ///< for plans without data: samples are not normalised
+  StepConfig step_config() const;        ///< for plans without data: samples are not normalised
+  TrainerConfig trainer_config() const;  ///< that of the configuration, on the device
 };
 
 /// Also sets the number of compute threads. kBadConfig for a model or device that does not exist.
-Job make_job(RunConfig config);
+Job make_job(RunConfig config, DeviceUse use = DeviceUse::kRun);
 
 /// Takes the device and threads of a command: kBadConfig naming the devices there are.
-void use_device(const std::string& device, int64_t threads);
+Device use_device(const std::string& device, int64_t threads, DeviceUse use = DeviceUse::kRun);
+/// "cuda:0 (NVIDIA H200)"
+std::string to_string(const Device& device);
 
 /// Throws kBadConfig where samples of the data are not what the model takes.
 void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data);

@@ -18,7 +18,8 @@ struct PlanOptions {
 };
 
 void print_plan(const PlanOptions& options) {
-  Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}));
+  Job job =
+      make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}), DeviceUse::kPlan);
   const TrainerConfig& trainer = job.config.trainer;
   TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
   step.check_budget(trainer.batch_size, trainer.eval_batch_size);

@@ -60,7 +60,7 @@ void print_sample(const std::string& name, int64_t predicted, std::span<const fl
 
 void predict(const PredictOptions& options) {
   constexpr int64_t kBatch = 64;
-  use_device(options.device, options.threads);
+  Device device = use_device(options.device, options.threads);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
     print_note(fmt::format("wholestep: warning: {}; using {}", found.damage, found.path.string()));
@@ -72,7 +72,7 @@ void predict(const PredictOptions& options) {
   if (count == 0) throw Error(ErrorCode::kBadData, {.what = "there are no samples in these files"});
 
   Evaluator evaluator(*trained.model.module, nullptr, trained.model.input, trained.normalization,
-                      batch_sizes(count, kBatch));
+                      batch_sizes(count, kBatch), {.backend = device.backend});
   size_t sample_bytes = static_cast<size_t>(trained.model.input.numel());
   for (int64_t first = 0; first < count; first += kBatch) {
     size_t rows = static_cast<size_t>(std::min(kBatch, count - first)), begin = static_cast<size_t>(first);
@@ -102,7 +102,7 @@ void add_predict(CLI::App& app) {
   verb->add_option("--top", o->top, "classes shown for a sample")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  verb->add_option("--device", o->device, "cpu or auto")->capture_default_str();
+  verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "a JSON object a line, with all probabilities");
   verb->callback([o] { predict(*o); });

@@ -59,7 +59,7 @@ ConfigFields RunConfig::fields() {
           {"data", &data, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
           {"loss", &loss, "what is minimised", {}, loss_names()},
-          {"device", &device, "cpu, or auto for the best there is"},
+          {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
           {"out", &out, "folder of the run's versions; runs/<model> where empty"},
           {"threads", &threads, "compute threads; 0: one a core", {.min = 0, .max = 1024}}};
 }

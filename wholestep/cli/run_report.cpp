@@ -33,9 +33,9 @@ std::string system_name() {
   return fmt::format("{} {} {}", name.sysname, name.release, name.machine);
 }
 
-std::vector<std::pair<std::string, std::string>> environment() {
+std::vector<std::pair<std::string, std::string>> environment(const Device& device) {
   return {{"Wholestep", std::string(version())},
-          {"device", "cpu"},
+          {"device", to_string(device)},
           {"processor", processor_name()},
           {"instruction set", std::string(name(active_isa()))},
           {"compute threads", std::to_string(default_pool().threads())},
@@ -61,6 +61,13 @@ void PlanObserver::on_fit_begin(const TrainStep& step) {
   kernels = plan_rows(plan);
 }
 
+std::string bad_step(const FitResult& result) {
+  return result.first_suspect == result.steps
+             ? fmt::format("step {}", human_count(result.steps))
+             : fmt::format("one of the steps {} to {}", human_count(result.first_suspect),
+                           human_count(result.steps));
+}
+
 std::string outcome_of(const FitResult& result) {
   std::string epochs =
       fmt::format("{} epoch{}", result.history.size(), result.history.size() == 1 ? "" : "s");
@@ -68,8 +75,7 @@ std::string outcome_of(const FitResult& result) {
     case StopReason::kFinished: return "finished after " + epochs;
     case StopReason::kEarlyStopping: return "stopped early after " + epochs;
     case StopReason::kInterrupted: return fmt::format("interrupted at step {}", human_count(result.steps));
-    case StopReason::kNonFinite:
-      return fmt::format("stopped at a non-finite value, step {}", human_count(result.steps));
+    case StopReason::kNonFinite: return fmt::format("stopped at a non-finite value, {}", bad_step(result));
   }
   return "";
 }
@@ -89,7 +95,7 @@ ReportData collect_report(const Job& job, const DataSplits& data, const FitResul
   report.kernels = plan.kernels;
   report.layers = layer_rows(job.model);
   report.configuration = to_toml(resolved(job.config));
-  report.environment = environment();
+  report.environment = environment(job.device);
   return report;
 }
 

@@ -28,6 +28,7 @@ ReportData collect_report(const Job& job, const DataSplits& data, const FitResul
 void add_evaluation(ReportData& report, Evaluation evaluation, const std::string& evaluated,
                     const Dataset& dataset);
 
+std::string bad_step(const FitResult& result);    ///< of a run that stopped at one: "step 12"
 std::string outcome_of(const FitResult& result);  ///< "finished after 5 epochs"
 
 }  // namespace wholestep::cli

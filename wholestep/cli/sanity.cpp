@@ -42,7 +42,8 @@ Outcome overfit(Job& job, const Dataset& dataset, double target, int64_t max_ste
   job.optimizer->schedule()->set_run_steps(max_steps);
   step.prepare({outcome.rows}, {outcome.rows});
   auto loss_now = [&] {
-    std::span<const float> losses = step.evaluate(pixels, labels).losses;
+    step.evaluate(pixels, labels);
+    std::span<const float> losses = step.predictions().losses;
     return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
   };
   outcome.first_loss = outcome.loss = loss_now();

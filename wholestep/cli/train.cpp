@@ -122,7 +122,7 @@ void evaluate_best(ReportData& report, Job& job, const DataSplits& data, const f
   FoundCheckpoint best = require_checkpoint(version, Prefer::kBest);
   TrainedModel trained = load_trained_model(best.path);
   Evaluation evaluation = evaluate(*trained.model.module, *job.loss, *data.test, trained.normalization,
-                                   job.config.trainer.eval_batch_size);
+                                   job.config.trainer.eval_batch_size, {.backend = job.device.backend});
   add_evaluation(report, std::move(evaluation),
                  fmt::format("the {} checkpoint on {} validation samples", best.path.filename().string(),
                              human_count(data.test->size())),
@@ -182,7 +182,7 @@ void throw_if_stopped(const FitResult& result) {
          .hint = "run the same command with --resume to go on"});
   if (result.reason == StopReason::kNonFinite)
     throw Error(ErrorCode::kNonFinite,
-                {.what = fmt::format("training stopped: step {} was not finite", human_count(result.steps)),
+                {.what = fmt::format("training stopped: {} was not finite", bad_step(result)),
                  .where = result.non_finite,
                  .hint = "lower --lr, or limit gradients with --clip; the last checkpoint is from before"});
 }
@@ -195,7 +195,7 @@ void train(const TrainOptions& options) {
     return;
   }
   Job job = make_job(std::move(config));
-  TrainerConfig trainer_config = job.config.trainer_config();
+  TrainerConfig trainer_config = job.trainer_config();
   Trainer(trainer_config).check_memory(*job.model.module, *job.optimizer, *job.loss, job.model.input);
 
   RunFolder folder = resumed ? RunFolder::open(resumed->version) : RunFolder::create(job.config.out_folder());
@@ -208,8 +208,8 @@ void train(const TrainOptions& options) {
   trainer.add_callback(plan);
   trainer.add_callback(std::make_shared<MetricsFile>(folder.metrics(), resumed.has_value()));
   trainer.add_callback(std::make_shared<TerminalProgress>(trainer_config.max_epochs));
-  print_note(
-      fmt::format("{} on {}, run folder {}", job.model.name, data.description, folder.path().string()));
+  print_note(fmt::format("{} on {}, device {}, run folder {}", job.model.name, data.description,
+                         to_string(job.device), folder.path().string()));
   if (resumed) print_note(fmt::format("going on from {}", resumed->checkpoint.string()));
 
   FitResult result;

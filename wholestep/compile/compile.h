@@ -71,24 +71,32 @@ Program make_program(const Plan& plan);
 
 /// Bytes of tensors packed one after another at 64-byte steps.
 int64_t packed_bytes(std::span<const Tensor> tensors);
-/// Moves the data of concrete tensors into one allocation, which every tensor sharing their storage follows.
+/// Moves the data of concrete tensors, wherever they lie, into one allocation, which every tensor sharing
+/// their storage follows.
 std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors);
 
 /// A plan with memory under it, ready to run.
 class CompiledStep {
  public:
   /// `arena` has at least plan.memory.arena_bytes(); plans that never run at the same time may share one.
+  /// Parameters, state and constants that do not lie on the plan's device are moved there.
   CompiledStep(Plan plan, std::shared_ptr<Memory> arena);
   explicit CompiledStep(Plan plan);
 
   const Plan& plan() const { return plan_; }
-  /// The slot of a batch input on the host's side of the device; write it before run().
+  // Batch inputs, written before run().
+  int64_t input_bytes(const std::string& name) const;
+  /// The slot where the host may write it, kUsage elsewhere.
   std::span<std::byte> input(const std::string& name) const;
-  void write(const std::string& name, const Tensor& value) const;  ///< checks dtype and shape
-  void run() { executable_->run(); }
+  void write(const std::string& name, std::span<const std::byte> bytes) const;  ///< kUsage on another size
+  void write(const std::string& name, const Tensor& value) const;               ///< checks dtype and shape
+  /// kUsage where a parameter, state or constant was moved after the step was made, by a step for another
+  /// device or by pack(): the step would not see it any more.
+  void run();
   /// A copy of an output after run().
   Tensor output(const std::string& name) const;
-  /// An output's bytes where they lie; for scalars read every step without allocating.
+  void read(const std::string& name, std::span<std::byte> host) const;  ///< the same without allocating
+  /// An output's bytes where they lie, if the host may read them there; kUsage elsewhere.
   std::span<const std::byte> output_bytes(const std::string& name) const;
   int64_t barriers() const { return executable_->barriers(); }
 
@@ -103,8 +111,14 @@ class CompiledStep {
 
  private:
   std::byte* address(int value) const;
+  std::span<std::byte> host_bytes(int value) const;
+  const GraphInput& batch_input(const std::string& name) const;
+  const GraphOutput& find_output(const std::string& name) const;
   Plan plan_;
   std::shared_ptr<Memory> arena_;
+  std::vector<std::byte*> bases_;              // of the arena, then of every input that has a tensor
+  std::vector<std::shared_ptr<Memory>> held_;  // under them
+  int64_t moves_seen_ = 0;
   std::unique_ptr<Executable> executable_;
 };
 

@@ -1,6 +1,7 @@
 // Binding a plan to memory, and running it.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::atomic<int64_t> moves{0};  // calls of pack(): steps look at their tensors again where it has grown
 
 bool all_finite(DType dtype, std::span<const std::byte> bytes) {
   return visit(dtype, [&](auto zero) {
@@ -40,11 +43,14 @@ std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors) 
   for (const Tensor& t : tensors) {
     Storage& storage = *t.impl()->storage;
     std::byte* place = memory->data() + offset;
-    backend.copy_in(place, storage.data, t.type().bytes());
+    Tensor host = t.to_host();
+    backend.copy_in(place, host.impl()->storage->data, t.type().bytes());
     storage.data = place;
     storage.memory = memory;
+    storage.device = backend.host_memory() ? nullptr : &backend;
     offset += aligned(t.type().bytes());
   }
+  ++moves;
   return memory;
 }
 
@@ -74,55 +80,102 @@ CompiledStep::CompiledStep(Plan plan, std::shared_ptr<Memory> arena)
     : plan_(std::move(plan)), arena_(std::move(arena)) {
   if (!arena_) arena_ = plan_.backend->allocate(plan_.memory.arena_bytes());
   WHOLESTEP_CHECK(arena_->bytes() >= plan_.memory.arena_bytes());
-  std::vector<std::byte*> bases = {arena_->data()};
+  std::vector<Tensor> elsewhere;
   for (const GraphInput& input : plan_.graph->inputs)
-    if (input.kind != InputKind::kBatch) bases.push_back(input.binding.bytes().data());
-  executable_ = plan_.backend->load(make_program(plan_), bases);
+    if (input.kind != InputKind::kBatch && !lies_on(*input.binding.impl()->storage, *plan_.backend))
+      elsewhere.push_back(input.binding);
+  if (!elsewhere.empty()) pack(*plan_.backend, elsewhere);
+  moves_seen_ = moves;
+  bases_ = {arena_->data()};
+  for (const GraphInput& input : plan_.graph->inputs)
+    if (input.kind != InputKind::kBatch) {
+      bases_.push_back(input.binding.impl()->storage->data);
+      held_.push_back(input.binding.impl()->storage->memory);
+    }
+  executable_ = plan_.backend->load(make_program(plan_), bases_);
+}
+
+void CompiledStep::run() {
+  if (int64_t now = moves.load(std::memory_order_relaxed); now != moves_seen_) {
+    size_t base = 1;
+    for (const GraphInput& input : plan_.graph->inputs)
+      if (input.kind != InputKind::kBatch && input.binding.impl()->storage->data != bases_[base++])
+        throw Error(ErrorCode::kUsage, {.what = "a tensor of the step was moved after the step was made",
+                                        .where = input.name,
+                                        .hint = "make the step again, or use one device for one model"});
+    moves_seen_ = now;
+  }
+  executable_->run();
 }
 
 std::byte* CompiledStep::address(int value) const {
   const ValuePlace& place = plan_.places[static_cast<size_t>(value)];
   if (place.in == ValuePlace::In::kBound)
-    return plan_.graph->find_input(place.bound_value)->binding.bytes().data();
+    return plan_.graph->find_input(place.bound_value)->binding.impl()->storage->data;
   return arena_->data() + place.offset;
 }
 
-std::span<std::byte> CompiledStep::input(const std::string& name) const {
+std::span<std::byte> CompiledStep::host_bytes(int value) const {
+  if (!plan_.backend->host_memory())
+    throw Error(ErrorCode::kUsage, {.what = "the host cannot touch the step's values: they lie on a device",
+                                    .got = std::string(plan_.backend->name()),
+                                    .hint = "write() and read() copy"});
+  return {address(value), static_cast<size_t>(plan_.graph->type(value).bytes())};
+}
+
+const GraphInput& CompiledStep::batch_input(const std::string& name) const {
   for (const GraphInput& input : plan_.graph->inputs)
-    if (input.kind == InputKind::kBatch && input.name == name)
-      return {address(input.value), static_cast<size_t>(plan_.graph->type(input.value).bytes())};
+    if (input.kind == InputKind::kBatch && input.name == name) return input;
   throw Error(ErrorCode::kUsage, {.what = "the step has no batch input of this name", .got = name});
 }
 
-void CompiledStep::write(const std::string& name, const Tensor& value) const {
-  for (const GraphInput& input : plan_.graph->inputs)
-    if (input.kind == InputKind::kBatch && input.name == name &&
-        plan_.graph->type(input.value) != value.type())
-      throw Error(ErrorCode::kUsage, {.what = "a batch of the wrong type",
-                                      .where = name,
-                                      .got = to_string(value.type()),
-                                      .expected = to_string(plan_.graph->type(input.value))});
-  std::span<std::byte> slot = input(name);
-  plan_.backend->copy_in(slot.data(), value.bytes().data(), static_cast<int64_t>(slot.size()));
-}
-
-std::span<const std::byte> CompiledStep::output_bytes(const std::string& name) const {
+const GraphOutput& CompiledStep::find_output(const std::string& name) const {
   for (const GraphOutput& output : plan_.graph->outputs)
-    if (output.name == name)
-      return {address(output.value), static_cast<size_t>(plan_.graph->type(output.value).bytes())};
+    if (output.name == name) return output;
   throw Error(ErrorCode::kUsage, {.what = "the step has no output of this name", .got = name});
 }
 
+int64_t CompiledStep::input_bytes(const std::string& name) const {
+  return plan_.graph->type(batch_input(name).value).bytes();
+}
+
+std::span<std::byte> CompiledStep::input(const std::string& name) const {
+  return host_bytes(batch_input(name).value);
+}
+
+void CompiledStep::write(const std::string& name, std::span<const std::byte> bytes) const {
+  int value = batch_input(name).value;
+  if (static_cast<int64_t>(bytes.size()) != plan_.graph->type(value).bytes())
+    throw Error(ErrorCode::kUsage, {.what = "a batch of the wrong size",
+                                    .where = name,
+                                    .got = fmt::format("{} bytes", bytes.size()),
+                                    .expected = to_string(plan_.graph->type(value))});
+  plan_.backend->copy_in(address(value), bytes.data(), static_cast<int64_t>(bytes.size()));
+}
+
+void CompiledStep::write(const std::string& name, const Tensor& value) const {
+  if (const TensorType& type = plan_.graph->type(batch_input(name).value); type != value.type())
+    throw Error(ErrorCode::kUsage, {.what = "a batch of the wrong type",
+                                    .where = name,
+                                    .got = to_string(value.type()),
+                                    .expected = to_string(type)});
+  write(name, value.to_host().bytes());
+}
+
+std::span<const std::byte> CompiledStep::output_bytes(const std::string& name) const {
+  return host_bytes(find_output(name).value);
+}
+
+void CompiledStep::read(const std::string& name, std::span<std::byte> host) const {
+  int value = find_output(name).value;
+  WHOLESTEP_CHECK(static_cast<int64_t>(host.size()) == plan_.graph->type(value).bytes());
+  plan_.backend->copy_out(host.data(), address(value), static_cast<int64_t>(host.size()));
+}
+
 Tensor CompiledStep::output(const std::string& name) const {
-  for (const GraphOutput& output : plan_.graph->outputs)
-    if (output.name == name) {
-      Tensor copy = zeros(plan_.graph->type(output.value));
-      auto bytes = output_bytes(name);
-      plan_.backend->copy_out(copy.bytes().data(), bytes.data(), static_cast<int64_t>(bytes.size()));
-      return copy;
-    }
-  output_bytes(name);  // throws
-  return {};
+  Tensor copy = zeros(plan_.graph->type(find_output(name).value));
+  read(name, copy.bytes());
+  return copy;
 }
 
 std::string CompiledStep::first_non_finite() {

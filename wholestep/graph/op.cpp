@@ -62,7 +62,8 @@ std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inpu
   for (const TensorType& type : output_types) outputs.push_back(zeros(type));
   std::vector<const void*> in;
   std::vector<void*> out;
-  for (const Tensor& input : inputs) in.push_back(input.bytes().data());
+  std::vector<Tensor> host;  // eager ops run on the CPU, on copies of what lies on a device
+  for (const Tensor& input : inputs) in.push_back(host.emplace_back(input.to_host()).bytes().data());
   for (const Tensor& output : outputs) out.push_back(output.bytes().data());
   std::shared_ptr<Memory> workspace =
       kernel->workspace_bytes > 0 ? backend.allocate(kernel->workspace_bytes) : nullptr;

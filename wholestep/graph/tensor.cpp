@@ -22,6 +22,15 @@ const Storage& storage_of(const Tensor::Impl& impl) {
   return *impl.storage;
 }
 
+void check_size(const Tensor& t, size_t bytes) {
+  if (static_cast<int64_t>(bytes) != t.type().bytes())
+    throw Error(ErrorCode::kUsage,
+                {.what = "a whole tensor is read or written at once",
+                 .where = t.name(),
+                 .got = fmt::format("{} bytes", bytes),
+                 .expected = fmt::format("{} for {}", t.type().bytes(), to_string(t.type()))});
+}
+
 }  // namespace
 
 NoGrad::NoGrad() : before_(grad_is_enabled) { grad_is_enabled = false; }
@@ -43,7 +52,28 @@ const std::string& Tensor::name() const { return checked().name; }
 
 std::span<std::byte> Tensor::bytes() const {
   const Storage& storage = storage_of(checked());
+  if (storage.device)
+    throw Error(ErrorCode::kUsage,
+                {.what = "the host cannot touch this tensor: its data lies on a device",
+                 .where = name(),
+                 .got = fmt::format("{} on '{}'", to_string(type()), storage.device->name()),
+                 .hint = "clone() gives a copy on the host; read(), write(), item() and assign() copy"});
   return {storage.data, static_cast<size_t>(type().bytes())};
+}
+
+void Tensor::read(std::span<std::byte> host) const {
+  const Storage& storage = storage_of(checked());
+  check_size(*this, host.size());
+  if (storage.device) storage.device->copy_out(host.data(), storage.data, type().bytes());
+  else if (!host.empty() && host.data() != storage.data) std::memcpy(host.data(), storage.data, host.size());
+}
+
+void Tensor::write(std::span<const std::byte> host) const {
+  const Storage& storage = storage_of(checked());
+  check_size(*this, host.size());
+  if (storage.device) storage.device->copy_in(storage.data, host.data(), type().bytes());
+  else if (!host.empty() && host.data() != storage.data) std::memcpy(storage.data, host.data(), host.size());
+  ++impl_->storage->version;
 }
 
 template <class T>
@@ -60,7 +90,10 @@ T Tensor::item() const {
   if (numel() != 1)
     throw Error(ErrorCode::kUsage,
                 {.what = "item() of a tensor that is not a single element", .got = to_string(type())});
-  return visit(dtype(), [&](auto zero) { return static_cast<T>(data<decltype(zero)>()[0]); });
+  return visit(dtype(), [&](auto element) {
+    read(std::as_writable_bytes(std::span(&element, 1)));
+    return static_cast<T>(element);
+  });
 }
 
 template <class T>
@@ -107,9 +140,11 @@ Tensor scalar(double value, DType dtype) {
 
 Tensor Tensor::clone() const {
   Tensor copy = zeros(type());
-  if (numel() > 0) std::memcpy(copy.bytes().data(), bytes().data(), bytes().size());
+  read(copy.bytes());
   return copy;
 }
+
+Tensor Tensor::to_host() const { return storage_of(checked()).device ? clone() : *this; }
 
 Tensor Tensor::detach() const {
   if (symbolic() || (Trace::current() && role() != TensorRole::kValue))
@@ -140,9 +175,7 @@ void Tensor::assign(const Tensor& value) const {
                                     .got = to_string(value.type()),
                                     .expected = to_string(type())});
   if (Graph* graph = Trace::current()) return graph->record_update(*this, value);
-  if (numel() > 0 && value.bytes().data() != bytes().data())
-    std::memcpy(bytes().data(), value.bytes().data(), bytes().size());
-  ++impl_->storage->version;
+  write(value.to_host().bytes());
 }
 
 void Tensor::backward() const {

@@ -26,9 +26,15 @@ enum class TensorRole {
 /// that shares it.
 struct Storage {
   std::shared_ptr<Memory> memory = nullptr;
-  std::byte* data = nullptr;
+  std::byte* data = nullptr;  ///< an address of `device`
+  Backend* device = nullptr;  ///< whose memory it is; null where the host may read and write it
   int64_t version = 0;  ///< counts in-place writes, so that backward notices a value that is no longer there
 };
+
+/// Whether kernels of `backend` can use it where it lies.
+inline bool lies_on(const Storage& storage, const Backend& backend) {
+  return backend.host_memory() ? storage.device == nullptr : storage.device == &backend;
+}
 
 class Tensor {
  public:
@@ -45,13 +51,19 @@ class Tensor {
   int64_t dim(int64_t axis) const { return shape()[normalize_axis(axis, rank())]; }
   int64_t numel() const { return shape().numel(); }
 
-  // Data of a concrete tensor; kUsage on a symbolic one or where T is not its dtype.
+  // Data of a concrete tensor; kUsage on a symbolic one, where T is not its dtype, and where the data lies on
+  // a device whose memory the host cannot touch.
   template <class T>
   std::span<T> data() const;
   std::span<std::byte> bytes() const;
+
+  // The same wherever the data lies; from and to a device it is copied.
   template <class T>
-  T item() const;        ///< the one element, converted; kUsage unless numel is 1
-  Tensor clone() const;  ///< a copy with storage of its own, outside any tape
+  T item() const;          ///< the one element, converted; kUsage unless numel is 1
+  Tensor clone() const;    ///< a copy with storage of its own on the host, outside any tape
+  Tensor to_host() const;  ///< this tensor where the host can read it, else clone()
+  void read(std::span<std::byte> host) const;         ///< the whole value; kUsage where the sizes differ
+  void write(std::span<const std::byte> host) const;  ///< the whole value; kUsage where the sizes differ
 
   // Autograd.
   bool requires_grad() const;

@@ -10,7 +10,9 @@ template <class Draw>
 void fill(const Tensor& t, Draw&& draw) {
   visit(t.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    for (T& element : t.data<T>()) element = static_cast<T>(draw());
+    Tensor host = t.to_host();
+    for (T& element : host.data<T>()) element = static_cast<T>(draw());
+    t.write(host.bytes());
   });
 }
 

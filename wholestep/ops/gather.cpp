@@ -151,9 +151,10 @@ const OpDef k_take{.name = "take",
 
 void check_range(const Tensor& index, int64_t rows) {
   if (index.symbolic() || (index.dtype() != DType::i32 && index.dtype() != DType::i64)) return;
+  Tensor host = index.to_host();
   for (int64_t b = 0; b < index.numel(); ++b) {
-    int64_t row = index.dtype() == DType::i32 ? index.data<int32_t>()[static_cast<size_t>(b)]
-                                              : index.data<int64_t>()[static_cast<size_t>(b)];
+    int64_t row = index.dtype() == DType::i32 ? host.data<int32_t>()[static_cast<size_t>(b)]
+                                              : host.data<int64_t>()[static_cast<size_t>(b)];
     if (row < 0 || row >= rows)
       throw Error(ErrorCode::kUsage, {.what = "row index out of range",
                                       .where = fmt::format("index[{}]", b),

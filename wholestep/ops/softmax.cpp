@@ -162,10 +162,11 @@ Tensor softmax(const Tensor& x, int64_t axis) { return along(k_softmax, x, axis)
 Tensor log_softmax(const Tensor& x, int64_t axis) { return along(k_log_softmax, x, axis); }
 
 Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
-  if (!labels.symbolic() && is_label_type(labels.dtype()) && logits.rank() == 2)
+  if (!labels.symbolic() && is_label_type(labels.dtype()) && logits.rank() == 2) {
+    Tensor host = labels.to_host();
     for (int64_t n = 0; n < labels.numel(); ++n) {
       int64_t label = visit(labels.dtype(), [&](auto zero) {
-        return static_cast<int64_t>(labels.data<decltype(zero)>()[static_cast<size_t>(n)]);
+        return static_cast<int64_t>(host.data<decltype(zero)>()[static_cast<size_t>(n)]);
       });
       if (label < 0 || label >= logits.dim(1))
         throw Error(ErrorCode::kUsage, {.what = "class label out of range",
@@ -173,6 +174,7 @@ Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
                                         .got = std::to_string(label),
                                         .expected = fmt::format("0 to {}", logits.dim(1) - 1)});
     }
+  }
   return apply1(k_cross_entropy, {logits, labels});
 }
 

@@ -36,18 +36,16 @@ std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, i
 }
 
 void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
-  std::span<std::byte> pixel_slot = step.input("pixels"), label_slot = step.input("labels");
-  if (pixels.size() != pixel_slot.size() || labels.size_bytes() != label_slot.size())
-    throw Error(
-        ErrorCode::kUsage,
-        {.what = "the samples do not fill the batch",
-         .got = fmt::format("{} values and {} labels", pixels.size(), labels.size()),
-         .expected = fmt::format("{} and {}", pixel_slot.size(), label_slot.size() / sizeof(int32_t))});
-  Backend& backend = *step.plan().backend;
-  backend.copy_in(pixel_slot.data(), reinterpret_cast<const std::byte*>(pixels.data()),
-                  static_cast<int64_t>(pixels.size()));
-  backend.copy_in(label_slot.data(), reinterpret_cast<const std::byte*>(labels.data()),
-                  static_cast<int64_t>(labels.size_bytes()));
+  std::span<const std::byte> pixel_bytes = std::as_bytes(pixels), label_bytes = std::as_bytes(labels);
+  size_t pixel_slot = static_cast<size_t>(step.input_bytes("pixels")),
+         label_slot = static_cast<size_t>(step.input_bytes("labels"));
+  if (pixel_bytes.size() != pixel_slot || label_bytes.size() != label_slot)
+    throw Error(ErrorCode::kUsage,
+                {.what = "the samples do not fill the batch",
+                 .got = fmt::format("{} values and {} labels", pixels.size(), labels.size()),
+                 .expected = fmt::format("{} and {}", pixel_slot, label_slot / sizeof(int32_t))});
+  step.write("pixels", pixel_bytes);
+  step.write("labels", label_bytes);
 }
 
 ResidentData::ResidentData(const Dataset& dataset, const std::string& name)
@@ -68,9 +66,10 @@ std::pair<Tensor, Tensor> ResidentData::next(int64_t batch) const {
 }
 
 void ResidentData::set_order(std::span<const int64_t> samples) {
-  std::span<int32_t> order = order_.data<int32_t>();
-  WHOLESTEP_CHECK(samples.size() == order.size());
-  for (size_t i = 0; i < samples.size(); ++i) order[i] = static_cast<int32_t>(samples_.row(samples[i]));
+  WHOLESTEP_CHECK(static_cast<int64_t>(samples.size()) == order_.numel());
+  std::vector<int32_t> rows;
+  for (int64_t sample : samples) rows.push_back(static_cast<int32_t>(samples_.row(sample)));
+  order_.write(std::as_bytes(std::span(rows)));
 }
 
 }  // namespace wholestep

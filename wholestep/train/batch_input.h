@@ -31,7 +31,7 @@ class ResidentData {
   /// [batch].
   std::pair<Tensor, Tensor> next(int64_t batch) const;
   void set_order(std::span<const int64_t> samples);
-  void set_position(int64_t position) { position_.data<int64_t>()[0] = position; }
+  void set_position(int64_t position) { position_.write(std::as_bytes(std::span(&position, 1))); }
   int64_t position() const { return position_.item<int64_t>(); }
 
  private:

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <set>
 
 #include "wholestep/io/directory_commit.h"
@@ -27,7 +26,9 @@ int64_t total_bytes(std::span<const Tensor> tensors) {
 
 void write_tensors(const fs::path& path, std::span<const Tensor> tensors) {
   std::vector<NamedBytes> list;
-  for (const Tensor& t : tensors) list.push_back({t.name(), t.type(), t.bytes()});
+  std::vector<Tensor> host;
+  for (const Tensor& t : tensors)
+    list.push_back({t.name(), t.type(), host.emplace_back(t.to_host()).bytes()});
   write_safetensors(path, std::move(list));
 }
 
@@ -105,10 +106,8 @@ void load_tensors(const fs::path& path, std::span<const Tensor> tensors) {
                 {.what = fmt::format("tensor '{}' belongs to nothing in the model", *left.begin()),
                  .where = path.string(),
                  .hint = "is this a checkpoint of another model or optimizer?"});
-  for (const Tensor& t : tensors) {  // all are good: only now is anything changed
-    ByteSpan bytes = file.bytes(t.name());
-    if (!bytes.empty()) std::memcpy(t.bytes().data(), bytes.data(), bytes.size());
-  }
+  for (const Tensor& t : tensors)
+    t.write(file.bytes(t.name()));  // all are good: only now is anything changed
 }
 
 }  // namespace wholestep

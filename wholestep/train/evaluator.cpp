@@ -37,21 +37,40 @@ EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss
   return trace;
 }
 
-Predictions read_predictions(const CompiledStep& step) {
-  Predictions p{
-      typed<int64_t>(step.output_bytes("classes")), typed<float>(step.output_bytes("probabilities")), {}};
-  if (step.plan().graph->outputs.size() == 3) p.losses = typed<float>(step.output_bytes("losses"));
+Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& buffer) {
+  const Graph& graph = *step.plan().graph;
+  bool copied = !step.plan().backend->host_memory();
+  size_t used = 0;
+  auto take = [&](const GraphOutput& output) -> std::span<const std::byte> {
+    if (!copied) return step.output_bytes(output.name);
+    size_t bytes = static_cast<size_t>(graph.type(output.value).bytes());
+    std::span<std::byte> place = std::span(buffer).subspan(used, bytes);
+    step.read(output.name, place);
+    used += (bytes + 7) / 8 * 8;
+    return place;
+  };
+  if (copied) {
+    size_t needed = 0;
+    for (const GraphOutput& output : graph.outputs)
+      needed += static_cast<size_t>(graph.type(output.value).bytes() + 7) / 8 * 8;
+    if (buffer.size() < needed) buffer.resize(needed);
+  }
+  Predictions p;  // in the order trace_evaluation() adds them
+  p.classes = typed<int64_t>(take(graph.outputs[0]));
+  p.probabilities = typed<float>(take(graph.outputs[1]));
+  if (graph.outputs.size() == 3) p.losses = typed<float>(take(graph.outputs[2]));
   return p;
 }
 
 Evaluator::Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
-                     const Normalization& normalization, const std::vector<int64_t>& sizes) {
+                     const Normalization& normalization, const std::vector<int64_t>& sizes,
+                     const CompileOptions& options) {
   for (int64_t batch : sizes) {
     auto graph = std::make_shared<Graph>();
     Trace trace(graph);
     auto [pixels, labels] = batch_slots(*graph, sample_shape, batch);
     trace_evaluation(*graph, model, loss, normalize(pixels, normalization), labels);
-    steps_[batch] = std::make_unique<CompiledStep>(make_plan(graph));
+    steps_[batch] = std::make_unique<CompiledStep>(make_plan(graph, options));
   }
   if (!loss) no_labels_.resize(static_cast<size_t>(*std::ranges::max_element(sizes)));
 }
@@ -64,16 +83,16 @@ Predictions Evaluator::run(std::span<const uint8_t> pixels, std::span<const int3
   write_batch(*it->second, pixels,
               no_labels_.empty() ? labels : std::span(no_labels_).first(static_cast<size_t>(rows)));
   it->second->run();
-  return read_predictions(*it->second);
+  return read_predictions(*it->second, buffer_);
 }
 
 Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& dataset,
-                    const Normalization& normalization, int64_t batch_size) {
+                    const Normalization& normalization, int64_t batch_size, const CompileOptions& options) {
   constexpr size_t kWorst = 24;
   std::vector<int64_t> sizes = batch_sizes(dataset.size(), batch_size);
   if (sizes.empty())
     throw Error(ErrorCode::kBadData, {.what = "there is nothing to evaluate: the dataset is empty"});
-  Evaluator evaluator(model, &loss, dataset.sample_shape(), normalization, sizes);
+  Evaluator evaluator(model, &loss, dataset.sample_shape(), normalization, sizes, options);
   size_t classes = static_cast<size_t>(dataset.num_classes());
   Evaluation result{.samples = dataset.size(), .confusion = {}, .worst = {}};
   int64_t correct = 0;

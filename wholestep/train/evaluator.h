@@ -23,20 +23,24 @@ struct EvaluationTrace {
 };
 EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss, const Tensor& x,
                                  const Tensor& labels);
-Predictions read_predictions(const CompiledStep& step);
+/// Of the step's last run. What lies on a device is copied into `buffer`, which grows once.
+Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& buffer);
 
 /// Plans for the batch sizes given, compiled once, with memory of their own.
 class Evaluator {
  public:
-  /// `loss` may be null: then labels are ignored. The model must outlive this object.
+  /// `loss` may be null: then labels are ignored. The model must outlive this object; its parameters are
+  /// moved to the device of options.backend if they lie elsewhere, which ends steps made of them there.
   Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
-            const Normalization& normalization, const std::vector<int64_t>& batch_sizes);
+            const Normalization& normalization, const std::vector<int64_t>& batch_sizes,
+            const CompileOptions& options = {});
   /// pixels u8 [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where there is a loss.
   Predictions run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows);
 
  private:
   std::map<int64_t, std::unique_ptr<CompiledStep>> steps_;
   std::vector<int32_t> no_labels_;
+  std::vector<std::byte> buffer_;
 };
 
 /// What an evaluation of a whole dataset found.
@@ -53,7 +57,8 @@ struct Evaluation {
 
 /// Every sample once. kBadData for an empty dataset.
 Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& dataset,
-                    const Normalization& normalization, int64_t batch_size = 256);
+                    const Normalization& normalization, int64_t batch_size = 256,
+                    const CompileOptions& options = {});
 
 /// Sizes of the batches that cover `samples`: the full one where there is one, and the rest where there is
 /// one.

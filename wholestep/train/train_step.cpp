@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <set>
 
@@ -21,7 +22,8 @@ Tensor state_scalar(DType dtype, const std::string& name) {
 
 template <class T>
 void set(const Tensor& t, T value) {
-  t.data<T>()[0] = value;
+  WHOLESTEP_CHECK(t.dtype() == kDTypeOf<T>);
+  t.write(std::as_bytes(std::span(&value, 1)));
 }
 
 /// Every update of the trace so far keeps the old value unless `commit` holds: a bad step changes nothing.
@@ -90,6 +92,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   skipped_.assign(where(commit, skipped_, skipped_ + 1.0));
   graph->updates.insert(graph->updates.end(), position.begin(), position.end());
   graph->add_output("loss", loss);
+  graph->add_output("commit", commit);
   stage("optimizer");
   return graph;
 }
@@ -135,8 +138,11 @@ namespace {
 struct SharedTensors {
   std::vector<Tensor> parameters, state, constants;
 
-  explicit SharedTensors(const std::vector<const Plan*>& plans) {
+  /// `first` are the first of the state, in this order.
+  explicit SharedTensors(const std::vector<const Plan*>& plans, const std::vector<Tensor>& first)
+      : state(first) {
     std::set<const Storage*> seen;
+    for (const Tensor& t : first) seen.insert(t.impl()->storage.get());
     for (const Plan* plan : plans)
       for (const GraphInput& input : plan->graph->inputs) {
         if (input.kind == InputKind::kBatch || !seen.insert(input.binding.impl()->storage.get()).second)
@@ -155,8 +161,7 @@ int64_t arena_bytes_of(const std::vector<const Plan*>& plans) {
   return bytes;
 }
 
-int64_t bytes_of(const std::vector<const Plan*>& plans) {
-  SharedTensors shared(plans);
+int64_t bytes_of(const std::vector<const Plan*>& plans, const SharedTensors& shared) {
   return packed_bytes(shared.parameters) + packed_bytes(shared.state) + packed_bytes(shared.constants) +
          arena_bytes_of(plans);
 }
@@ -165,7 +170,7 @@ int64_t bytes_of(const std::vector<const Plan*>& plans) {
 
 int64_t TrainStep::bytes_for(int64_t train_batch, int64_t eval_batch) {
   Plan train = make_train_plan(train_batch), eval = make_eval_plan(eval_batch);
-  return bytes_of({&train, &eval});
+  return bytes_of({&train, &eval}, SharedTensors({&train, &eval}, metric_tensors()));
 }
 
 void TrainStep::check_budget(int64_t train_batch, int64_t eval_batch) {
@@ -200,19 +205,27 @@ void TrainStep::prepare(std::vector<int64_t> train_batches, std::vector<int64_t>
   for (auto* plans : {&train_plans, &eval_plans})
     for (auto& [batch, plan] : *plans) all.push_back(&plan);
 
-  SharedTensors shared(all);
-  predicted_bytes_ = bytes_of(all);
-  int64_t already = 0;  // what the tensors hold now, and give back when they move
-  std::set<const Memory*> held;
+  // Constants are used where they lie, if the device can reach them there.
+  SharedTensors shared(all, metric_tensors());
+  predicted_bytes_ = bytes_of(all, shared);
+  auto here = [&](const Tensor& t) { return lies_on(*t.impl()->storage, backend); };
+  auto moved = std::ranges::partition(shared.constants, here);
+  int64_t already = packed_bytes(std::span(shared.constants.begin(), moved.begin()));
+  std::set<const Memory*> held;  // what the other tensors hold now, and give back when they move
   for (const auto* tensors : {&shared.parameters, &shared.state})
     for (const Tensor& t : *tensors)
-      if (const Memory* memory = t.impl()->storage->memory.get(); held.insert(memory).second)
+      if (const Memory* memory = t.impl()->storage->memory.get(); here(t) && held.insert(memory).second)
         already += memory->bytes();
+  train_steps_.clear();
+  eval_steps_.clear();
+  last_ = last_evaluation_ = nullptr;
+  for (auto* memory : {&arena_, &parameter_memory_, &state_memory_}) memory->reset();
   int64_t before = backend.counters().bytes_in_use;
   parameter_memory_ = pack(backend, shared.parameters);
   state_memory_ = pack(backend, shared.state);
+  if (!moved.empty()) pack(backend, moved);
   arena_ = backend.allocate(arena_bytes_of(all));
-  used_bytes_ = backend.counters().bytes_in_use - before + already + packed_bytes(shared.constants);
+  used_bytes_ = backend.counters().bytes_in_use - before + already;
   for (auto& [batch, plan] : train_plans)
     train_steps_[batch] = std::make_unique<CompiledStep>(std::move(plan), arena_);
   for (auto& [batch, plan] : eval_plans)
@@ -245,36 +258,52 @@ void TrainStep::set_order(std::span<const int64_t> samples, int64_t position) {
   train_data_.set_position(position);
 }
 
-void TrainStep::train_resident(int64_t rows) {
+void TrainStep::train_resident(int64_t rows, int64_t steps) {
   last_rows_ = rows;
   last_ = &step_for(train_steps_, rows);
-  last_->run();
+  for (int64_t i = 0; i < steps; ++i) last_->run();
 }
 
-Predictions TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
-  CompiledStep& step = step_for(eval_steps_, static_cast<int64_t>(labels.size()));
-  write_batch(step, pixels, labels);
-  step.run();
-  return read_predictions(step);
+void TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+  last_evaluation_ = &step_for(eval_steps_, static_cast<int64_t>(labels.size()));
+  write_batch(*last_evaluation_, pixels, labels);
+  last_evaluation_->run();
 }
 
 void TrainStep::start_resident_evaluation() { eval_data_.set_position(0); }
 
-Predictions TrainStep::evaluate_resident(int64_t rows) {
-  CompiledStep& step = step_for(eval_steps_, rows);
-  step.run();
-  return read_predictions(step);
+void TrainStep::evaluate_resident(int64_t rows, int64_t steps) {
+  last_evaluation_ = &step_for(eval_steps_, rows);
+  for (int64_t i = 0; i < steps; ++i) last_evaluation_->run();
 }
 
 // Reading
 
-Metrics TrainStep::train_metrics() const {
-  return {train_loss_sum_.item<double>(), train_correct_.item<int64_t>(), train_seen_.item<int64_t>(),
-          skipped_.item<int64_t>()};
+Predictions TrainStep::predictions() {
+  WHOLESTEP_CHECK(last_evaluation_);
+  return read_predictions(*last_evaluation_, prediction_buffer_);
 }
-Metrics TrainStep::eval_metrics() const {
-  return {eval_loss_sum_.item<double>(), eval_correct_.item<int64_t>(), eval_seen_.item<int64_t>(), 0};
+
+std::vector<Tensor> TrainStep::metric_tensors() const {
+  return {train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_};
 }
+
+/// The metrics open the state's memory, each at the start of a line: `count` of them are read at once.
+Metrics TrainStep::read_metrics(size_t first, size_t count) const {
+  WHOLESTEP_CHECK(state_memory_);
+  constexpr size_t kLine = 64;
+  std::array<std::byte, 4 * kLine> lines{};
+  config_.compile.backend->copy_out(lines.data(), state_memory_->data() + first * kLine,
+                                    static_cast<int64_t>(count * kLine));
+  auto read = [&](size_t index, auto value) {
+    std::memcpy(&value, lines.data() + index * kLine, sizeof value);
+    return value;
+  };
+  return {read(0, double{}), read(1, int64_t{}), read(2, int64_t{}), read(3, int64_t{})};
+}
+
+Metrics TrainStep::train_metrics() const { return read_metrics(0, 4); }
+Metrics TrainStep::eval_metrics() const { return read_metrics(4, 3); }
 void TrainStep::reset_train_metrics() {
   set(train_loss_sum_, 0.0);
   set<int64_t>(train_correct_, 0);
@@ -288,11 +317,16 @@ void TrainStep::reset_eval_metrics() {
 
 double TrainStep::last_loss() const {
   WHOLESTEP_CHECK(last_);
-  return static_cast<double>(*reinterpret_cast<const float*>(last_->output_bytes("loss").data()));
+  float loss = 0;
+  last_->read("loss", std::as_writable_bytes(std::span(&loss, 1)));
+  return static_cast<double>(loss);
 }
 
 std::string TrainStep::first_non_finite() {
   WHOLESTEP_CHECK(last_);
+  bool committed = false;
+  last_->read("commit", std::as_writable_bytes(std::span(&committed, 1)));
+  if (committed) return "";
   if (train_data_.defined()) train_data_.set_position(train_data_.position() - last_rows_);
   int64_t skipped = skipped_.item<int64_t>();
   std::string found = last_->first_non_finite();

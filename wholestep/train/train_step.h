@@ -37,7 +37,7 @@ class TrainStep {
   TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, Shape sample_shape,
             StepConfig config);
 
-  /// Keeps a dataset's samples as u8 beside the parameters; steps then gather their batch inside the plan.
+  /// Keeps a dataset's samples as u8 on the device; steps then gather their batch inside the plan.
   /// The dataset must outlive this object. Only for datasets with resident(). Call before prepare().
   void keep_resident(const Dataset& train, const Dataset* validation);
 
@@ -50,22 +50,26 @@ class TrainStep {
   /// The refusal of prepare() alone, without making anything.
   void check_budget(int64_t train_batch, int64_t eval_batch);
 
-  // Running. Batch sizes are those prepared.
+  // Running. Batch sizes are those prepared. On a device these return when the step is queued; the first
+  // thing read after it waits for it.
   void train(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
-  Predictions evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
-  /// The resident forms: the order of samples is set once an epoch, then each step takes the next `rows`.
+  void evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+  /// The resident forms: the order of samples is set once an epoch, then each of `steps` steps takes the next
+  /// `rows`, from the beginning again after the last.
   void set_order(std::span<const int64_t> samples, int64_t position);
-  void train_resident(int64_t rows);
+  void train_resident(int64_t rows, int64_t steps = 1);
   void start_resident_evaluation();
-  Predictions evaluate_resident(int64_t rows);
+  void evaluate_resident(int64_t rows, int64_t steps = 1);
 
+  // Reading.
+  Predictions predictions();  ///< of the last evaluation step
   Metrics train_metrics() const;
   Metrics eval_metrics() const;
   void reset_train_metrics();
   void reset_eval_metrics();
   double last_loss() const;  ///< mean loss of the last training batch
-  /// Replays the last training step, which was not finite, and names its first bad op. The state is as before
-  /// that step.
+  /// Replays the last training step and names its first bad op; the state is as before that step. Empty, and
+  /// nothing is replayed, where the step was finite.
   std::string first_non_finite();
 
   /// Fills the arena with NaN bytes: for tests that show a step reads nothing it has not written.
@@ -89,6 +93,8 @@ class TrainStep {
  private:
   std::shared_ptr<Graph> trace_train(int64_t batch, std::vector<Stage>* stages = nullptr);
   std::shared_ptr<Graph> trace_eval(int64_t batch);
+  std::vector<Tensor> metric_tensors() const;
+  Metrics read_metrics(size_t first, size_t count) const;
 
   nn::Module& model_;
   const nn::Loss& loss_;
@@ -99,7 +105,8 @@ class TrainStep {
   ResidentData train_data_, eval_data_;
   Tensor train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_;
   std::map<int64_t, std::unique_ptr<CompiledStep>> train_steps_, eval_steps_;
-  CompiledStep* last_ = nullptr;
+  CompiledStep *last_ = nullptr, *last_evaluation_ = nullptr;
+  std::vector<std::byte> prediction_buffer_;
   int64_t last_rows_ = 0;
   std::shared_ptr<Memory> arena_, parameter_memory_, state_memory_;
   int64_t predicted_bytes_ = 0, used_bytes_ = 0;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "wholestep/base/log.h"
 #include "wholestep/data/loader.h"
@@ -57,7 +58,8 @@ StepConfig step_config(const TrainerConfig& config, Normalization normalization)
   return {.normalization = std::move(normalization),
           .clip_norm = config.gradient_clip_norm,
           .seed = config.seed,
-          .memory_budget_bytes = config.memory_budget_bytes};
+          .memory_budget_bytes = config.memory_budget_bytes,
+          .compile = {.backend = config.backend}};
 }
 
 Normalization identity_normalization(const Shape& sample_shape) {
@@ -93,6 +95,7 @@ struct Trainer::Loop {
   int64_t epochs_without_improvement = 0;
   double train_seconds = 0;
   int64_t trained_samples = 0;
+  int64_t skipped = 0, unchecked = 0;  ///< skipped steps known of; steps done since they were counted
 
   Loop(const TrainerConfig& trainer_config, std::vector<std::shared_ptr<Callback>>& trainer_callbacks,
        nn::Module& model, optim::Optimizer& trainer_optimizer, const nn::Loss& loss, const DataSplits& splits)
@@ -210,33 +213,48 @@ struct Trainer::Loop {
     step.train(next->pixels, next->labels);
   }
 
+  /// False where a step since the last check was not finite.
+  bool check() {
+    int64_t steps = std::exchange(unchecked, 0);
+    if (step.train_metrics().skipped_steps == skipped) return true;
+    result.reason = StopReason::kNonFinite;
+    result.first_suspect = result.steps;
+    result.non_finite = step.first_non_finite();
+    if (!result.non_finite.empty()) return false;
+    result.first_suspect = result.steps - steps + 1;
+    result.non_finite = fmt::format("noticed at step {}, which was finite itself", result.steps);
+    return false;
+  }
+
   /// False where training must stop before the epoch is done.
   bool run_epoch() {
     std::vector<int64_t> order(resident ? static_cast<size_t>(data.train->size()) : 0);
     begin_epoch(order);
     auto start = Clock::now();
-    int64_t first_batch = batch, skipped = step.train_metrics().skipped_steps;
+    // Reading the counter of a device waits for it: there steps are queued and looked at together.
+    const int64_t check_every = config.backend->host_memory() ? 1 : 256;
+    int64_t first_batch = batch;
+    skipped = step.train_metrics().skipped_steps;
     while (batch < batches()) {
       run_batch();
       ++batch;
       ++result.steps;
       int64_t samples = std::min(data.train->size(), batch * config.batch_size);
-      if (step.train_metrics().skipped_steps > skipped) {
-        result.reason = StopReason::kNonFinite;
-        result.non_finite = step.first_non_finite();
-        return false;
-      }
+      bool last = batch == batches();
+      if ((++unchecked >= check_every || last) && !check()) return false;
       BatchEnd end{epoch + 1, batch - 1, batches(), result.steps, samples, seconds_since(start)};
       each([&](Callback& c) { c.on_batch_end(end, step); });
-      if (batch == batches()) break;
-      if (stop_requested_.load(std::memory_order_relaxed)) {
+      if (last) break;
+      bool stop = stop_requested_.load(std::memory_order_relaxed);
+      bool due = config.checkpoint_every_steps > 0 && result.steps % config.checkpoint_every_steps == 0;
+      if ((stop || due) && unchecked > 0 && !check()) return false;
+      if (stop) {
         result.reason = StopReason::kInterrupted;
         count(start, first_batch);
         save("last");
         return false;
       }
-      if (config.checkpoint_every_steps > 0 && result.steps % config.checkpoint_every_steps == 0)
-        save("last");
+      if (due) save("last");
     }
     count(start, first_batch);
     return true;

@@ -27,8 +27,9 @@ struct TrainerConfig {
   bool resident =
       true;  ///< keep samples that are in memory anyway beside the parameters and gather inside the step
   bool shuffle = true;
-  int64_t memory_budget_bytes = 0;  ///< 0: no limit
-  nlohmann::json description = {};  ///< kept in every checkpoint's config.json: the model, the run
+  int64_t memory_budget_bytes = 0;    ///< 0: no limit
+  Backend* backend = &cpu_backend();  ///< what trains; see find_device()
+  nlohmann::json description = {};    ///< kept in every checkpoint's config.json: the model, the run
   std::filesystem::path run_folder =
       {};  ///< version folder for metrics.csv and checkpoints; empty: nothing is written
 };
@@ -47,7 +48,8 @@ enum class StopReason { kFinished, kEarlyStopping, kInterrupted, kNonFinite };
 struct FitResult {
   std::vector<EpochResult> history;  ///< of this call and of the run it resumed
   StopReason reason = StopReason::kFinished;
-  std::string non_finite;                       ///< what first_non_finite() said
+  std::string non_finite;                       ///< what first_non_finite() said, or that it came too late
+  int64_t first_suspect = 0;                    ///< the bad step is one of these to `steps`, see fit()
   double seconds = 0;                           ///< of this call, validation and checkpoints included
   double samples_s = 0;                         ///< over the training parts
   int64_t steps = 0;                            ///< since the beginning of training
@@ -83,6 +85,8 @@ class Trainer {
   /// Trains `model` on data.train, validating on data.test; an optimizer without parameters is given the
   /// model's. With `resume`, goes on from that checkpoint: the result is that of one uninterrupted run, bit
   /// for bit. Throws kPlanRefused before the first sample is read.
+  /// A step that is not finite changes nothing and ends training with kNonFinite. On the CPU it is noticed at
+  /// once; on a device, where the host would have to wait, within 256 steps and before anything is saved.
   FitResult fit(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss, const DataSplits& data,
                 const std::filesystem::path& resume = {});
   /// The same with an optimizer made on the spot: fit(model, optim::Adam({.lr = 1e-3}), ...).

@@ -98,6 +98,7 @@ class CpuExecutable final : public Executable {
 class CpuBackend final : public Backend {
  public:
   std::string_view name() const override { return "cpu"; }
+  bool host_memory() const override { return true; }
   std::shared_ptr<Memory> allocate(int64_t bytes) override { return std::make_shared<HostMemory>(bytes); }
   // Host and device are one; the caller's copy is the only one.
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {

@@ -31,12 +31,16 @@ struct Loaded {
   std::string why;
 };
 
+/// Of all candidates the first that is there says why it cannot be used.
 Loaded load() {
   Loaded loaded;
-  for (const std::string& path : candidates()) {
+  std::vector<std::string> paths = candidates();
+  bool none_built = paths.size() == 1;
+  for (const std::string& path : paths) {
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-      loaded.why = dlerror();
+      const char* why = dlerror();
+      if (loaded.why.empty()) loaded.why = none_built ? fmt::format("{} was not built", kName) : why;
       continue;
     }
     auto entry = reinterpret_cast<const CudaLibrary& (*)()>(dlsym(handle, "wholestep_cuda_library"));

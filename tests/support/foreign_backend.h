@@ -1,0 +1,34 @@
+// A device whose memory the host cannot touch, without such a device: it runs the CPU's kernels over memory
+// whose addresses, as it hands them out, belong to pages that may not be read or written.
+#pragma once
+#include <map>
+
+#include "wholestep/backend/backend.h"
+
+namespace wholestep::test {
+
+class ForeignBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }  // chooses the CPU's kernels
+  std::shared_ptr<Memory> allocate(int64_t bytes) override;
+  void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override;
+  void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override;
+  void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
+           std::byte* workspace) override;
+  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override;
+  std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override;
+  BackendCounters counters() const override { return counters_; }
+
+ private:
+  class Block;
+  class Loaded;
+  std::byte* real(const void* address) const;
+
+  std::map<const std::byte*, Block*> blocks_;  // by the address handed out
+  BackendCounters counters_;
+};
+
+/// One for all tests of a process: it outlives every tensor on it.
+ForeignBackend& foreign_backend();
+
+}  // namespace wholestep::test
