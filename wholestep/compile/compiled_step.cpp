@@ -11,9 +11,6 @@
 namespace wholestep {
 namespace {
 
-constexpr int64_t kAlignment = 64;
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 bool all_finite(DType dtype, std::span<const std::byte> bytes) {
   return visit(dtype, [&](auto zero) {
     using T = decltype(zero);

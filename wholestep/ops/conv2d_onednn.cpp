@@ -18,8 +18,6 @@ namespace {
 using dnnl::memory;
 constexpr int64_t kFewestChannels = 64;
 
-int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 /// oneDNN takes its number of threads from OpenMP; work is split by us.
 class OneThread {
  public:
@@ -106,7 +104,7 @@ struct Chunk {
       result_bytes;  // blocked operands and result, one after another in the chunk's scratch
 };
 
-int64_t bytes_of(const memory::desc& d) { return whole_lines(static_cast<int64_t>(d.get_size())); }
+int64_t bytes_of(const memory::desc& d) { return aligned(static_cast<int64_t>(d.get_size())); }
 
 Chunk forward_chunk(const Shapes& s) {
   auto d = forward(s);
@@ -267,7 +265,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_onednn(const KernelRequest& re
   Split split(p.batch), elements(request.outputs[0].shape.numel());
   auto chunks = chunks_of(p, split, [](const Shapes& s) { return weight_gradient_chunk(s); });
   Shapes sample(p, 1);
-  int64_t partial_bytes = whole_lines(request.outputs[0].bytes()), scratch = scratch_of(*chunks),
+  int64_t partial_bytes = aligned(request.outputs[0].bytes()), scratch = scratch_of(*chunks),
           weight_elements = elements.total;
   int64_t x_sample = numel(sample.x), y_sample = numel(sample.y);
   auto call = std::make_unique<CpuCall>();

@@ -30,7 +30,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request
   // Each part reads all of the operand it does not split, so the smaller one is left whole.
   bool by_rows = d.m >= d.n;
   Split split(by_rows ? d.m : (d.n + kColumnUnit - 1) / kColumnUnit);
-  int64_t scratch = (gemm_workspace_bytes(gemm) + 63) / 64 * 64;
+  int64_t scratch = aligned(gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
