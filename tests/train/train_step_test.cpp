@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "support/allocation_count.h"
 #include "wholestep/backend/cpu/thread_pool.h"
@@ -278,19 +279,24 @@ TEST(TrainStep, T44EachSampleHasItsOwnOutput) {
   }
 }
 
-TEST(TrainStep, ABadBatchIsNamedAndLeavesEverythingAsItWas) {
+class EveryOptimizer : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryOptimizer, KeepsEveryBitInABadBatchWhichIsNamed) {
   nn::Model model = nn::find_model("lenet");
   model.module->initialize(1);
-  optim::Adam adam({.lr = 1e-3});
-  adam.attach(model.module->parameters());
+  nlohmann::json spec = {{"type", GetParam()}, {"lr", 1e-3}};
+  if (GetParam() == "sgd") spec["momentum"] = 0.9;
+  ConfigReader reader(spec, "optimizer");
+  auto opt = optim::read_optimizer(reader);
+  opt->attach(model.module->parameters());
   nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, adam, model.input, {.normalization = normalization(model.input)});
+  TrainStep step(*model.module, loss, *opt, model.input, {.normalization = normalization(model.input)});
   step.prepare({kBatch}, {kBatch});
   Samples batch(model.input, 10, 0);
   step.train(batch.pixels, batch.labels);
   auto state = [&] {
     std::vector<std::byte> bits = bits_of(*model.module);
-    for (const Tensor& t : adam.state()) bits.insert(bits.end(), t.bytes().begin(), t.bytes().end());
+    for (const Tensor& t : opt->state()) bits.insert(bits.end(), t.bytes().begin(), t.bytes().end());
     return bits;
   };
   auto before = state();
@@ -304,6 +310,12 @@ TEST(TrainStep, ABadBatchIsNamedAndLeavesEverythingAsItWas) {
   step.train(batch.pixels, batch.labels);
   EXPECT_NE(state(), before);
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, EveryOptimizer, testing::ValuesIn([] {
+                           std::vector<std::string> types;
+                           for (const auto& type : optim::optimizer_types()) types.emplace_back(type.name);
+                           return types;
+                         }()));
 
 }  // namespace
 }  // namespace wholestep
