@@ -8,6 +8,7 @@
 
 #include "support/allocation_count.h"
 #include "support/formula.h"
+#include "train/net.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/data/digits.h"
@@ -20,6 +21,10 @@
 namespace wholestep {
 namespace {
 
+using test::initialized;
+using test::Net;
+using test::normalization_of;
+
 const Normalization kNormalization = {{0.1f}, {0.3f}};
 
 /// What PyTorch makes of the same networks.
@@ -29,29 +34,10 @@ const nlohmann::json& reference() {
   return all;
 }
 
-nn::Model initialized(const std::string& name) {
-  nn::Model model = nn::find_model(name);
-  model.module->initialize(7);
-  return model;
+/// A network of the zoo at its start.
+Net zoo_net(const std::string& name, std::unique_ptr<optim::Optimizer> optimizer, StepConfig config = {}) {
+  return Net(initialized(name, 7), std::move(optimizer), {64}, config);
 }
-
-/// A network with its optimizer and step, prepared for one batch size.
-struct Net {
-  nn::Model model;
-  std::unique_ptr<optim::Optimizer> optimizer;
-  nn::CrossEntropyLoss loss;
-  std::unique_ptr<TrainStep> step;
-
-  Net(const std::string& name, std::unique_ptr<optim::Optimizer> opt, int64_t batch, StepConfig config = {})
-      : Net(initialized(name), std::move(opt), batch, config) {}
-  Net(nn::Model with, std::unique_ptr<optim::Optimizer> opt, int64_t batch, StepConfig config = {})
-      : model(std::move(with)), optimizer(std::move(opt)) {
-    optimizer->attach(model.module->parameters());
-    if (config.normalization.mean.empty()) config.normalization = kNormalization;
-    step = std::make_unique<TrainStep>(*model.module, loss, *optimizer, model.input, config);
-    step->prepare({batch}, {batch});
-  }
-};
 
 std::unique_ptr<optim::Optimizer> sgd(double lr, double momentum = 0) {
   return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = lr, .momentum = momentum});
@@ -73,7 +59,7 @@ double mean_loss(TrainStep& step, const std::vector<uint8_t>& pixels, const std:
 }
 
 TEST(Traps, T3TheInputReachesTheNetwork) {
-  Net net("lenet", sgd(0.01), 64);
+  Net net = zoo_net("lenet", sgd(0.01));
   Batch64 batch;
   double loss = mean_loss(*net.step, batch.pixels, batch.labels);
   std::vector<uint8_t> permuted = batch.pixels, black(batch.pixels.size());
@@ -87,7 +73,7 @@ TEST(Traps, T3TheInputReachesTheNetwork) {
 TEST(Traps, T1UntrainedLossIsLnOfTheNumberOfClasses) {
   Batch64 batch;
   for (const char* name : {"mlp", "lenet", "simple-cnn"}) {
-    Net net(name, sgd(0.01), 64);
+    Net net = zoo_net(name, sgd(0.01));
     // Small last layers give nearly uniform probabilities: scale them so that the figure is exact.
     std::vector<Tensor> parameters = net.model.module->parameters();
     for (size_t i = parameters.size() - 2; i < parameters.size(); ++i)
@@ -104,9 +90,8 @@ TEST(Traps, T1TheMeanUntrainedLossIsWithin1PercentOfLnOfTheNumberOfClasses) {
     std::string name = expected["model"];
     const int seeds = name == "w4" ? 2 : 16;
     nn::Model model = nn::find_model(name);
-    const size_t channels = static_cast<size_t>(channels_of(model.input));
-    Net net(std::move(model), sgd(0.01), 64,
-            {.normalization = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.289f)}});
+    StepConfig config{.normalization = normalization_of(model.input, 0.5f, 0.289f)};
+    Net net(std::move(model), sgd(0.01), {64}, config);
     const double ln_k = std::log(static_cast<double>(net.model.classes));
     double mean = 0;
     for (int seed = 0; seed < seeds; ++seed) {
@@ -130,14 +115,14 @@ TEST(Traps, T1TheMeanUntrainedLossIsWithin1PercentOfLnOfTheNumberOfClasses) {
 TEST(Traps, T30OneBatchOf64IsOverfitted) {
   Batch64 batch;
   for (const char* name : {"mlp", "lenet", "simple-cnn"}) {
-    Net net(name, std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 2e-3}), 64);
+    Net net = zoo_net(name, std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 2e-3}));
     for (int i = 0; i < 300; ++i) net.step->train(batch.pixels, batch.labels);
     EXPECT_LT(mean_loss(*net.step, batch.pixels, batch.labels), 0.01) << name;
   }
 }
 
 TEST(Traps, T9PredictsWithoutLabelsRightAfterTraining) {
-  Net net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 2e-3}), 64);
+  Net net = zoo_net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 2e-3}));
   Batch64 batch;
   for (int i = 0; i < 100; ++i) net.step->train(batch.pixels, batch.labels);
   Evaluator evaluator(*net.model.module, nullptr, net.model.input, kNormalization, {64});
@@ -177,7 +162,7 @@ TEST(Traps, T14TwoRatesConvergeAsInPyTorch) {
   for (int64_t label : test::formula_labels(2000, 64, 10)) labels.push_back(static_cast<int32_t>(label));
   std::vector<double> last;
   for (const nlohmann::json& run : reference()["rates"]) {
-    Net net(small_cnn_of_reference(), sgd(run["lr"], run["momentum"]), 64);
+    Net net(small_cnn_of_reference(), sgd(run["lr"], run["momentum"]), {64});
     // The script measures what moving weights by ten roundings does to the losses: 7e-6 and, at the larger
     // rate, 3e-4 of themselves.
     double allowed = run["lr"] < 0.01 ? 1e-4 : 2e-3;
@@ -193,7 +178,7 @@ TEST(Traps, T14TwoRatesConvergeAsInPyTorch) {
 }
 
 TEST(Traps, T15TwoThousandStepsAddNothing) {
-  Net net("mlp", sgd(0.01, 0.9), 64);
+  Net net = zoo_net("mlp", sgd(0.01, 0.9));
   Batch64 batch;
   auto nodes = [&] { return net.step->train_plan(64).graph->nodes.size(); };
   for (int i = 0; i < 20; ++i) net.step->train(batch.pixels, batch.labels);
@@ -212,7 +197,7 @@ TEST(Traps, T19PlannedAndPlainMemoryGiveEqualLossesFor100Steps) {
   auto losses = [&](bool reuse) {
     StepConfig config;
     config.compile.reuse_memory = reuse;
-    Net net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{}), 64, config);
+    Net net = zoo_net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{}), config);
     std::vector<double> list;
     for (int i = 0; i < 100; ++i)
       net.step->train(batch.pixels, batch.labels), list.push_back(net.step->last_loss());
@@ -257,7 +242,7 @@ TEST(Traps, T36APerceptronReaches97PercentOnHeldOutDigits) {
 TEST(Traps, T72OneStepOfTheWholeTrainerFollowsTheNumericGradient) {
   Batch64 batch;
   constexpr double kRate = 1e-2;
-  Net net("mlp", sgd(kRate), 64);
+  Net net = zoo_net("mlp", sgd(kRate));
   std::vector<Tensor> parameters = net.model.module->parameters();
   std::vector<std::vector<float>> before;
   for (const Tensor& p : parameters) before.emplace_back(p.data<float>().begin(), p.data<float>().end());
@@ -283,7 +268,7 @@ TEST(Traps, T72OneStepOfTheWholeTrainerFollowsTheNumericGradient) {
 }
 
 TEST(Traps, T75OptimizerStateHasTheShapesOfItsParametersAndIsUsed) {
-  Net net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{}), 64);
+  Net net = zoo_net("lenet", std::make_unique<optim::Adam>(optim::AdamConfig{}));
   Batch64 batch;
   net.step->train(batch.pixels, batch.labels);
   size_t slots = 0;
