@@ -37,8 +37,26 @@ void add_convolution(std::vector<Work>& works, const std::string& name, Shape x,
   works.push_back({name, "conv2d_dw", {f32(x), f32(y)}, dw});
 }
 
+/// The three products of a linear layer: y = x W^T, dx = dy W, dW = dy^T x.
+void add_linear(std::vector<Work>& works, const std::string& name, int64_t n, int64_t in, int64_t out) {
+  auto product = [&](const char* which, Shape a, Shape b, bool transpose_a, bool transpose_b) {
+    works.push_back({name + " " + which,
+                     "matmul",
+                     {f32(a), f32(b)},
+                     {{"transpose_a", transpose_a}, {"transpose_b", transpose_b}}});
+  };
+  product("y", {n, in}, {out, in}, false, true);
+  product("dx", {n, out}, {out, in}, false, false);
+  product("dW", {n, out}, {n, in}, true, false);
+}
+
 std::vector<Work> works() {
   std::vector<Work> all;
+  add_linear(all, "W2 400>120", 64, 400, 120);
+  add_linear(all, "W3 784>256", 32, 784, 256);
+  add_linear(all, "W4s 2048>64", 32, 2048, 64);
+  add_linear(all, "W4 262144>128", 32, 262144, 128);
+  add_linear(all, "4096>1000", 64, 4096, 1000);
   add_convolution(all, "W1", {32, 3, 32, 32}, {8, 3, 3, 3}, 1, 1);
   add_convolution(all, "W2.0", {64, 1, 28, 28}, {6, 1, 5, 5}, 1, 2);
   add_convolution(all, "W2.3", {64, 6, 14, 14}, {16, 6, 5, 5}, 1, 0);

@@ -120,8 +120,14 @@ TEST_P(GemmOnEveryIsa, EqualsASequentialLoopBitForBitOverAwkwardShapes) {
 
 TEST_P(GemmOnEveryIsa, EqualsASequentialLoopBitForBitBeyondEveryBlock) {
   uint64_t seed = 11;
-  for (auto [m, n, k] :
-       {std::array<int64_t, 3>{340, 20, 200}, {7, 530, 200}, {20, 530, 400}, {338, 515, 5}}) {
+  // Blocks of rows, of columns, of depth, of depth for few columns; operands and results beyond the caches.
+  for (auto [m, n, k] : {std::array<int64_t, 3>{340, 20, 200},
+                         {7, 530, 200},
+                         {20, 530, 400},
+                         {338, 515, 5},
+                         {480, 40, 1100},
+                         {3, 2700, 200},
+                         {200, 2700, 9}}) {
     for (int layout = 0; layout < 4; ++layout) {
       for (float beta : {0.f, 0.5f}) {
         Gemm g = {.m = m, .n = n, .k = k, .transpose_a = (layout & 1) != 0, .transpose_b = (layout & 2) != 0};
@@ -163,6 +169,16 @@ TEST_P(GemmOnEveryIsa, GivesTheSameBitsInPartsAndOnThreads) {
       for (int threads : {1, 3})
         EXPECT_TRUE(same_bits(run(x, GetParam(), tiles_of(x.gemm, rows, columns), threads), expected))
             << describe(g, GetParam()) << " parts of " << rows << " x " << columns;
+  }
+}
+
+TEST_P(GemmOnEveryIsa, NarrowPartsOfALargeProductStayWithinItsScratch) {
+  // Parts of at most 64 columns have deeper blocks than the whole.
+  for (bool transpose_b : {false, true}) {
+    Case x = make_case({.m = 100, .n = 90, .k = 6000, .transpose_b = transpose_b}, true, 7);
+    std::vector<float> expected = run(x, GetParam(), whole(x.gemm));
+    for (int64_t columns : {1, 32, 64, 65})
+      EXPECT_TRUE(same_bits(run(x, GetParam(), tiles_of(x.gemm, 100, columns)), expected)) << columns;
   }
 }
 

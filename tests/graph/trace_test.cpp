@@ -107,6 +107,31 @@ TEST(Trace, StopsGradientsWhereEagerExecutionDoes) {
   EXPECT_EQ(as_doubles(interpret(*graph, {})[0]), as_doubles(eager));
 }
 
+TEST(Trace, RefusesTheGradientOfALossFromBeforeAnAssignment) {
+  Tensor w = parameter({1, 2}, {2}, "w"), other = parameter({3, 4}, {2}, "other");
+  std::vector<Tensor> wanted = {other, w};
+  Trace trace(std::make_shared<Graph>());
+  Tensor loss = sum(square(w) * other);
+  w.assign(w - 1.0);
+  expect_error(ErrorCode::kUsage,
+               {"a gradient was asked for after its parameter had been assigned", "(w)",
+                "got a loss computed by square from the value before",
+                "expected a loss computed from the value assigned", "take grad() first"},
+               [&] { grad(loss, wanted); });
+  EXPECT_NO_THROW(grad(loss, std::vector<Tensor>{other}));
+}
+
+TEST(Trace, TakesTheGradientOfTheValueThatWasAssigned) {
+  Tensor w = parameter({1, 2}, {2}, "w");
+  auto graph = std::make_shared<Graph>();
+  {
+    Trace trace(graph);
+    w.assign(w * 10.0);
+    graph->add_output("dw", grad(sum(square(w)), std::vector<Tensor>{w})[0]);
+  }
+  EXPECT_THAT(as_doubles(interpret(*graph, {})[0]), ElementsAre(20, 40));
+}
+
 TEST(Trace, DifferentiatesWithRespectToAScalar) {
   Tensor scale = scalar(3).set_requires_grad();
   auto graph = std::make_shared<Graph>();

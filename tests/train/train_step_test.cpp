@@ -6,8 +6,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "support/allocation_count.h"
+#include "train/net.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/graph/grad.h"
@@ -21,28 +23,30 @@
 namespace wholestep {
 namespace {
 
+using test::initialized;
+using test::Net;
+using test::normalization_of;
+
 constexpr int64_t kBatch = 12;
 
 struct Samples {
   std::vector<uint8_t> pixels;
   std::vector<int32_t> labels;
-  Samples(const Shape& sample, int64_t classes, uint64_t stream, int64_t rows = kBatch) {
+  Samples(const nn::Model& model, uint64_t stream, int64_t rows = kBatch) {
     PhiloxStream random(5, stream);
-    for (int64_t i = 0; i < rows * sample.numel(); ++i)
+    for (int64_t i = 0; i < rows * model.input.numel(); ++i)
       pixels.push_back(static_cast<uint8_t>(random.below(256)));
     for (int64_t i = 0; i < rows; ++i)
-      labels.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(classes))));
+      labels.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(model.classes))));
   }
 };
-
-Normalization normalization(const Shape& sample) {
-  size_t channels = static_cast<size_t>(channels_of(sample));
-  return {std::vector<float>(channels, 0.4f), std::vector<float>(channels, 0.3f)};
-}
 
 std::unique_ptr<optim::Optimizer> optimizer(bool adam) {
   if (adam) return std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 1e-3});
   return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.01, .momentum = 0.9});
+}
+std::unique_ptr<optim::Optimizer> sgd(double lr) {
+  return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = lr});
 }
 
 std::vector<std::byte> bits_of(nn::Module& model) {
@@ -59,27 +63,20 @@ struct Options {
 
 std::vector<std::byte> train_compiled(const std::string& name, bool adam, const Options& options = {},
                                       int steps = 4) {
-  nn::Model model = nn::find_model(name);
-  model.module->initialize(3);
-  auto opt = optimizer(adam);
-  opt->attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(
-      *model.module, loss, *opt, model.input,
-      {.normalization = normalization(model.input), .clip_norm = 1, .seed = 11, .compile = options.compile});
-  step.prepare({kBatch}, {kBatch});
+  Net net(initialized(name, 3), optimizer(adam), {kBatch},
+          {.normalization = {}, .clip_norm = 1, .seed = 11, .compile = options.compile});
+  TrainStep& step = *net.step;
   for (int i = 0; i < steps; ++i) {
     if (options.poison) step.poison_arena();
-    Samples batch(model.input, model.classes, static_cast<uint64_t>(i));
+    Samples batch(net.model, static_cast<uint64_t>(i));
     step.train(batch.pixels, batch.labels);
     EXPECT_TRUE(std::isfinite(step.last_loss())) << name << " step " << i;
   }
-  return bits_of(*model.module);
+  return bits_of(*net.model.module);
 }
 
 std::vector<std::byte> train_eagerly(const std::string& name, bool adam, int steps = 4) {
-  nn::Model model = nn::find_model(name);
-  model.module->initialize(3);
+  nn::Model model = initialized(name, 3);
   auto opt = optimizer(adam);
   std::vector<Tensor> parameters = model.module->parameters();
   opt->attach(parameters);
@@ -88,10 +85,10 @@ std::vector<std::byte> train_eagerly(const std::string& name, bool adam, int ste
   UseRandom use(random);
   model.module->train(true);
   for (int i = 0; i < steps; ++i) {
-    Samples batch(model.input, model.classes, static_cast<uint64_t>(i));
+    Samples batch(model, static_cast<uint64_t>(i));
     Shape shape = {kBatch};
     for (int64_t extent : model.input) shape.push_back(extent);
-    Tensor logits = (*model.module)(normalize(tensor(batch.pixels, shape), normalization(model.input)));
+    Tensor logits = (*model.module)(normalize(tensor(batch.pixels, shape), normalization_of(model.input)));
     Tensor value = mean(loss.per_sample(logits, tensor(batch.labels, {kBatch})));
     opt->step(optim::clip_grad_norm(grad(value, parameters), 1).grads);
     random.advance();
@@ -129,14 +126,9 @@ TEST_P(EveryNetwork, GivesTheSameBitsOnAnyNumberOfThreads) {
 }
 
 TEST_P(EveryNetwork, E4T17AllocatesNothingInASteadyStep) {
-  nn::Model model = nn::find_model(GetParam());
-  model.module->initialize(3);
-  auto opt = optimizer(true);
-  opt->attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, *opt, model.input, {.normalization = normalization(model.input)});
-  step.prepare({kBatch}, {kBatch});
-  Samples batch(model.input, model.classes, 0);
+  Net net(initialized(GetParam(), 3), optimizer(true), {kBatch});
+  TrainStep& step = *net.step;
+  Samples batch(net.model, 0);
   for (int i = 0; i < 3; ++i) step.train(batch.pixels, batch.labels);
   int64_t before = test::allocation_count(), memory = cpu_backend().counters().allocations;
   for (int i = 0; i < 10; ++i) step.train(batch.pixels, batch.labels);
@@ -145,12 +137,8 @@ TEST_P(EveryNetwork, E4T17AllocatesNothingInASteadyStep) {
 }
 
 TEST_P(EveryNetwork, E1PredictsItsMemoryToTheByteAndWastesLittle) {
-  nn::Model model = nn::find_model(GetParam());
-  model.module->initialize(3);
-  auto opt = optimizer(true);
-  opt->attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, *opt, model.input, {.normalization = normalization(model.input)});
+  Net net(initialized(GetParam(), 3), optimizer(true), {});
+  TrainStep& step = *net.step;
   int64_t predicted = step.bytes_for(kBatch, kBatch);
   step.prepare({kBatch}, {kBatch});
   EXPECT_EQ(step.predicted_bytes(), predicted);
@@ -161,23 +149,6 @@ TEST_P(EveryNetwork, E1PredictsItsMemoryToTheByteAndWastesLittle) {
       << "lower bound " << m.bound_bytes;
 }
 
-TEST_P(EveryNetwork, T1T30UntrainedLossIsLnKAndTrainingOverfitsOneBatch) {
-  nn::Model model = nn::find_model(GetParam());
-  model.module->initialize(3);
-  auto opt = optimizer(true);
-  opt->attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, *opt, model.input, {.normalization = normalization(model.input)});
-  step.prepare({64}, {64});
-  Samples batch(model.input, model.classes, 0, 64);
-  double losses = 0;
-  step.evaluate(batch.pixels, batch.labels);
-  Predictions p = step.predictions();
-  for (float x : p.losses) losses += static_cast<double>(x);
-  // Default initialisation leaves small random logits; on noise the mean loss is near that of guessing.
-  EXPECT_NEAR(losses / 64, std::log(static_cast<double>(model.classes)), 0.1) << GetParam();
-}
-
 INSTANTIATE_TEST_SUITE_P(Zoo, EveryNetwork, testing::Values("mlp", "lenet", "simple-cnn", "w1", "w3", "w4s"),
                          [](const auto& suite) {
                            std::string name = suite.param;
@@ -186,39 +157,29 @@ INSTANTIATE_TEST_SUITE_P(Zoo, EveryNetwork, testing::Values("mlp", "lenet", "sim
                          });
 
 TEST(TrainStep, T43ZeroRateLeavesParametersAndLossAsTheyAre) {
-  nn::Model model = nn::find_model("lenet");
-  model.module->initialize(1);
-  optim::SGD sgd({.lr = 0.1});
-  sgd.attach(model.module->parameters());
-  sgd.set_learning_rate(0);
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, sgd, model.input, {.normalization = normalization(model.input)});
-  step.prepare({kBatch}, {kBatch});
-  Samples batch(model.input, 10, 0);
-  auto before = bits_of(*model.module);
+  Net net(initialized("lenet", 1), sgd(0.1), {kBatch});
+  TrainStep& step = *net.step;
+  net.optimizer->set_learning_rate(0);
+  Samples batch(net.model, 0);
+  auto before = bits_of(*net.model.module);
   step.train(batch.pixels, batch.labels);
   double first = step.last_loss();
   step.train(batch.pixels, batch.labels);
   EXPECT_EQ(step.last_loss(), first);
-  EXPECT_EQ(bits_of(*model.module), before);
-  sgd.set_learning_rate(0.1);  // T48: takes effect on the next step, without a new plan
+  EXPECT_EQ(bits_of(*net.model.module), before);
+  net.optimizer->set_learning_rate(0.1);  // T48: takes effect on the next step, without a new plan
   step.train(batch.pixels, batch.labels);
-  EXPECT_NE(bits_of(*model.module), before);
-  sgd.set_learning_rate(0);
-  auto after = bits_of(*model.module);
+  EXPECT_NE(bits_of(*net.model.module), before);
+  net.optimizer->set_learning_rate(0);
+  auto after = bits_of(*net.model.module);
   step.train(batch.pixels, batch.labels);
-  EXPECT_EQ(bits_of(*model.module), after);
+  EXPECT_EQ(bits_of(*net.model.module), after);
 }
 
 TEST(TrainStep, T11AccuracyFollowsTheLabels) {
-  nn::Model model = nn::find_model("mlp");
-  model.module->initialize(1);
-  optim::SGD sgd({.lr = 0.0});
-  sgd.attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, sgd, model.input, {.normalization = normalization(model.input)});
-  step.prepare({kBatch}, {kBatch});
-  Samples batch(model.input, 10, 0);
+  Net net(initialized("mlp", 1), sgd(0), {kBatch});
+  TrainStep& step = *net.step;
+  Samples batch(net.model, 0);
   step.evaluate(batch.pixels, batch.labels);
   Predictions p = step.predictions();
   std::vector<int32_t> right(p.classes.begin(), p.classes.end()), wrong;
@@ -232,15 +193,10 @@ TEST(TrainStep, T11AccuracyFollowsTheLabels) {
 }
 
 TEST(TrainStep, T58LossOfAPartialBatchIsThatOfItsRowsAlone) {
-  nn::Model model = nn::find_model("lenet");
-  model.module->initialize(1);
-  optim::SGD sgd({.lr = 0.0});
-  sgd.attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, sgd, model.input, {.normalization = normalization(model.input)});
-  step.prepare({1, 7, 16, 32}, {1});
-  Samples all(model.input, 10, 0, 32);
-  size_t sample = static_cast<size_t>(model.input.numel());
+  Net net(initialized("lenet", 1), sgd(0), {1, 7, 16, 32});
+  TrainStep& step = *net.step;
+  Samples all(net.model, 0, 32);
+  size_t sample = static_cast<size_t>(net.model.input.numel());
   std::vector<double> single;
   for (size_t i = 0; i < 32; ++i) {
     step.evaluate(std::span(all.pixels).subspan(i * sample, sample), std::span(all.labels).subspan(i, 1));
@@ -255,21 +211,16 @@ TEST(TrainStep, T58LossOfAPartialBatchIsThatOfItsRowsAlone) {
 }
 
 TEST(TrainStep, T44EachSampleHasItsOwnOutput) {
-  nn::Model model = nn::find_model("lenet");
-  model.module->initialize(1);
-  optim::SGD sgd({.lr = 0.0});
-  sgd.attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, sgd, model.input, {.normalization = normalization(model.input)});
-  step.prepare({kBatch}, {kBatch});
-  Samples batch(model.input, 10, 0);
+  Net net(initialized("lenet", 1), sgd(0), {kBatch});
+  TrainStep& step = *net.step;
+  Samples batch(net.model, 0);
   auto probabilities = [&] {
     step.evaluate(batch.pixels, batch.labels);
     Predictions p = step.predictions();
     return std::vector<float>(p.probabilities.begin(), p.probabilities.end());
   };
   std::vector<float> before = probabilities();
-  size_t sample = static_cast<size_t>(model.input.numel());
+  size_t sample = static_cast<size_t>(net.model.input.numel());
   for (size_t i = 0; i < sample; ++i)
     batch.pixels[5 * sample + i] = static_cast<uint8_t>(255 - batch.pixels[5 * sample + i]);
   std::vector<float> after = probabilities();
@@ -281,19 +232,20 @@ TEST(TrainStep, T44EachSampleHasItsOwnOutput) {
   }
 }
 
-TEST(TrainStep, ABadBatchIsNamedAndLeavesEverythingAsItWas) {
-  nn::Model model = nn::find_model("lenet");
-  model.module->initialize(1);
-  optim::Adam adam({.lr = 1e-3});
-  adam.attach(model.module->parameters());
-  nn::CrossEntropyLoss loss;
-  TrainStep step(*model.module, loss, adam, model.input, {.normalization = normalization(model.input)});
-  step.prepare({kBatch}, {kBatch});
-  Samples batch(model.input, 10, 0);
+class EveryOptimizer : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryOptimizer, KeepsEveryBitInABadBatchWhichIsNamed) {
+  nlohmann::json spec = {{"type", GetParam()}, {"lr", 1e-3}};
+  if (GetParam() == "sgd") spec["momentum"] = 0.9;
+  ConfigReader reader(spec, "optimizer");
+  Net net(initialized("lenet", 1), optim::read_optimizer(reader), {kBatch});
+  TrainStep& step = *net.step;
+  Samples batch(net.model, 0);
   step.train(batch.pixels, batch.labels);
   auto state = [&] {
-    std::vector<std::byte> bits = bits_of(*model.module);
-    for (const Tensor& t : adam.state()) bits.insert(bits.end(), t.bytes().begin(), t.bytes().end());
+    std::vector<std::byte> bits = bits_of(*net.model.module);
+    for (const Tensor& t : net.optimizer->state())
+      bits.insert(bits.end(), t.bytes().begin(), t.bytes().end());
     return bits;
   };
   auto before = state();
@@ -307,6 +259,12 @@ TEST(TrainStep, ABadBatchIsNamedAndLeavesEverythingAsItWas) {
   step.train(batch.pixels, batch.labels);
   EXPECT_NE(state(), before);
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, EveryOptimizer, testing::ValuesIn([] {
+                           std::vector<std::string> types;
+                           for (const auto& type : optim::optimizer_types()) types.emplace_back(type.name);
+                           return types;
+                         }()));
 
 }  // namespace
 }  // namespace wholestep

@@ -16,6 +16,11 @@
 
 namespace wholestep {
 
+/// Where memory, values in an arena and workspaces begin: multiples of a cache line, the widest vector.
+constexpr int64_t kAlignment = 64;
+/// `bytes` rounded up, so that what follows begins there too.
+constexpr int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
 /// What a kernel is asked to run: the op's name, operand types and attributes, and nothing about the machine.
 struct KernelRequest {
   std::string_view op;
@@ -27,7 +32,7 @@ struct KernelRequest {
 /// A kernel made ready for one request. Creating may be slow and may allocate; running does neither.
 struct PreparedKernel {
   virtual ~PreparedKernel() = default;
-  int64_t workspace_bytes = 0;  ///< scratch, valid during the call only, 64-byte aligned
+  int64_t workspace_bytes = 0;  ///< scratch, valid during the call only, at a multiple of kAlignment
   bool in_place = false;        ///< an output may lie over an input of the same type
 };
 
@@ -125,7 +130,7 @@ class Backend {
   virtual std::string_view name() const = 0;
   /// Whether its memory is the host's, read and written through plain pointers.
   virtual bool host_memory() const { return false; }
-  /// 64-byte aligned, zero-filled. kPlanRefused where the device has not that much.
+  /// At a multiple of kAlignment, zero-filled. kPlanRefused where the device has not that much.
   virtual std::shared_ptr<Memory> allocate(int64_t bytes) = 0;
   /// Copies return when they are done.
   virtual void copy_in(std::byte* device, const std::byte* host, int64_t bytes) = 0;

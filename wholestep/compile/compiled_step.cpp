@@ -12,9 +12,6 @@
 namespace wholestep {
 namespace {
 
-constexpr int64_t kAlignment = 64;
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 std::atomic<int64_t> moves{0};  // calls of pack(): steps look at their tensors again where it has grown
 
 bool all_finite(DType dtype, std::span<const std::byte> bytes) {

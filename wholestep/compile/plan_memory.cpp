@@ -11,9 +11,7 @@
 namespace wholestep {
 namespace {
 
-constexpr int64_t kAlignment = 64;
 constexpr int kImprovementRounds = 60;
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 struct Block {
   int64_t bytes = 0;

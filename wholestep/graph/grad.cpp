@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
+#include <set>
 #include <unordered_set>
 
 #include "wholestep/graph/graph.h"
@@ -98,6 +100,35 @@ Tensor filled_like(const Tensor& like, double value) {
   return graph.tensor(graph.add_node(find_op("full"), attrs, {}, {like.type()})[0]);
 }
 
+/// In a trace `assign()` gives a parameter a new value, and its gradient is taken of that one. kUsage where
+/// `output` was computed from the old one, whose gradient would silently be left out.
+void check_not_assigned(const Graph& graph, const Tensor& output, const std::vector<Recorded>& list,
+                        std::span<const Tensor> inputs, const std::vector<Tensor>& wanted) {
+  std::map<Key, const Tensor*> old_values;
+  for (const Update& update : graph.updates)
+    for (const Tensor& t : inputs)
+      if (!t.symbolic() && graph.find_input(update.target)->binding.impl()->storage == t.impl()->storage)
+        old_values[{&graph, update.target}] = &t;
+  if (old_values.empty()) return;
+  // What output was computed from, as far as the wanted values.
+  std::set<Key> read = {key_of(output)}, stop;
+  for (const Tensor& t : wanted) stop.insert(key_of(t));
+  auto passes = [&](const Tensor& t) { return read.contains(key_of(t)) && !stop.contains(key_of(t)); };
+  for (const Recorded& r : list | std::views::reverse) {
+    if (!std::ranges::any_of(r.outputs, passes)) continue;
+    for (const Tensor& t : r.inputs) {
+      if (auto old = old_values.find(key_of(t)); old != old_values.end())
+        throw Error(ErrorCode::kUsage,
+                    {.what = "a gradient was asked for after its parameter had been assigned",
+                     .where = old->second->name(),
+                     .got = fmt::format("a loss computed by {} from the value before", r.op->name),
+                     .expected = "a loss computed from the value assigned",
+                     .hint = "take grad() first, then assign() or let the optimizer step"});
+      read.insert(key_of(t));
+    }
+  }
+}
+
 }  // namespace
 
 TapeNode::~TapeNode() {
@@ -128,6 +159,7 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
   if (graph)
     for (Tensor& t : wanted)
       if (!t.symbolic()) t = graph->tensor(graph->value_of(t));
+  if (graph) check_not_assigned(*graph, output, list, inputs, wanted);
 
   // Forward: what depends on a wanted input. Backward: gradients of that, last op first.
   std::map<Key, Tensor> grads;

@@ -26,8 +26,8 @@ struct TapeNode {
 };
 
 /// d(output)/d(input) for each input; output has one element. Inputs that output does not depend on get
-/// zeros. kUsage naming the op where a gradient rule is missing. With `create_graph`, eager gradients are
-/// themselves taped.
+/// zeros. kUsage naming the op where a gradient rule is missing, or where a value that output was computed
+/// from has been assigned since. With `create_graph`, eager gradients are themselves taped.
 std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, bool create_graph = false);
 
 }  // namespace wholestep

@@ -176,7 +176,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest&
   call->phases.push_back(
       cuda_row_phase(p.batch, 1, 1,
                      device_function("conv2d_samples", DType::f32, geometry(p.batch, p.conv), tile.pixels,
-                                     tile.channels, false, p.bias, p.relu),
+                                     tile.channels, tile.split, false, p.bias, p.relu),
                      tile.shared_bytes));
   return call;
 }

@@ -10,8 +10,6 @@
 namespace wholestep {
 namespace {
 
-int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 SampleRange range_of(Range samples) { return {samples.begin, samples.end}; }
 
 /// A call over the batch's samples in which chunk c has scratch of its own.
@@ -19,7 +17,7 @@ std::unique_ptr<CpuCall> sample_call(const Conv2dProblem& problem, int64_t scrat
                                      std::function<void(const CpuArgs&, SampleRange, void* scratch)> run) {
   auto call = std::make_unique<CpuCall>();
   Split split(problem.batch);
-  int64_t stride = whole_lines(scratch_bytes);
+  int64_t stride = aligned(scratch_bytes);
   call->workspace_bytes = split.chunks() * stride;
   call->phases.push_back({.chunks = split.chunks(),
                           .rows = problem.batch,
@@ -65,8 +63,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& re
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   Split samples(p.batch), elements(request.outputs[0].shape.numel());
-  int64_t partial_bytes = whole_lines(request.outputs[0].bytes()),
-          scratch_bytes = whole_lines(conv_weight_gradient_workspace_bytes(p.conv));
+  int64_t partial_bytes = aligned(request.outputs[0].bytes()),
+          scratch_bytes = aligned(conv_weight_gradient_workspace_bytes(p.conv));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = samples.chunks() * (partial_bytes + scratch_bytes);
   call->phases.push_back(

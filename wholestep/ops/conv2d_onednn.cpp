@@ -1,7 +1,9 @@
-// Convolutions by oneDNN, for many channels, where bench/conv_bench.cpp shows its blocked layouts ahead of
-// the direct kernels, reorders not counted. Every chunk of samples has primitives and memory of its own and
-// runs them on its own thread, so the bits follow from the shapes alone; weights are put in oneDNN's layout
-// once a call, samples within their chunk. Note that executing a primitive allocates a little inside oneDNN.
+// Convolutions by oneDNN, for many channels, where its blocked layouts are ahead of the direct kernels,
+// reorders and all: bench/convolution_kernels.cpp measures it, docs/performance.md has the figures. Every
+// chunk of samples has primitives and memory of its own and runs them on its own thread, so the bits follow
+// from the shapes alone; weights are put in oneDNN's layout once a call, samples within their chunk. Note
+// that executing a primitive allocates a little inside oneDNN.
+#include <fmt/format.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -16,9 +18,9 @@ namespace wholestep {
 namespace {
 
 using dnnl::memory;
-constexpr int64_t kFewestChannels = 64;
-
-int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+// From how many channels on both sides oneDNN is ahead; forward 1x1 does too little with each reordered
+// value.
+constexpr int64_t kFewestChannels = 64, kFewestChannelsOf1x1 = 256;
 
 /// oneDNN takes its number of threads from OpenMP; work is split by us.
 class OneThread {
@@ -92,11 +94,12 @@ struct Shapes {
   }
 };
 
-dnnl::convolution_forward::primitive_desc forward(const Shapes& s) {
-  return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, any(s.x), any(s.weight),
+dnnl::convolution_forward::primitive_desc forward(const Shapes& s, const memory::desc& weights) {
+  return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, any(s.x), weights,
            any(s.y), s.strides, s.before, s.after},
           engine()};
 }
+dnnl::convolution_forward::primitive_desc forward(const Shapes& s) { return forward(s, any(s.weight)); }
 
 /// What one chunk of samples runs: operands into oneDNN's layouts, the convolution, its result back.
 struct Chunk {
@@ -106,10 +109,10 @@ struct Chunk {
       result_bytes;  // blocked operands and result, one after another in the chunk's scratch
 };
 
-int64_t bytes_of(const memory::desc& d) { return whole_lines(static_cast<int64_t>(d.get_size())); }
+int64_t bytes_of(const memory::desc& d) { return aligned(static_cast<int64_t>(d.get_size())); }
 
-Chunk forward_chunk(const Shapes& s) {
-  auto d = forward(s);
+Chunk forward_chunk(const Shapes& s, const memory::desc& weights) {
+  auto d = forward(s, weights);
   return {.in = reorder(plain(s.x), d.src_desc()),
           .second_in = reorder(plain(s.x), d.src_desc()),
           .convolve = Step(dnnl::convolution_forward(d), {{DNNL_ARG_SRC, d.src_desc()},
@@ -236,16 +239,20 @@ std::string refuse_conv2d_onednn(const KernelRequest& request) {
   const Conv2d& c = p.conv;
   if (c.groups != 1 || c.y.dilation != 1 || c.x.dilation != 1)
     return "groups and dilation are left to the direct kernels";
-  if (std::min(c.in_channels, c.out_channels) < kFewestChannels || c.in_channels % 16 || c.out_channels % 16)
-    return "the direct kernels are faster below 64 channels, or where they are no multiple of 16";
+  const bool forward_1x1 = request.op == "conv2d" && c.y.kernel == 1 && c.x.kernel == 1;
+  const int64_t fewest = forward_1x1 ? kFewestChannelsOf1x1 : kFewestChannels;
+  if (std::min(c.in_channels, c.out_channels) < fewest || c.in_channels % 16 || c.out_channels % 16)
+    return fmt::format("the direct kernel is faster below {} channels, or where they are no multiple of 16",
+                       fewest);
   return p.batch == 0 ? "an empty batch" : "";
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_onednn(const KernelRequest& request) {
   OneThread one;
   Conv2dProblem p = conv2d_problem(request);
-  auto chunks = chunks_of(p, Split(p.batch), [](const Shapes& s) { return forward_chunk(s); });
-  return sample_call(p, chunks, forward(Shapes(p, Split(p.batch).per_chunk)).weights_desc(), true);
+  memory::desc weights = forward(Shapes(p, Split(p.batch).per_chunk)).weights_desc();
+  auto chunks = chunks_of(p, Split(p.batch), [&](const Shapes& s) { return forward_chunk(s, weights); });
+  return sample_call(p, chunks, weights, true);
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_onednn(const KernelRequest& request) {
@@ -267,7 +274,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_onednn(const KernelRequest& re
   Split split(p.batch), elements(request.outputs[0].shape.numel());
   auto chunks = chunks_of(p, split, [](const Shapes& s) { return weight_gradient_chunk(s); });
   Shapes sample(p, 1);
-  int64_t partial_bytes = whole_lines(request.outputs[0].bytes()), scratch = scratch_of(*chunks),
+  int64_t partial_bytes = aligned(request.outputs[0].bytes()), scratch = scratch_of(*chunks),
           weight_elements = elements.total;
   int64_t x_sample = numel(sample.x), y_sample = numel(sample.y);
   auto call = std::make_unique<CpuCall>();

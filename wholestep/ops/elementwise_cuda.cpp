@@ -6,9 +6,8 @@
 
 #include <bit>
 
-#include "wholestep/backend/cuda/call.h"
+#include "wholestep/backend/cuda/elements.h"
 #include "wholestep/base/error.h"
-#include "wholestep/io/hash.h"
 #include "wholestep/ops/element_access.h"
 #include "wholestep/ops/elementwise_program.h"
 
@@ -16,9 +15,6 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kVector = 4;
-/// Rows longer than this are worth more than one block each.
-constexpr int64_t kMaxRowElements = 16384;
-
 bool vectorises(const ElementAccess& access) {
   if (access.scalar) return true;
   for (size_t axis = 0; axis + 1 < access.strides.size(); ++axis)
@@ -74,15 +70,17 @@ struct Writer {
     for (size_t k = 0; k < program.immediates.size(); ++k)
       text += fmt::format("  const {} r{} = {};\n", type(), program.inputs + static_cast<int>(k),
                           immediate(program.immediates[k], program.compute));
-    // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before it writes.
+    // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before
+    // it writes.
     int64_t length = rows > 0 ? elements / rows : per_chunk, step = kCudaThreads * vector,
             rounds = std::clamp<int64_t>((length + step - 1) / step, 1, 4);
-    text += fmt::format("  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n", vector,
-                        step * rounds);
+    text += fmt::format("  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n",
+                        vector, step * rounds);
     for (size_t k = 0; k < accesses.size(); ++k)
       if (!accesses[k].scalar) text += fmt::format("    {} v{}[{}];\n", loaded(k), k, rounds);
     std::string round = fmt::format(
-        "#pragma unroll\n    for (int u = 0; u < {}; ++u) {{\n      const index i = first + u * {};\n      if (i >= end) break;\n",
+        "#pragma unroll\n    for (int u = 0; u < {}; ++u) {{\n      const index i = first + u * {};\n      "
+        "if (i >= end) break;\n",
         rounds, step);
     text += round;
     for (size_t k = 0; k < accesses.size(); ++k)
@@ -142,16 +140,15 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
   Writer writer{.request = request, .program = elementwise_program(request), .accesses = {}};
   for (const TensorType& input : request.inputs)
     writer.accesses.push_back(element_access(input, shape, writer.program.compute));
-  bool by_rows = rows > 1 && row_elements <= kMaxRowElements;
+  bool by_rows = rows > 1 && row_elements <= kCudaMaxRowElements;
   if ((by_rows ? row_elements : elements) % kVector != 0 || !std::ranges::all_of(writer.accesses, vectorises))
     writer.vector = 1;
 
   auto call = cuda_call(request, "elementwise.cuh");
   call->in_place = true;
   int64_t per_chunk = kCudaThreads * writer.vector * 2;
-  std::string body = writer.body(by_rows ? rows : 0, elements, per_chunk),
-              function = "elementwise_" + sha256_hex(std::as_bytes(std::span(body))).substr(0, 16);
-  call->definitions = fmt::format("__device__ void {}{}", function, body);
+  std::string function =
+      cuda_define(*call, "elementwise", writer.body(by_rows ? rows : 0, elements, per_chunk));
   CudaPhase phase = {.chunks = (elements + per_chunk - 1) / per_chunk};
   if (by_rows) {
     uint64_t row_inputs = 0;

@@ -39,7 +39,7 @@ void Optimizer::attach(std::vector<Tensor> parameters) {
 
 Tensor Optimizer::scheduled_rate() const { return schedule_->rate(learning_rate_, step_count_); }
 
-void Optimizer::step(std::span<const Tensor> grads, const Tensor& apply) {
+void Optimizer::step(std::span<const Tensor> grads) {
   if (grads.size() != parameters_.size() || parameters_.empty())
     throw Error(ErrorCode::kUsage, {.what = "an optimizer step needs one gradient a parameter",
                                     .got = fmt::format("{} gradients", grads.size()),
@@ -47,9 +47,6 @@ void Optimizer::step(std::span<const Tensor> grads, const Tensor& apply) {
                                     .hint = parameters_.empty() ? "attach(model.parameters()) first" : ""});
   NoGrad no_grad;
   Scope scope("optimizer", "");
-  auto commit = [&](const Tensor& target, const Tensor& value) {
-    target.assign(apply.defined() ? where(apply, value, target) : value);
-  };
   Tensor t = step_count_ + 1.0;
   std::vector<Tensor> shared = scalars(scheduled_rate(), cast(t, DType::f64));
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -60,10 +57,10 @@ void Optimizer::step(std::span<const Tensor> grads, const Tensor& apply) {
                                       .got = grads[i].defined() ? to_string(grads[i].type()) : "none",
                                       .expected = to_string(p.type())});
     std::vector<Tensor> fresh = update(p, grads[i], slots_[i], shared);
-    commit(p, fresh[0]);
-    for (size_t k = 0; k < slots_[i].size(); ++k) commit(slots_[i][k], fresh[k + 1]);
+    p.assign(fresh[0]);
+    for (size_t k = 0; k < slots_[i].size(); ++k) slots_[i][k].assign(fresh[k + 1]);
   }
-  commit(step_count_, t);
+  step_count_.assign(t);
 }
 
 std::vector<Tensor> Optimizer::state() const {

@@ -24,9 +24,7 @@ class Optimizer {
   const std::vector<Tensor>& parameters() const { return parameters_; }
 
   /// One update from gradients in the order of parameters(), by assign(). kUsage where they do not fit.
-  void step(std::span<const Tensor> grads) { step(grads, Tensor()); }
-  /// The same where `apply` (bool scalar) is true; otherwise nothing changes, step counter included.
-  void step(std::span<const Tensor> grads, const Tensor& apply);
+  void step(std::span<const Tensor> grads);
 
   /// The base rate, an f64 scalar in state. A new value takes effect on the very next update.
   const Tensor& learning_rate() const { return learning_rate_; }

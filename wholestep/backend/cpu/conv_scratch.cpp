@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "wholestep/backend/backend.h"
 #include "wholestep/backend/cpu/gemm.h"
 
 namespace wholestep {
@@ -10,12 +11,12 @@ namespace {
 
 constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kNarrowestVector = 4, kWidestVector = 16;
 
-// Hands out consecutive stretches of memory, each aligned to 64 bytes.
+// Hands out consecutive stretches of memory, each aligned.
 struct Layout {
   int64_t total = 0;
   int64_t take(int64_t count, int64_t item_bytes = 1) {
     int64_t begin = total;
-    total += (count * item_bytes + 63) / 64 * 64;
+    total += aligned(count * item_bytes);
     return begin;
   }
 };

@@ -18,8 +18,8 @@ class HostMemory final : public Memory {
  public:
   explicit HostMemory(int64_t bytes) {
     bytes_ = bytes;
-    size_t rounded = (static_cast<size_t>(bytes) + 63) / 64 * 64;
-    data_ = static_cast<std::byte*>(std::aligned_alloc(64, std::max<size_t>(rounded, 64)));
+    size_t rounded = static_cast<size_t>(aligned(std::max<int64_t>(bytes, 1)));
+    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
     if (!data_)
       throw Error(ErrorCode::kPlanRefused, {.what = "the machine has not enough memory",
                                             .got = std::to_string(bytes) + " bytes asked for"});

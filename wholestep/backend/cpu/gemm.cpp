@@ -5,21 +5,38 @@
 #include <utility>
 
 namespace wholestep {
+namespace {
+// From kLarge floats on a matrix is beyond the caches.
+constexpr int64_t kFewColumns = 64, kLarge = 1 << 19;
+}  // namespace
+
 int64_t gemm_padded(int64_t n) { return (n + 15) / 16 * 16 + 16; }
 
+int64_t gemm_block_depth(int64_t rows, int64_t columns, int64_t depth) {
+  return columns <= kFewColumns && rows * depth >= kLarge ? 1024 : 192;
+}
+
+bool gemm_in_long_rows(int64_t rows, int64_t columns, int64_t depth) {
+  return columns * (depth <= kGemmShallow ? rows : depth) >= kLarge;
+}
+
 GemmScratch gemm_scratch(int64_t rows, int64_t columns, int64_t depth) {
-  int64_t m = std::min(rows, kGemmBlockM), n = std::min(columns, kGemmBlockN),
-          k = std::min(depth, kGemmBlockK);
-  return {.a = m * gemm_padded(k), .b = k * kGemmWidestTile, .sums = m * gemm_padded(n)};
+  const int64_t m = std::min(rows, kGemmBlockM), n = std::min(columns, kGemmBlockN);
+  const int64_t k = std::min(depth, gemm_block_depth(rows, columns, depth));
+  const bool all_of_b = gemm_in_long_rows(rows, columns, depth);
+  return {.a = columns < kGemmColumnsToCopyA ? 0 : m * gemm_padded(k),
+          .b = k * (all_of_b ? (n + 15) / 16 * 16 : kGemmWidestTile),
+          .sums = m * gemm_padded(n)};
 }
 
 int64_t gemm_workspace_bytes(const Gemm& g) {
   int64_t most = 0;
   for (auto [rows, columns] :
-       {std::pair(g.m, g.n), std::pair(g.n, g.m)}) {  // a kernel may compute C transposed
-    GemmScratch floats = gemm_scratch(rows, columns, g.k);
-    most = std::max(most, floats.a + floats.b + floats.sums);
-  }
+       {std::pair(g.m, g.n), std::pair(g.n, g.m)})                    // a kernel may compute C transposed
+    for (int64_t part : {columns, std::min(columns, kFewColumns)}) {  // a narrow part has deeper blocks
+      GemmScratch floats = gemm_scratch(rows, part, g.k);
+      most = std::max(most, floats.a + floats.b + floats.sums);
+    }
   return most * static_cast<int64_t>(sizeof(float));
 }
 

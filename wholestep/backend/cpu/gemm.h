@@ -39,14 +39,22 @@ int64_t gemm_workspace_bytes(const Gemm& gemm);
 /// The f64 reference of the same formula: plain loops, no workspace, multiply and add rounded separately.
 void gemm_f64(const Gemm& gemm, const double* a, const double* b, const double* bias, double* c);
 
-// Blocks of the f32 kernels, in elements: a block of A and the sums of one stay in the second-level cache.
+// Blocks of the f32 kernels, in elements: a block of A and one of B stay in the second-level cache.
 constexpr int64_t kGemmBlockM = 336;  // a multiple of every kernel's tile height
 constexpr int64_t kGemmBlockN = 512;
-constexpr int64_t kGemmBlockK = 192;
 constexpr int64_t kGemmWidestTile = 64;
+/// From how many columns of the product on a copy of A pays.
+constexpr int64_t kGemmColumnsToCopyA = 256;
+/// Up to this depth more time goes into writing C than into reading B.
+constexpr int64_t kGemmShallow = 64;
+/// The depth of a block: for few columns of an A beyond the caches the time goes into reading A, which is
+/// faster in long rows.
+int64_t gemm_block_depth(int64_t rows, int64_t columns, int64_t depth);
+/// Whether B or C is beyond the caches, so that reading and writing it in long rows comes first.
+bool gemm_in_long_rows(int64_t rows, int64_t columns, int64_t depth);
 
-/// Floats of scratch for a product of that size: a copy of a block of A, one of a panel of B, unfinished
-/// sums.
+/// Floats of scratch for a product of that size: copies of a block of A and of B (one panel of it, or all),
+/// unfinished sums.
 struct GemmScratch {
   int64_t a, b, sums;
 };

@@ -9,8 +9,8 @@
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-// From how many rows (columns) of the product on a copy of B (of A) pays.
-constexpr int64_t kRowsToCopyB = 64, kColumnsToCopyA = 256;
+// From how many rows of the product on a copy of a panel of B pays.
+constexpr int64_t kRowsToCopyB = 64;
 
 // The product as the tiles see it: S = A B, where S is C or its transpose.
 struct Product {
@@ -55,43 +55,87 @@ void copy_a(const Matrix& a, const Pieces& panels, int64_t depth, int64_t stride
               panels.size(i));
 }
 
+// The operands of one block as its tiles read them: in place, or copies.
+struct Operands {
+  Pieces rows;   // of tiles
+  int64_t wide;  // floats across a tile
+  bool row_major, copied_a, copied_b;
+  bool long_rows;  // copy all of B's block at once, not panel by panel
+  Matrix a, b;
+  int64_t depth, copy_stride;
+  const Workspace& workspace;
+
+  Matrix rows_of_a(int64_t row, int64_t height) const {
+    if (!copied_a) return a.at(row, 0);
+    if (row_major) return {workspace.a + row * copy_stride, copy_stride, 1};
+    return {workspace.a + row * depth, 1, height};
+  }
+  Matrix columns_of_b(int64_t j, int64_t columns) const {
+    const int64_t whole = round_up(columns, kWidth);
+    if (long_rows) return {workspace.b + j * depth, whole, 1};
+    if (copied_b || columns != whole) return {workspace.b, whole, 1};
+    return b.at(0, j);
+  }
+};
+
+Operands operands_of(const Product& p, const Block& block, int64_t k0, int64_t depth,
+                     const Workspace& workspace) {
+  const int64_t widest = block.rows <= kMaxRows[4] ? 4 : kWidest;
+  const int64_t vecs = smaller(widest, (block.columns + kWidth - 1) / kWidth);
+  const Matrix a = p.a.at(block.row0, k0), b = p.b.at(k0, block.column0);
+  return {.rows = Pieces(block.rows, kMaxRows[vecs]),
+          .wide = vecs * kWidth,
+          .row_major = a.column == 1,
+          .copied_a = block.columns >= kGemmColumnsToCopyA,
+          .copied_b = b.column != 1 || block.rows >= kRowsToCopyB,
+          .long_rows = b.column == 1 && gemm_in_long_rows(p.rows, p.columns, p.depth),
+          .a = a,
+          .b = b,
+          .depth = depth,
+          .copy_stride = gemm_padded(depth),
+          .workspace = workspace};
+}
+
 // Adds k in [k0, k0 + depth) to the block's sums.
 void multiply(const Product& p, const Block& block, int64_t k0, int64_t depth, const Workspace& workspace) {
-  const Matrix a = p.a.at(block.row0, k0), b = p.b.at(k0, block.column0);
-  const int64_t widest = block.rows <= kMaxRows[4] ? 4 : kWidest;
-  const int64_t wide = smaller(widest, (block.columns + kWidth - 1) / kWidth) * kWidth;
-  const Pieces panels(block.rows, kMaxRows[wide / kWidth]);
-
-  const bool row_major = a.column == 1;
-  const bool use_copy_of_a = block.columns >= kColumnsToCopyA;
-  const int64_t copy_stride = gemm_padded(depth);
-  if (use_copy_of_a) copy_a(a, panels, depth, copy_stride, workspace.a);
-
-  for (int64_t j = 0; j < block.columns; j += wide) {
-    const int64_t columns = smaller(wide, block.columns - j), vecs = (columns + kWidth - 1) / kWidth;
-    const bool use_copy_of_b = b.column != 1 || columns != vecs * kWidth || block.rows >= kRowsToCopyB;
-    if (use_copy_of_b) pack_panel(b.at(0, j), depth, columns, vecs, workspace.b);
-    Epilogue epilogue = p.epilogue;
-    if (epilogue.bias != nullptr) epilogue.bias += block.column0 + j;
-    const bool last = k0 + depth == p.depth;
-    Tile tile = {.b = use_copy_of_b ? workspace.b : b.at(0, j).data,
-                 .b_stride = use_copy_of_b ? vecs * kWidth : b.row,
-                 .depth = depth,
-                 .ldc = block.stride,
-                 .columns = columns,
-                 .resume = k0 > 0,
-                 .epilogue = last && block.finish_in_tiles && !is_plain(epilogue) ? &epilogue : nullptr};
-    for (int64_t i = 0; i < panels.count; ++i) {
-      const int64_t row = panels.begin(i), height = panels.size(i);
-      tile.a = a.at(row, 0).data;
-      tile.a_stride = row_major ? a.row : a.column;
-      if (use_copy_of_a) {
-        tile.a = workspace.a + row * (row_major ? copy_stride : depth);
-        tile.a_stride = row_major ? copy_stride : height;
+  const Operands o = operands_of(p, block, k0, depth, workspace);
+  const bool finish = block.finish_in_tiles && k0 + depth == p.depth && !is_plain(p.epilogue);
+  Epilogue epilogue = p.epilogue;
+  auto panel = [&](int64_t j) {  // the tiles of columns from j on, but for their rows
+    const int64_t columns = smaller(o.wide, block.columns - j);
+    const Matrix b = o.columns_of_b(j, columns);
+    if (epilogue.bias != nullptr) epilogue.bias = p.epilogue.bias + block.column0 + j;
+    return Tile{.b = b.data,
+                .b_stride = b.row,
+                .depth = depth,
+                .ldc = block.stride,
+                .columns = columns,
+                .resume = k0 > 0,
+                .epilogue = finish ? &epilogue : nullptr};
+  };
+  auto compute = [&](Tile& tile, int64_t i, int64_t j) {
+    const int64_t row = o.rows.begin(i), height = o.rows.size(i), vecs = (tile.columns + kWidth - 1) / kWidth;
+    const Matrix a = o.rows_of_a(row, height);
+    tile.a = a.data;
+    tile.a_stride = o.row_major ? a.row : a.column;
+    tile.c = block.out + row * block.stride + j;
+    (o.row_major ? tile_of<RowMajor>(height, vecs) : tile_of<KMajor>(height, vecs))(tile);
+  };
+  if (o.copied_a) copy_a(o.a, o.rows, depth, o.copy_stride, workspace.a);
+  if (o.long_rows) pack_panels(o.b, depth, block.columns, o.wide, workspace.b);
+  if (o.long_rows && p.depth <= kGemmShallow) {
+    for (int64_t i = 0; i < o.rows.count; ++i)
+      for (int64_t j = 0; j < block.columns; j += o.wide) {
+        Tile tile = panel(j);
+        compute(tile, i, j);
       }
-      tile.c = block.out + row * block.stride + j;
-      (row_major ? tile_of<RowMajor>(height, vecs) : tile_of<KMajor>(height, vecs))(tile);
-    }
+    return;
+  }
+  for (int64_t j = 0; j < block.columns; j += o.wide) {
+    Tile tile = panel(j);
+    if (tile.b == workspace.b && !o.long_rows)
+      pack_panel(o.b.at(0, j), depth, tile.columns, tile.b_stride / kWidth, workspace.b);
+    for (int64_t i = 0; i < o.rows.count; ++i) compute(tile, i, j);
   }
 }
 
@@ -133,13 +177,14 @@ void finish_transposed_block(const Product& p, const Block& block) {
 
 void gemm(const Gemm& g, const GemmOperands& operands, const GemmPart& part, void* scratch) {
   const Product p = product_of(g, operands, part);
-  const bool into_c = !p.transposed && (g.beta == 0 || p.depth <= kGemmBlockK);
+  const bool into_c =
+      !p.transposed && (g.beta == 0 || p.depth <= gemm_block_depth(p.rows, p.columns, p.depth));
   Workspace workspace;
   const GemmScratch floats = gemm_scratch(p.rows, p.columns, p.depth);
   workspace.a = static_cast<float*>(scratch);
   workspace.b = workspace.a + floats.a;
   workspace.sums = workspace.b + floats.b;
-  const Pieces depths(p.depth, kGemmBlockK);
+  const Pieces depths(p.depth, gemm_block_depth(p.rows, p.columns, p.depth));
   for (int64_t column0 = 0; column0 < p.columns; column0 += kGemmBlockN) {
     for (int64_t row0 = 0; row0 < p.rows; row0 += kGemmBlockM) {
       Block block = {.row0 = row0,

@@ -53,7 +53,8 @@ inline void copy_transposed(const Matrix& from, int64_t rows, int64_t columns, i
 }
 
 /// A panel of B for tiles of `vecs` vectors: out[k * vecs * kWidth + j] = b(k, j), zero from `columns` on.
-inline void pack_panel(const Matrix& b, int64_t depth, int64_t columns, int64_t vecs, float* out) {
+[[gnu::noinline]] inline void pack_panel(const Matrix& b, int64_t depth, int64_t columns, int64_t vecs,
+                                         float* out) {
   const int64_t stride = vecs * kWidth;
   if (b.column != 1) return copy_transposed(b.transposed(), columns, depth, stride, out, stride);
   for (int64_t k = 0; k < depth; ++k)
@@ -62,6 +63,22 @@ inline void pack_panel(const Matrix& b, int64_t depth, int64_t columns, int64_t 
       Vec row = lanes == kWidth ? load(b.data + k * b.row + j) : load_first(b.data + k * b.row + j, lanes);
       store(out + k * stride + j, row);
     }
+}
+
+/// All panels `wide` floats across, one after another, of a B whose rows are contiguous: the panel from
+/// column j on is at out + j * depth.
+[[gnu::noinline]] inline void pack_panels(const Matrix& b, int64_t depth, int64_t columns, int64_t wide,
+                                          float* out) {
+  for (int64_t k = 0; k < depth; ++k) {
+    const float* row = b.data + k * b.row;
+    for (int64_t j = 0; j < columns; j += wide) {
+      const int64_t width = smaller(wide, columns - j), whole = round_up(width, kWidth);
+      float* to = out + j * depth + k * whole;
+      int64_t i = 0;
+      for (; i + kWidth <= width; i += kWidth) store(to + i, load(row + j + i));
+      if (i < width) store(to + i, load_first(row + j + i, width - i));
+    }
+  }
 }
 
 }  // namespace wholestep::WHOLESTEP_ISA

@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "wholestep/base/error.h"
-#include "wholestep/base/philox.h"
+#include "wholestep/base/fingerprint.h"
 
 namespace wholestep {
 namespace {
@@ -41,19 +41,6 @@ void check(nvrtcResult result, const char* doing) {
   if (result != NVRTC_SUCCESS)
     throw Error(ErrorCode::kFailure,
                 {.what = fmt::format("NVRTC failed {}", doing), .got = nvrtcGetErrorString(result)});
-}
-
-/// A name for a text: FNV-1a from two starting points, 128 bits.
-std::string fingerprint(const std::vector<std::string_view>& texts) {
-  uint64_t a = 0xcbf29ce484222325ull, b = 0x84222325cbf29ce4ull;
-  for (std::string_view text : texts) {
-    for (char c : text) {
-      a = (a ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-      b = (b ^ static_cast<unsigned char>(c)) * 0x10000000233ull;
-    }
-    a = mix(a, text.size()), b = mix(b, text.size());
-  }
-  return fmt::format("{:016x}{:016x}", mix(a, 1), mix(b, 2));
 }
 
 fs::path cache_folder() {
