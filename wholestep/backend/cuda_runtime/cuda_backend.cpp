@@ -21,7 +21,8 @@ struct Counters {
 
 class DeviceMemory final : public Memory {
  public:
-  DeviceMemory(int64_t bytes, Counters& counters) : counters_(counters) {
+  /// Cleared in the order of `stream`, which every later copy and kernel keeps to.
+  DeviceMemory(int64_t bytes, Counters& counters, cudaStream_t stream) : counters_(counters) {
     bytes_ = bytes;
     void* pointer = nullptr;
     size_t rounded = static_cast<size_t>(std::max<int64_t>(bytes, 1));
@@ -36,7 +37,7 @@ class DeviceMemory final : public Memory {
                    .hint = "a smaller batch, or another GPU"});
     }
     data_ = static_cast<std::byte*>(pointer);
-    check_cuda(cudaMemset(pointer, 0, rounded), "clearing memory");
+    check_cuda(cudaMemsetAsync(pointer, 0, rounded, stream), "clearing memory");
     ++counters_.allocations;
     counters_.bytes_in_use += bytes_;
   }
@@ -147,7 +148,7 @@ class CudaExecutable final : public Executable {
     constexpr int kRepeats = 100;
     std::vector<CudaStep> steps;
     Module timed(write_timed_regions(program_, regions_, steps), architecture_);
-    DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, counters_);
+    DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, counters_, stream_);
     auto launch = [&](const Module& module, size_t kernel, void* last_argument) {
       module.with_launch(
           kernel, arenas_,
@@ -253,7 +254,7 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   std::shared_ptr<Memory> allocate(int64_t bytes) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_shared<DeviceMemory>(bytes, counters_);
+    return std::make_shared<DeviceMemory>(bytes, counters_, stream_);
   }
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
     copy(device, host, bytes, cudaMemcpyHostToDevice, "copying to the GPU");
