@@ -23,8 +23,10 @@ using nlohmann::json;
 using test::expect_error;
 using test::formula_values;
 
-json reference() {
-  return read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/optimizers.json");
+const json& reference() {
+  static const json all =
+      read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/optimizers.json");
+  return all;
 }
 
 std::unique_ptr<optim::Optimizer> from_json(const json& spec) {
@@ -64,7 +66,7 @@ std::vector<T> trained(optim::Optimizer& optimizer, int steps) {
 
 template <class T>
 void compare_with_pytorch(double relative) {
-  json expected = reference();
+  const json& expected = reference();
   ASSERT_EQ(expected["trajectories"].size(), 12u);
   for (const json& c : expected["trajectories"]) {
     auto optimizer = from_json(c["optimizer"]);
