@@ -21,7 +21,7 @@ std::string geometry(int64_t batch, const Conv2d& c) {
                          c.y.dilation, c.x.dilation);
 }
 
-/// The convolution of g that gives dx, for stride 1.
+/// The convolution that gives dx of g, where g has stride - 1 zeros between its rows and columns.
 Conv2d transposed(const Conv2d& c) {
   auto axis = [](const ConvAxis& a) {
     return ConvAxis{.in = a.out,
@@ -163,6 +163,106 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
 
 }  // namespace
 
+namespace {
+
+/// The second phase of a weight gradient: the chunks' partial sums, added up in order.
+void add_weight_join(CudaCall& call, const KernelRequest& request) {
+  int64_t outputs = request.outputs[0].shape.numel(), chunks = call.phases[0].chunks;
+  call.workspace_bytes = chunks * outputs * 4;
+  call.phases.push_back({.chunks = parts(outputs, 32),
+                         .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
+                         .shared_bytes = kCudaThreads * 4});
+}
+
+/// Groups of 8 columns a warp has on tensor cores, and parts of the sum; as in conv2d.cuh.
+struct TensorSampleTile {
+  int64_t groups, split, shared_bytes;
+};
+
+int64_t sample_words(const Conv2d& c) {
+  return rounded_up(c.in_channels * ((c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1) *
+                        ((c.x.out - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1),
+                    4);
+}
+
+/// Instructions of a warp for one slice of 8 of the sum.
+double slice_instructions(int64_t row_tiles, int64_t groups) {
+  return static_cast<double>(4 * row_tiles + 2 * groups + 2 * row_tiles * groups + 10);
+}
+
+std::optional<TensorSampleTile> tensor_forward_tile(const Conv2d& c) {
+  int64_t depth = rounded_up(c.in_channels * c.y.kernel * c.x.kernel, 8), rows = parts(c.out_channels, 16);
+  int64_t shared = 4 * (depth * (rows * 16 + 9) + sample_words(c));
+  if (rows > 4 || shared > kCudaSharedBytes) return std::nullopt;
+  std::optional<TensorSampleTile> best;
+  double least = 0;
+  for (int64_t groups : {1, 2, 4, 8}) {
+    if (rows * groups > 16) continue;
+    double rounds = static_cast<double>(parts(parts(parts(c.y.out * c.x.out, 8), groups), kCudaThreads / 32));
+    double time = rounds * static_cast<double>(depth) * slice_instructions(rows, groups);
+    if (!best || time < least) best = TensorSampleTile{groups, 1, shared}, least = time;
+  }
+  return best;
+}
+
+std::optional<TensorSampleTile> tensor_weight_tile(const Conv2d& c) {
+  int64_t taps = c.in_channels * c.y.kernel * c.x.kernel, rows = parts(c.out_channels, 16),
+          pixels = rounded_up(c.y.out * c.x.out, 8);
+  int64_t samples = 4 * (sample_words(c) + c.out_channels * (rounded_up(pixels, 32) + 4));
+  std::optional<TensorSampleTile> best;
+  double least = 0;
+  for (int64_t groups : {1, 2, 4}) {
+    int64_t tiles = parts(parts(taps, 8), groups);
+    for (int64_t split = 1; split <= 16; ++split) {
+      int64_t rounds = parts(tiles * split, kCudaThreads / 32),
+              shared = std::max(samples, split > 1 ? 4 * split * c.out_channels * taps : 0);
+      if (rows > 4 || rounds * rows * groups > 16 || split > pixels / 8 || shared > kCudaSharedBytes)
+        continue;
+      double time =
+          static_cast<double>(rounds * parts(pixels / 8, split)) * 8 * slice_instructions(rows, groups) +
+          8 * join_cycles(c.out_channels * taps, split);
+      if (!best || time < least) best = TensorSampleTile{groups, split, shared}, least = time;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (!tf32_allowed()) return "TF32 is switched off";
+  if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
+  bool fits = request.op == "conv2d_dw"   ? tensor_weight_tile(p.conv).has_value()
+              : request.op == "conv2d_dx" ? tensor_forward_tile(transposed(p.conv)).has_value()
+                                          : tensor_forward_tile(p.conv).has_value();
+  return fits ? "" : kTooLarge;
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  auto call = cuda_call(request, "conv2d.cuh");
+  if (request.op == "conv2d_dw") {
+    TensorSampleTile tile = *tensor_weight_tile(p.conv);
+    call->phases.push_back(cuda_row_phase(
+        p.batch, 3, 0,
+        device_function("conv2d_dw_tensor_samples", geometry(p.batch, p.conv), tile.groups, tile.split),
+        tile.shared_bytes));
+    add_weight_join(*call, request);
+    return call;
+  }
+  bool dx = request.op == "conv2d_dx";
+  Conv2d c = dx ? transposed(p.conv) : p.conv;
+  TensorSampleTile tile = *tensor_forward_tile(c);
+  call->phases.push_back(
+      cuda_row_phase(p.batch, 1, 1,
+                     device_function("conv2d_tensor_samples", geometry(p.batch, c), tile.groups,
+                                     dx ? p.conv.y.stride : int64_t{1}, dx ? p.conv.x.stride : int64_t{1}, dx,
+                                     !dx && p.bias, !dx && p.relu),
+                     tile.shared_bytes));
+  return call;
+}
+
 std::string refuse_conv2d_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
@@ -224,11 +324,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
       p.batch, 3, 0,
       device_function("conv2d_dw_samples", DType::f32, geometry(p.batch, p.conv), tile.channels, tile.parts),
       tile.shared_bytes));
-  int64_t outputs = request.outputs[0].shape.numel(), chunks = call->phases[0].chunks;
-  call->workspace_bytes = chunks * outputs * 4;
-  call->phases.push_back({.chunks = parts(outputs, 32),
-                          .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
-                          .shared_bytes = kCudaThreads * 4});
+  add_weight_join(*call, request);
   return call;
 }
 

@@ -6,6 +6,10 @@
 
 namespace wholestep {
 
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: a block whole samples on tensor cores, in TF32.
+std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelRequest& request);
+
 /// A block whole samples, which must fit its shared memory beside the weight.
 std::string refuse_conv2d_samples_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest& request);
