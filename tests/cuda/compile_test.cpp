@@ -5,7 +5,11 @@
 #include "support/op_case.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/compile/compile.h"
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/zoo.h"
 #include "wholestep/ops/registry.h"
+#include "wholestep/optim/adam.h"
+#include "wholestep/train/train_step.h"
 
 namespace wholestep::test {
 namespace {
@@ -36,6 +40,34 @@ TEST_P(CudaSourceOf, CompilesForEveryArchitecture) {
   CudaSource source = write_regions(make_program(plan), build_regions(plan.schedule, Placement::kFewest));
   for (const char* architecture : {"sm_80", "sm_90"})
     EXPECT_GT(library->compile(source, architecture).size(), 0u);
+}
+
+/// Whole steps reach tiles that no single case does.
+TEST(CudaSource, TrainingStepsOfTheZooCompile) {
+  std::string why;
+  const CudaLibrary* library = cuda_library(&why);
+  if (!library) GTEST_SKIP() << "no CUDA library: " << why;
+  for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4", 32}, {"w4s", 32}}) {
+    nn::Model model = nn::find_model(name);
+    model.module->initialize(0);
+    optim::Adam adam;
+    adam.attach(model.module->parameters());
+    nn::CrossEntropyLoss loss;
+    size_t channels = model.input.rank() == 3 ? static_cast<size_t>(model.input[0]) : 1;
+    TrainStep step(*model.module, loss, adam, model.input,
+                   {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
+                    .compile = {.backend = &cuda_planner()}});
+    Plan plan = step.make_train_plan(batch);
+    CudaSource source = write_regions(make_program(plan), build_regions(plan.schedule, Placement::kFewest));
+    EXPECT_GT(library->compile(source, "sm_90").size(), 0u) << name;
+    // Every kernel more is a microsecond more.
+    if (std::string_view(name) == "w1") {
+      EXPECT_LE(source.kernels.size(), 4u);
+    }
+    if (std::string_view(name) == "lenet") {
+      EXPECT_LE(source.kernels.size(), 6u);
+    }
+  }
 }
 
 }  // namespace

@@ -360,6 +360,11 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
   load_tensor_weight<G, D::K8, D::SA, TRANSPOSED>(weight, ws);
   for (int k = threadIdx.x; k < D::K8; k += kThreads) offsets[k] = D::tap_offset(k);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  float biases[D::MT][2] = {};
+  if (BIAS)
+#pragma unroll
+    for (int m = 0; m < D::MT * 2; ++m)
+      if (m * 8 + g < G::CO) biases[m / 2][m % 2] = bias[m * 8 + g];
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     load_tensor_sample<G, D::HP, D::WP, UH, UW>(x + n * (G::CI * G::H * G::W), xs);
@@ -396,7 +401,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
             Vector<float, 2> value = {sum[m][i][half * 2], sum[m][i][half * 2 + 1]};
 #pragma unroll
             for (int v = 0; v < 2; ++v) {
-              if (BIAS) value.at[v] += bias[co];
+              if (BIAS) value.at[v] += biases[m][half];
               if (RELU && value.at[v] < 0) value.at[v] = 0;
             }
             if (D::S % 2 == 0) *reinterpret_cast<Vector<float, 2>*>(to + co * D::S + pixel) = value;
@@ -511,7 +516,7 @@ struct PatchOperand {
   const float* sample;
   uint32_t inside = 0;  // bit t: tap t is within the sample
   const int2* taps;     // [K] of shared memory: offset and number
-  float next[Walk::L];
+  Vector<float, 1> next[Walk::L];
 
   __device__ PatchOperand(const float* x, int64_t first, int2* table) : taps(table) {
     for (int k = threadIdx.x; k < K; k += kThreads) {
@@ -533,34 +538,48 @@ struct PatchOperand {
 #pragma unroll
     for (int l = 0; l < Walk::L; ++l) {
       const int k = int(k0) + Walk::k_of(l);
-      next[l] = 0;
+      next[l].at[0] = 0;
       if (k < end) {
         const int2 tap = taps[k];
-        if (inside >> tap.y & 1) next[l] = sample[tap.x];
+        if (inside >> tap.y & 1) next[l].at[0] = sample[tap.x];
       }
     }
   }
   __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
 };
 
-/// The same with pixels along the sum.
+/// The same with pixels along the sum: a thread keeps to a few taps, and decodes a few pixels a slice.
 template <int WIDTH, class G>
 struct TurnedPatchOperand {
   using Walk = TensorWalk<WIDTH, true>;
   static constexpr int J = G::CI * G::KH * G::KW, S = G::OH * G::OW;
+  static constexpr int own = WIDTH / (kThreads / 8) > 0 ? WIDTH / (kThreads / 8) : 1, pixels = Walk::L / own;
+  static_assert(own * pixels == Walk::L);
   const float* x;
-  int64_t first;
-  float next[Walk::L];
+  int h[own], w[own], offset[own];  // h beyond reach: the tap does not exist
+  Vector<float, 1> next[Walk::L];
+
+  __device__ TurnedPatchOperand(const float* data, int64_t first) : x(data) {
+#pragma unroll
+    for (int i = 0; i < own; ++i) {
+      const int j = int(first) + Walk::i_of(i);
+      const Tap<G> tap(j);
+      h[i] = j < J ? tap.h : 1 << 28;
+      w[i] = tap.w;
+      offset[i] = tap.offset;
+    }
+  }
   __device__ void fetch(int64_t k0, int64_t end) {
 #pragma unroll
-    for (int l = 0; l < Walk::L; ++l) {
-      const int64_t pixel = k0 + Walk::k_of(l);
-      const int j = int(first) + Walk::i_of(l);
-      const Tap<G> tap(j);
-      const int h = int(pixel % S) / G::OW * G::SH - G::PH, w = int(pixel % S) % G::OW * G::SW - G::PW;
-      const int y = h + tap.h, z = w + tap.w;
-      const bool inside = pixel < end && j < J && y >= 0 && y < G::H && z >= 0 && z < G::W;
-      next[l] = inside ? x[pixel / S * (G::CI * G::H * G::W) + (h * G::W + w) + tap.offset] : 0.0f;
+    for (int p = 0; p < pixels; ++p) {
+      const int64_t pixel = k0 + Walk::k_of(p * own);
+      const int top = int(pixel % S) / G::OW * G::SH - G::PH, left = int(pixel % S) % G::OW * G::SW - G::PW;
+      const float* at = x + pixel / S * (G::CI * G::H * G::W) + (top * G::W + left);
+#pragma unroll
+      for (int i = 0; i < own; ++i) {
+        const bool inside = pixel < end && unsigned(top + h[i]) < G::H && unsigned(left + w[i]) < G::W;
+        next[p * own + i].at[0] = inside ? at[offset[i]] : 0.0f;
+      }
     }
   }
   __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
@@ -569,6 +588,7 @@ struct TurnedPatchOperand {
 /// weight [CI, CO, KH, KW] turned by half a turn, as [CO, CI KH KW].
 template <class G>
 struct TurnedWeightAddress {
+  static constexpr int kVector = 1;
   __device__ static int64_t at(int64_t k, int64_t co) {
     constexpr int taps = G::KH * G::KW;
     const int ci = int(k) / taps, tap = int(k) % taps;
@@ -578,6 +598,7 @@ struct TurnedWeightAddress {
 /// g [BATCH, CO, OH, OW] by pixel of the batch and channel.
 template <class G>
 struct GradientAddress {
+  static constexpr int kVector = G::OH * G::OW % 4 == 0 ? 4 : 1;
   __device__ static int64_t at(int64_t pixel, int64_t co) {
     constexpr int S = G::OH * G::OW;
     return (pixel / S * G::CO + co) * S + pixel % S;
@@ -590,7 +611,7 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
   constexpr int64_t K = G::CI * G::KH * G::KW, S = G::OH * G::OW, pixels = G::BATCH * S;
   constexpr int64_t tiles_m = (G::CO + Tile::TM - 1) / Tile::TM;
   const int64_t m0 = lane.chunk % tiles_m * Tile::TM, n0 = lane.chunk / tiles_m * Tile::TN;
-  using Address = type_if<TRANSPOSED, TurnedWeightAddress<G>, MatrixAddress<1, K>>;
+  using Address = type_if<TRANSPOSED, TurnedWeightAddress<G>, MatrixAddress<1, K, K>>;
   using A = AddressedOperand<Tile::TM, G::CO, true, Address>;
   uint32_t* shared = reinterpret_cast<uint32_t*>(lane.shared);
   A a{weight, m0};
@@ -620,7 +641,7 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, floa
   using A = AddressedOperand<Tile::TM, G::CO, true, GradientAddress<G>>;
   using B = TurnedPatchOperand<Tile::TN, G>;
   A a{g, m0};
-  B b{x, n0};
+  B b(x, n0);
   TensorProduct<Tile, A, B> product;
   const int64_t begin = split * depth, end = begin + depth < pixels ? begin + depth : pixels;
   product.run(a, b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));

@@ -16,24 +16,32 @@ __device__ void dot_row(const T* row, const T* b, const T* bias, T* c) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int first = 0; first < N; first += kWarps * U) {
     T sum[U] = {};
-#pragma unroll 4
-    for (int k = lane * V; k < K; k += 32 * V) {
-      const auto x = *reinterpret_cast<const Vector<T, V>*>(row + k);
-#pragma unroll
-      for (int u = 0; u < U; ++u) {
-        const int n = first + u * kWarps + warp;
-        if (n >= N) continue;
-        const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(n) * K + k);
-#pragma unroll
-        for (int v = 0; v < V; ++v) sum[u] = fused_multiply_add(x.at[v], w.at[v], sum[u]);
-      }
-    }
+    const T* rows[U];  // beyond the last output, the last one again: then no load waits for a branch
 #pragma unroll
     for (int u = 0; u < U; ++u) {
       const int n = first + u * kWarps + warp;
-      const T total = warp_sum(sum[u]);
-      if (lane == 0 && n < N) c[n] = matmul_epilogue<T, BIAS, RELU>(total, bias, n);
+      rows[u] = b + int64_t(n < N ? n : N - 1) * K;
     }
+#pragma unroll 2
+    for (int k = lane * V; k < K; k += 32 * V) {
+      const auto x = *reinterpret_cast<const Vector<T, V>*>(row + k);
+      Vector<T, V> w[U];
+#pragma unroll
+      for (int u = 0; u < U; ++u) w[u] = *reinterpret_cast<const Vector<T, V>*>(rows[u] + k);
+#pragma unroll
+      for (int u = 0; u < U; ++u)
+#pragma unroll
+        for (int v = 0; v < V; ++v) sum[u] = fused_multiply_add(x.at[v], w[u].at[v], sum[u]);
+    }
+    // Lane u ends up with sum u, so that biases are loaded and results stored side by side.
+    T mine = T(0);
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      const T total = warp_sum(sum[u]);
+      if (lane == u) mine = total;
+    }
+    const int n = first + lane * kWarps + warp;
+    if (lane < U && n < N) c[n] = matmul_epilogue<T, BIAS, RELU>(mine, bias, n);
   }
 }
 

@@ -9,6 +9,8 @@
 template <int IN, int OUT, int KERNEL, int STRIDE, int PADDING>
 struct Sliding {
   static constexpr int kIn = IN, kOut = OUT, kSize = PADDING == 0 ? KERNEL : 0;
+  static constexpr bool kApart = KERNEL <= STRIDE && PADDING == 0;  // no input is in two windows
+  static int window(int i) { return i / STRIDE; }                   // the one that may hold it
   static int begin(int o) { return o * STRIDE > PADDING ? o * STRIDE - PADDING : 0; }
   static int end(int o) { return o * STRIDE - PADDING + KERNEL < IN ? o * STRIDE - PADDING + KERNEL : IN; }
   static int first(int i) { return i + PADDING < KERNEL ? 0 : (i + PADDING - KERNEL) / STRIDE + 1; }
@@ -20,6 +22,7 @@ template <int IN, int OUT>
 struct Bins {
   using I = IndexFor<int64_t(IN + 1) * (OUT + 1)>;
   static constexpr int kIn = IN, kOut = OUT, kSize = IN % OUT == 0 ? IN / OUT : 0;
+  static constexpr bool kApart = false;
   static int begin(int o) { return int(I(o) * I(IN) / I(OUT)); }
   static int end(int o) { return int((I(o + 1) * I(IN) + I(OUT - 1)) / I(OUT)); }
   static int first(int i) { return int(I(i) * I(OUT) / I(IN)); }
@@ -30,6 +33,7 @@ struct Bins {
 template <int IN, int OUT>
 struct Anywhere {
   static constexpr int kIn = IN, kOut = OUT;
+  static constexpr bool kApart = false;
   static int first(int) { return 0; }
   static int last(int) { return OUT; }
 };
@@ -79,6 +83,32 @@ __device__ void max_pool2d(Lane lane, const T* x, T* y, int32_t* argmax, char*) 
 
 template <class E, int64_t MOST, class Y, class X, class T>
 __device__ void max_pool2d_dx(Lane lane, const T* g, const int32_t* argmax, T* dx, char*) {
+  if constexpr (Y::kApart && X::kApart) {
+    // An input is in one window at most: its place is compared with that of the window's maximum.
+    using I = IndexFor<MOST>;
+    const auto own = E::of(lane);
+    constexpr int U = 4;
+    for (I first = I(own.begin) + threadIdx.x; first < own.end; first += kThreads * U) {
+      int32_t places[U];
+      T values[U];
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        const I e = first + u * kThreads;
+        const int pixel = int(e % I(Y::kIn * X::kIn)), oy = Y::window(pixel / X::kIn), ox = X::window(pixel % X::kIn);
+        places[u] = -1;
+        if (e >= own.end || oy >= Y::kOut || ox >= X::kOut) continue;
+        const I o = e / I(Y::kIn * X::kIn) * I(Y::kOut * X::kOut) + oy * X::kOut + ox;
+        places[u] = argmax[o];
+        values[u] = g[o];
+      }
+#pragma unroll
+      for (int u = 0; u < U; ++u) {
+        const I e = first + u * kThreads;
+        if (e < own.end) dx[e] = places[u] == int(e % I(Y::kIn * X::kIn)) ? values[u] : T(0);
+      }
+    }
+    return;
+  }
   for_pixels<E, MOST, Y::kIn, X::kIn, int64_t(Y::kOut) * X::kOut>(
       lane, [&](auto e, auto plane, int h, int w) {
         T total = 0;

@@ -98,45 +98,60 @@ struct TensorProduct {
   }
 };
 
-/// How the threads of a block walk an operand's [TK, WIDTH] part of a tile: neighbours 8 along the sum by 4 along the
-/// side, where elements that follow each other in the sum lie side by side, or else 32 along the side.
-template <int WIDTH, bool ALONG_SUM>
+/// How the threads of a block walk an operand's [TK, WIDTH] part of a tile, V neighbours in memory at a time: along the
+/// sum where elements that follow each other in it lie side by side, or else along the side.
+template <int WIDTH, bool ALONG_SUM, int MOST = 1>
 struct TensorWalk {
-  static constexpr int TK = 32, S = WIDTH + 8, L = WIDTH * TK / kThreads;
+  static constexpr int TK = 32, S = WIDTH + 8, each = WIDTH * TK / kThreads, V = each < MOST ? each : MOST;
+  static constexpr int L = each / V, run = 8 / V;  // lanes side by side along the sum
   __device__ static int k_of(int l) {
     const int e = threadIdx.x + l * kThreads;
-    return ALONG_SUM ? e % 8 + e / (8 * WIDTH) * 8 : e / WIDTH;
+    return ALONG_SUM ? (e % run + e / (run * WIDTH) * run) * V : e / (WIDTH / V);
   }
   __device__ static int i_of(int l) {
     const int e = threadIdx.x + l * kThreads;
-    return ALONG_SUM ? e / 8 % WIDTH : e % WIDTH;
+    return ALONG_SUM ? e / run % WIDTH : e % (WIDTH / V) * V;
   }
-  __device__ static void place(const float (&next)[L], uint32_t* shared) {
+  __device__ static void place(const Vector<float, V> (&next)[L], uint32_t* shared) {
 #pragma unroll
-    for (int l = 0; l < L; ++l) shared[k_of(l) * S + i_of(l)] = to_tf32(next[l]);
+    for (int l = 0; l < L; ++l) {
+      uint32_t* to = shared + k_of(l) * S + i_of(l);
+      Vector<uint32_t, V> bits;
+#pragma unroll
+      for (int v = 0; v < V; ++v) bits.at[v] = to_tf32(next[l].at[v]);
+      if (ALONG_SUM)
+#pragma unroll
+        for (int v = 0; v < V; ++v) to[v * S] = bits.at[v];
+      else *reinterpret_cast<Vector<uint32_t, V>*>(to) = bits;
+    }
   }
 };
 
 /// An operand in memory: element (k, i) is at data[Address::at(k, i)], for i below EXTENT; the tile starts at `first`.
+/// Address::kVector neighbours lie side by side at a multiple of it.
 template <int WIDTH, int64_t EXTENT, bool ALONG_SUM, class Address>
 struct AddressedOperand {
-  using Walk = TensorWalk<WIDTH, ALONG_SUM>;
+  using Walk = TensorWalk<WIDTH, ALONG_SUM, Address::kVector>;
   const float* data;
   int64_t first;
-  float next[Walk::L];
+  Vector<float, Walk::V> next[Walk::L];
   __device__ void fetch(int64_t k0, int64_t end) {
 #pragma unroll
     for (int l = 0; l < Walk::L; ++l) {
       const int64_t k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
-      next[l] = k < end && i < EXTENT ? data[Address::at(k, i)] : 0.0f;
+      next[l] = {};
+      if (k < end && i < EXTENT) next[l] = *reinterpret_cast<const Vector<float, Walk::V>*>(data + Address::at(k, i));
     }
   }
   __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
 };
 
-template <int64_t K_STEP, int64_t I_STEP>
+/// LENGTH: of the rows along the step of 1; sums are cut at multiples of 32, so that vectors stay whole.
+template <int64_t K_STEP, int64_t I_STEP, int64_t LENGTH>
 struct MatrixAddress {
+  static constexpr int kVector = LENGTH % 4 == 0 ? 4 : 1;
   __device__ static int64_t at(int64_t k, int64_t i) { return k * K_STEP + i * I_STEP; }
 };
 template <int WIDTH, int64_t EXTENT, int64_t K_STEP, int64_t I_STEP>
-using MatrixOperand = AddressedOperand<WIDTH, EXTENT, K_STEP == 1, MatrixAddress<K_STEP, I_STEP>>;
+using MatrixOperand =
+    AddressedOperand<WIDTH, EXTENT, K_STEP == 1, MatrixAddress<K_STEP, I_STEP, K_STEP == 1 ? I_STEP : K_STEP>>;
