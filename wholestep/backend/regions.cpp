@@ -87,12 +87,16 @@ class Builder {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
         int before = latest[i] - (edge.same_lane ? 0 : 1);
-        if (edge.same_lane && edge.serial)
+        if (edge.same_lane && edge.serial && gathers(phases_[static_cast<size_t>(edge.from)]))
           before = std::max(phases_[static_cast<size_t>(edge.from)].region, latest[i] - 1);
         bound = std::min(bound, before);
       }
     }
     for (size_t i = 0; i < phases_.size(); ++i) phases_[i].region = latest[i];
+  }
+
+  static bool gathers(const Placed& placed) {
+    return std::ranges::any_of(placed.waits_for, [](const Placed::Edge& edge) { return !edge.same_lane; });
   }
 
   Regions collect() {

@@ -534,10 +534,10 @@ struct PatchOperand {
       }
     __syncthreads();
   }
-  __device__ void fetch(int64_t k0, int64_t end) {
+  __device__ void fetch(int k0, int end) {
 #pragma unroll
     for (int l = 0; l < Walk::L; ++l) {
-      const int k = int(k0) + Walk::k_of(l);
+      const int k = k0 + Walk::k_of(l);
       next[l].at[0] = 0;
       if (k < end) {
         const int2 tap = taps[k];
@@ -569,12 +569,12 @@ struct TurnedPatchOperand {
       offset[i] = tap.offset;
     }
   }
-  __device__ void fetch(int64_t k0, int64_t end) {
+  __device__ void fetch(int k0, int end) {
 #pragma unroll
     for (int p = 0; p < pixels; ++p) {
-      const int64_t pixel = k0 + Walk::k_of(p * own);
-      const int top = int(pixel % S) / G::OW * G::SH - G::PH, left = int(pixel % S) % G::OW * G::SW - G::PW;
-      const float* at = x + pixel / S * (G::CI * G::H * G::W) + (top * G::W + left);
+      const int pixel = k0 + Walk::k_of(p * own);
+      const int top = pixel % S / G::OW * G::SH - G::PH, left = pixel % S % G::OW * G::SW - G::PW;
+      const float* at = x + int64_t(pixel / S) * (G::CI * G::H * G::W) + (top * G::W + left);
 #pragma unroll
       for (int i = 0; i < own; ++i) {
         const bool inside = pixel < end && unsigned(top + h[i]) < G::H && unsigned(left + w[i]) < G::W;
@@ -599,9 +599,9 @@ struct TurnedWeightAddress {
 template <class G>
 struct GradientAddress {
   static constexpr int kVector = G::OH * G::OW % 4 == 0 ? 4 : 1;
-  __device__ static int64_t at(int64_t pixel, int64_t co) {
+  __device__ static int64_t at(int pixel, int co) {
     constexpr int S = G::OH * G::OW;
-    return (pixel / S * G::CO + co) * S + pixel % S;
+    return int64_t(pixel / S * G::CO + co) * S + pixel % S;
   }
 };
 
@@ -614,15 +614,15 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
   using Address = type_if<TRANSPOSED, TurnedWeightAddress<G>, MatrixAddress<1, K, K>>;
   using A = AddressedOperand<Tile::TM, G::CO, true, Address>;
   uint32_t* shared = reinterpret_cast<uint32_t*>(lane.shared);
-  A a{weight, m0};
+  A a{weight, int(m0)};
   PatchOperand<Tile::TN, G> b(x, n0, reinterpret_cast<int2*>(shared + Tile::shared_words));
   TensorProduct<Tile, A, PatchOperand<Tile::TN, G>> product;
   product.run(a, b, 0, K, shared);
   product.store([&](int m, int n, float value) {
-    const int64_t co = m0 + m, pixel = n0 + n;
+    const int co = int(m0) + m, pixel = int(n0) + n;
     if (co >= G::CO || pixel >= pixels) return;
     if (BIAS) value += bias[co];
-    y[(pixel / S * G::CO + co) * S + pixel % S] = RELU && value < 0 ? 0.0f : value;
+    y[int64_t(pixel / int(S) * G::CO + co) * S + pixel % int(S)] = RELU && value < 0 ? 0.0f : value;
   });
 }
 template <class Tile, class G, bool TRANSPOSED, bool BIAS, bool RELU>
@@ -640,7 +640,7 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, floa
   const int64_t m0 = tile % tiles_m * Tile::TM, n0 = tile / tiles_m * Tile::TN;
   using A = AddressedOperand<Tile::TM, G::CO, true, GradientAddress<G>>;
   using B = TurnedPatchOperand<Tile::TN, G>;
-  A a{g, m0};
+  A a{g, int(m0)};
   B b(x, n0);
   TensorProduct<Tile, A, B> product;
   const int64_t begin = split * depth, end = begin + depth < pixels ? begin + depth : pixels;

@@ -181,8 +181,8 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
                 n0 = (M < N ? tile / tiles_m : tile % tiles_n) * Tile::TN;
   using A = MatrixOperand<Tile::TM, M, TA ? M : 1, TA ? 1 : K>;
   using B = MatrixOperand<Tile::TN, N, TB ? 1 : N, TB ? K : 1>;
-  A from_a{a, m0};
-  B from_b{b, n0};
+  A from_a{a, int(m0)};
+  B from_b{b, int(n0)};
   TensorProduct<Tile, A, B> product;
   const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
   product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));

@@ -31,7 +31,7 @@ struct TensorProduct {
   static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
   float sum[X][Y][4];
 
-  __device__ void run(A& a, B& b, int64_t begin, int64_t end, uint32_t* shared) {
+  __device__ void run(A& a, B& b, int begin, int end, uint32_t* shared) {
     constexpr int TK = Tile::TK, SA = Tile::SA, SB = Tile::SB;
     uint32_t* as = shared;                // [2][TK][SA]
     uint32_t* bs = shared + 2 * TK * SA;  // [2][TK][SB]
@@ -51,7 +51,7 @@ struct TensorProduct {
     b.place(bs);
     __syncthreads();
     int stage = 0;
-    for (int64_t k0 = begin; k0 < end; k0 += TK, stage ^= 1) {
+    for (int k0 = begin; k0 < end; k0 += TK, stage ^= 1) {
       const bool more = k0 + TK < end;
       if (more) {
         a.fetch(k0 + TK, end);
@@ -133,12 +133,12 @@ template <int WIDTH, int64_t EXTENT, bool ALONG_SUM, class Address>
 struct AddressedOperand {
   using Walk = TensorWalk<WIDTH, ALONG_SUM, Address::kVector>;
   const float* data;
-  int64_t first;
+  int first;
   Vector<float, Walk::V> next[Walk::L];
-  __device__ void fetch(int64_t k0, int64_t end) {
+  __device__ void fetch(int k0, int end) {
 #pragma unroll
     for (int l = 0; l < Walk::L; ++l) {
-      const int64_t k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
+      const int k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
       next[l] = {};
       if (k < end && i < EXTENT) next[l] = *reinterpret_cast<const Vector<float, Walk::V>*>(data + Address::at(k, i));
     }
