@@ -508,20 +508,22 @@ struct Tap {
   }
 };
 
-/// Patches as the second operand, pixels along the side: a thread keeps to one pixel.
+/// Patches as the second operand, pixels along the side: a thread keeps to one pixel. A table has for every element of a
+/// patch its offset in the sample and its tap; the last tap stands for none.
 template <int WIDTH, class G>
 struct PatchOperand {
   using Walk = TensorWalk<WIDTH, false>;
-  static constexpr int K = G::CI * G::KH * G::KW, S = G::OH * G::OW;
+  static constexpr int K = G::CI * G::KH * G::KW, K32 = (K + 31) / 32 * 32, S = G::OH * G::OW;
+  static constexpr uint32_t kTapShift = 27, kNone = 31;
   const float* sample;
-  uint32_t inside = 0;  // bit t: tap t is within the sample
-  const int2* taps;     // [K] of shared memory: offset and number
+  uint32_t inside = 0;   // bit t: tap t is within the sample
+  const uint32_t* taps;  // [K32] of shared memory
   Vector<float, 1> next[Walk::L];
 
-  __device__ PatchOperand(const float* x, int64_t first, int2* table) : taps(table) {
-    for (int k = threadIdx.x; k < K; k += kThreads) {
+  __device__ PatchOperand(const float* x, int64_t first, uint32_t* table) : taps(table) {
+    for (int k = threadIdx.x; k < K32; k += kThreads) {
       const Tap<G> tap(k);
-      table[k] = make_int2(tap.offset, tap.index);
+      table[k] = k < K ? uint32_t(tap.index) << kTapShift | uint32_t(tap.offset) : kNone << kTapShift;
     }
     const int64_t pixel = first + threadIdx.x % WIDTH;
     const int n = pixel / S, h = pixel % S / G::OW * G::SH - G::PH, w = pixel % G::OW * G::SW - G::PW;
@@ -534,16 +536,14 @@ struct PatchOperand {
       }
     __syncthreads();
   }
-  __device__ void fetch(int k0, int end) {
+  __device__ void fetch(int k0, int) {
+    uint32_t entries[Walk::L];
 #pragma unroll
-    for (int l = 0; l < Walk::L; ++l) {
-      const int k = k0 + Walk::k_of(l);
-      next[l].at[0] = 0;
-      if (k < end) {
-        const int2 tap = taps[k];
-        if (inside >> tap.y & 1) next[l].at[0] = sample[tap.x];
-      }
-    }
+    for (int l = 0; l < Walk::L; ++l) entries[l] = taps[k0 + Walk::k_of(l)];
+#pragma unroll
+    for (int l = 0; l < Walk::L; ++l)
+      next[l] = load_if<1>(inside >> (entries[l] >> kTapShift) & 1,
+                           sample + (entries[l] & ((1u << kTapShift) - 1)));
   }
   __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
 };
@@ -578,7 +578,7 @@ struct TurnedPatchOperand {
 #pragma unroll
       for (int i = 0; i < own; ++i) {
         const bool inside = pixel < end && unsigned(top + h[i]) < G::H && unsigned(left + w[i]) < G::W;
-        next[p * own + i].at[0] = inside ? at[offset[i]] : 0.0f;
+        next[p * own + i] = load_if<1>(inside, at + offset[i]);
       }
     }
   }
@@ -605,7 +605,7 @@ struct GradientAddress {
   }
 };
 
-/// Shared memory: Tile::shared_words words and CI KH KW taps.
+/// Shared memory: Tile::shared_words words and the table of taps.
 template <class Tile, class G, bool TRANSPOSED, bool BIAS, bool RELU>
 __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
   constexpr int64_t K = G::CI * G::KH * G::KW, S = G::OH * G::OW, pixels = G::BATCH * S;
@@ -615,14 +615,23 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
   using A = AddressedOperand<Tile::TM, G::CO, true, Address>;
   uint32_t* shared = reinterpret_cast<uint32_t*>(lane.shared);
   A a{weight, int(m0)};
-  PatchOperand<Tile::TN, G> b(x, n0, reinterpret_cast<int2*>(shared + Tile::shared_words));
+  PatchOperand<Tile::TN, G> b(x, n0, shared + Tile::shared_words);
   TensorProduct<Tile, A, PatchOperand<Tile::TN, G>> product;
   product.run(a, b, 0, K, shared);
-  product.store([&](int m, int n, float value) {
+  product.store(shared, [&](int m, int n, Vector<float, 4> values) {
     const int co = int(m0) + m, pixel = int(n0) + n;
     if (co >= G::CO || pixel >= pixels) return;
-    if (BIAS) value += bias[co];
-    y[int64_t(pixel / int(S) * G::CO + co) * S + pixel % int(S)] = RELU && value < 0 ? 0.0f : value;
+#pragma unroll
+    for (int v = 0; v < 4; ++v) {
+      if (BIAS) values.at[v] += bias[co];
+      if (RELU && values.at[v] < 0) values.at[v] = 0;
+    }
+    auto place = [&](int p) { return y + (int64_t(p / int(S) * G::CO + co) * S + p % int(S)); };
+    if (S % 4 == 0) store_four<true>(place(pixel), values, 4);
+    else
+#pragma unroll
+      for (int v = 0; v < 4; ++v)
+        if (pixel + v < pixels) *place(pixel + v) = values.at[v];
   });
 }
 template <class Tile, class G, bool TRANSPOSED, bool BIAS, bool RELU>
@@ -646,8 +655,8 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, floa
   const int64_t begin = split * depth, end = begin + depth < pixels ? begin + depth : pixels;
   product.run(a, b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
   float* out = SPLITS == 1 ? dw : reinterpret_cast<float*>(workspace) + split * (G::CO * J);
-  product.store([&](int m, int n, float value) {
-    if (m0 + m < G::CO && n0 + n < J) out[(m0 + m) * J + n0 + n] = value;
+  product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
+    if (m0 + m < G::CO && n0 + n < J) store_four<J % 4 == 0>(out + (m0 + m) * J + n0 + n, values, J - n0 - n);
   });
 }
 

@@ -334,7 +334,9 @@ std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
   if (!tf32_allowed()) return "TF32 is switched off";
   const Conv2d& c = p.conv;
   if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";
-  if (c.y.kernel * c.x.kernel > 32) return "more than 32 taps";
+  if (c.y.kernel * c.x.kernel > 31) return "more than 31 taps";
+  if (std::max(c.in_channels * c.y.in * c.x.in, c.out_channels * c.y.out * c.x.out) >= int64_t{1} << 27)
+    return "a sample is too large for the table of taps";
   int64_t depth = std::max(c.in_channels, c.out_channels) * c.y.kernel * c.x.kernel;
   if (depth > 8192) return "too many taps and channels for their table";
   return "";
@@ -367,7 +369,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
       {.chunks = parts(c.out_channels, tile.m) * parts(p.batch * c.y.out * c.x.out, tile.n),
        .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
                               !dx && p.relu),
-       .shared_bytes = tile.shared_bytes() + depth * 8});
+       .shared_bytes = tile.shared_bytes() + rounded_up(depth, 32) * 4});
   return call;
 }
 

@@ -187,10 +187,13 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
   const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
   product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
   float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * M * N;
-  product.store([&](int m, int n, float value) {
-    if (m0 + m < M && n0 + n < N)
-      out[(m0 + m) * N + n0 + n] =
-          SPLITS == 1 ? matmul_epilogue<float, BIAS, RELU>(value, bias, n0 + n) : value;
+  product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
+    if (m0 + m >= M || n0 + n >= N) return;
+    if (SPLITS == 1 && (BIAS || RELU))
+#pragma unroll
+      for (int v = 0; v < 4; ++v)
+        if (n0 + n + v < N) values.at[v] = matmul_epilogue<float, BIAS, RELU>(values.at[v], bias, n0 + n + v);
+    store_four<N % 4 == 0>(out + (m0 + m) * N + n0 + n, values, N - n0 - n);
   });
 }
 template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>

@@ -2,17 +2,33 @@
 // and c are anything that gives or takes elements. Matrix products and the three convolutions differ only in that.
 #pragma once
 
-__device__ inline uint32_t to_tf32(float x) {
-  uint32_t bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return bits;
-}
+/// Rounded to the nearest: tensor cores cut off the 13 low bits, so half of what is cut is added first. Infinities stay.
+__device__ inline uint32_t to_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
 
 /// sum [16, 8] += a [16, 8] b [8, 8], spread over a warp as PTX's mma.m16n8k8 lays it out.
 __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// V neighbours in global memory, or zeros. A predicate, not a branch: the loads of a loop go out together.
+template <int V>
+__device__ Vector<float, V> load_if(bool valid, const float* from) {
+  Vector<float, V> to = {};
+  if constexpr (V == 4)
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; @p ld.global.v4.f32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+f"(to.at[0]), "+f"(to.at[1]), "+f"(to.at[2]), "+f"(to.at[3])
+                 : "l"(from), "r"(int(valid)));
+  else if constexpr (V == 2)
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0, %1}, [%2]; }"
+                 : "+f"(to.at[0]), "+f"(to.at[1])
+                 : "l"(from), "r"(int(valid)));
+  else
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p ld.global.f32 %0, [%1]; }"
+                 : "+f"(to.at[0])
+                 : "l"(from), "r"(int(valid)));
+  return to;
 }
 
 /// The tile of a block, cut into one [WM, WN] part a warp, over TK of the sum at a time.
@@ -83,9 +99,13 @@ struct TensorProduct {
     }
   }
 
-  /// Calls store(m, n, value) for this thread's elements, by their place in the tile.
+  /// Calls store(m, n, values) for elements (m, n) to (m, n + 3) of the tile, n a multiple of 4, neighbouring threads along n:
+  /// the tile goes through shared memory, which run() has left.
   template <class Store>
-  __device__ void store(Store store) const {
+  __device__ void store(uint32_t* shared, Store store) const {
+    constexpr int S = Tile::TN + 4;
+    static_assert(Tile::TM * S <= Tile::shared_words);
+    float* tile = reinterpret_cast<float*>(shared);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int m0 = warp / (Tile::TN / Tile::WN) * Tile::WM + lane / 4,
               n0 = warp % (Tile::TN / Tile::WN) * Tile::WN + lane % 4 * 2;
@@ -94,9 +114,29 @@ struct TensorProduct {
 #pragma unroll
       for (int y = 0; y < Y; ++y)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) store(m0 + x * 16 + r / 2 * 8, n0 + y * 8 + r % 2, sum[x][y][r]);
+        for (int half = 0; half < 2; ++half)
+          *reinterpret_cast<Vector<float, 2>*>(tile + (m0 + x * 16 + half * 8) * S + n0 + y * 8) = {
+              sum[x][y][half * 2], sum[x][y][half * 2 + 1]};
+    __syncthreads();
+    constexpr int columns = Tile::TN / 4;
+#pragma unroll 4
+    for (int e = threadIdx.x; e < Tile::TM * columns; e += kThreads)
+      store(e / columns, e % columns * 4,
+            *reinterpret_cast<const Vector<float, 4>*>(tile + e / columns * S + e % columns * 4));
   }
 };
+
+/// The first `count` of four neighbours, together where they always lie at a multiple of 4.
+template <bool ALIGNED>
+__device__ void store_four(float* to, const Vector<float, 4>& values, int64_t count) {
+  if (ALIGNED) {
+    *reinterpret_cast<Vector<float, 4>*>(to) = values;
+    return;
+  }
+#pragma unroll
+  for (int v = 0; v < 4; ++v)
+    if (v < count) to[v] = values.at[v];
+}
 
 /// How the threads of a block walk an operand's [TK, WIDTH] part of a tile, V neighbours in memory at a time: along the
 /// sum where elements that follow each other in it lie side by side, or else along the side.
@@ -139,8 +179,7 @@ struct AddressedOperand {
 #pragma unroll
     for (int l = 0; l < Walk::L; ++l) {
       const int k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
-      next[l] = {};
-      if (k < end && i < EXTENT) next[l] = *reinterpret_cast<const Vector<float, Walk::V>*>(data + Address::at(k, i));
+      next[l] = load_if<Walk::V>(k < end && i < EXTENT, data + Address::at(k, i));
     }
   }
   __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
