@@ -66,6 +66,9 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
   EXPECT_GT(gpu["memory"]["parameters_bytes"].get<int64_t>(), 0);
   EXPECT_EQ(gpu["memory"]["parameters_bytes"], cpu["memory"]["parameters_bytes"]);
   EXPECT_NE(gpu["kernels"], cpu["kernels"]);
+  json exact = run_cli(dir.path(), "plan w3 --device cuda --no-tf32 --json").json();
+  EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"tensor\""));
+  EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"tensor\"")));
   EXPECT_THAT(run_cli(dir.path(), "inspect w3 --device cuda:1 --stage fuse").out, HasSubstr("== fuse: "));
 }
 

@@ -110,6 +110,8 @@ TEST_P(EveryNetwork, GivesTheSameBitsWithEachOptimisationOff) {
   EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.fuse = false}}), expected) << "fuse";
   EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.reuse_memory = false}}), expected)
       << "reuse_memory";
+  EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.call_by_call = true}}), expected)
+      << "call_by_call";
 }
 
 TEST_P(EveryNetwork, ReadsNothingAnEarlierStepLeftInTheArena) {

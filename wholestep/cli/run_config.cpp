@@ -60,6 +60,7 @@ ConfigFields RunConfig::fields() {
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
           {"loss", &loss, "what is minimised", {}, loss_names()},
           {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
+          {"tf32", &tf32, "products of f32 on tensor cores in TF32, where the device has them"},
           {"out", &out, "folder of the run's versions; runs/<model> where empty"},
           {"threads", &threads, "compute threads; 0: one a core", {.min = 0, .max = 1024}}};
 }
@@ -87,6 +88,7 @@ ConfigFields RunConfig::trainer_fields() {
            "threads that read ahead where samples are streamed",
            {.min = 0, .max = 256}},
           {"resident", &t.resident, "keep samples beside the parameters and gather inside the step"},
+          {"call_by_call", &t.call_by_call, "run kernels one at a time: a fault of the device names its kernel"},
           {"shuffle", &t.shuffle, "another order of samples every epoch"},
           {"memory_budget_bytes",
            &t.memory_budget_bytes,
@@ -146,6 +148,7 @@ std::vector<std::string> changes_that_matter(const json& before, const json& aft
                                                  "trainer.early_stopping_patience",
                                                  "trainer.checkpoint_every_steps",
                                                  "trainer.num_workers",
+                                                 "trainer.call_by_call",
                                                  "trainer.resident",
                                                  "trainer.memory_budget_bytes"};
   std::map<std::string, json> was, is;
