@@ -35,7 +35,7 @@ TEST(Devices, AGpuThatCannotBeUsedIsABadConfigurationWithTheReasonAndAHint) {
   TempDir dir;
   std::string why = run_cli(dir.path(), "devices --json").json()["cuda"]["refusal"];
   for (const char* verb : {"train lenet --data digits", "bench --work W1", "eval run", "predict run a.png",
-                           "sanity lenet --data digits"})
+                           "parity", "sanity lenet --data digits"})
     for (const char* device : {"cuda", "cuda:3"}) {
       CliResult r = run_cli(dir.path(), std::string(verb) + " --device " + device);
       EXPECT_EQ(r.status, 78) << verb;
