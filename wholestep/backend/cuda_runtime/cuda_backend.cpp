@@ -321,7 +321,8 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_, pending_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_,
+                                            pending_);
   }
   BackendCounters counters() const override {
     return {.allocations = counters_.allocations,
