@@ -35,7 +35,7 @@ TEST(Devices, AGpuThatCannotBeUsedIsABadConfigurationWithTheReasonAndAHint) {
   TempDir dir;
   std::string why = run_cli(dir.path(), "devices --json").json()["cuda"]["refusal"];
   for (const char* verb : {"train lenet --data digits", "bench --work W1", "eval run", "predict run a.png",
-                           "sanity lenet --data digits"})
+                           "parity", "sanity lenet --data digits"})
     for (const char* device : {"cuda", "cuda:3"}) {
       CliResult r = run_cli(dir.path(), std::string(verb) + " --device " + device);
       EXPECT_EQ(r.status, 78) << verb;
@@ -66,6 +66,12 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
   EXPECT_GT(gpu["memory"]["parameters_bytes"].get<int64_t>(), 0);
   EXPECT_EQ(gpu["memory"]["parameters_bytes"], cpu["memory"]["parameters_bytes"]);
   EXPECT_NE(gpu["kernels"], cpu["kernels"]);
+  json exact = run_cli(dir.path(), "plan w3 --device cuda --no-tf32 --json").json();
+  EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"tensor\""));
+  EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"tensor\"")));
+  EXPECT_THAT(run_cli(dir.path(), "plan w3 --device cuda").out,
+              testing::AllOf(HasSubstr(" regions, each one kernel of so many blocks\n    0 "),
+                             HasSubstr("layers.0 matmul")));
   EXPECT_THAT(run_cli(dir.path(), "inspect w3 --device cuda:1 --stage fuse").out, HasSubstr("== fuse: "));
 }
 

@@ -35,7 +35,7 @@ TEST(Usage, HelpNamesEveryVerbAndTheExitCodes) {
   CliResult result = cli("--help");
   EXPECT_EQ(result.status, 0);
   for (const char* verb : {"train", "eval", "predict", "summary", "inspect", "plan", "data", "bench",
-                           "sanity", "list", "devices"}) {
+                           "sanity", "list", "devices", "parity"}) {
     EXPECT_THAT(result.out, HasSubstr(std::string("\n  ") + verb));
     CliResult help = cli(std::string(verb) + " --help");
     EXPECT_EQ(help.status, 0) << verb;

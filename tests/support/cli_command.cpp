@@ -23,9 +23,12 @@ int open_output(const fs::path& path) {
   return ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 }
 
+/// The command lies one folder above the tests, in a build and wherever both were copied to.
+fs::path program() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "wholestep"; }
+
 std::string command_line(const std::string& arguments, const std::string& environment = "") {
   // No GPU is seen: what is tested does not depend on the machine.
-  return "CUDA_VISIBLE_DEVICES= " + environment + " exec '" WHOLESTEP_CLI_PATH "' " + arguments;
+  return "CUDA_VISIBLE_DEVICES= " + environment + " exec '" + program().string() + "' " + arguments;
 }
 
 // In the child: does not return.
@@ -45,9 +48,9 @@ fs::path fresh_file(const fs::path& folder, const char* kind) {
 
 }  // namespace
 
-CliProcess::CliProcess(const fs::path& folder, const std::string& arguments)
+CliProcess::CliProcess(const fs::path& folder, const std::string& arguments, const std::string& environment)
     : out_(fresh_file(folder, "out")), err_(fresh_file(folder, "err")) {
-  std::string command = command_line(arguments);
+  std::string command = command_line(arguments, environment);
   int out = open_output(out_), err = open_output(err_);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
@@ -93,6 +96,10 @@ CliResult CliProcess::wait() {
 
 CliResult run_cli(const fs::path& folder, const std::string& arguments) {
   return CliProcess(folder, arguments).wait();
+}
+
+CliResult run_cli_on_gpu(const fs::path& folder, const std::string& arguments) {
+  return CliProcess(folder, arguments, "CUDA_VISIBLE_DEVICES=0").wait();
 }
 
 CliResult run_cli_on_terminal(const fs::path& folder, const std::string& arguments, int columns,

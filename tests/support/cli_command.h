@@ -18,7 +18,8 @@ struct CliResult {
 class CliProcess {
  public:
   /// `arguments` as a shell reads them.
-  CliProcess(const std::filesystem::path& folder, const std::string& arguments);
+  CliProcess(const std::filesystem::path& folder, const std::string& arguments,
+             const std::string& environment = "");
   ~CliProcess();  ///< kills what still runs
   CliProcess(const CliProcess&) = delete;
   CliProcess& operator=(const CliProcess&) = delete;
@@ -37,6 +38,8 @@ class CliProcess {
 
 /// Runs to the end with standard error a file. No run sees a GPU.
 CliResult run_cli(const std::filesystem::path& folder, const std::string& arguments);
+/// The same on the GPU of this machine.
+CliResult run_cli_on_gpu(const std::filesystem::path& folder, const std::string& arguments);
 /// The same with standard error a terminal of `columns` columns; `environment` as in "NO_COLOR=1".
 CliResult run_cli_on_terminal(const std::filesystem::path& folder, const std::string& arguments, int columns,
                               const std::string& environment = "");

@@ -11,6 +11,7 @@
 #include "support/allocation_count.h"
 #include "train/net.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/regions.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/nn/zoo.h"
@@ -96,6 +97,32 @@ std::vector<std::byte> train_eagerly(const std::string& name, bool adam, int ste
   return bits_of(*model.module);
 }
 
+/// The CPU with the regions of a GPU, where calls run in another order than that of the schedule, and memory
+/// is shared accordingly.
+class OtherRegions final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  bool host_memory() const override { return true; }
+  std::shared_ptr<Memory> allocate(int64_t bytes) override { return cpu_backend().allocate(bytes); }
+  void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
+    cpu_backend().copy_in(device, host, bytes);
+  }
+  void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
+    cpu_backend().copy_out(host, device, bytes);
+  }
+  void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
+           std::byte* workspace) override {
+    cpu_backend().run(kernel, inputs, outputs, workspace);
+  }
+  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
+    return build_regions(schedule, Placement::kFewest).spans;
+  }
+  std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
+    return cpu_backend().load(program, arenas);
+  }
+  BackendCounters counters() const override { return cpu_backend().counters(); }
+};
+
 class EveryNetwork : public testing::TestWithParam<std::string> {};
 
 TEST_P(EveryNetwork, GivesTheSameBitsCompiledAndEagerly) {
@@ -110,6 +137,14 @@ TEST_P(EveryNetwork, GivesTheSameBitsWithEachOptimisationOff) {
   EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.fuse = false}}), expected) << "fuse";
   EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.reuse_memory = false}}), expected)
       << "reuse_memory";
+  EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.call_by_call = true}}), expected)
+      << "call_by_call";
+}
+
+TEST_P(EveryNetwork, GivesTheSameBitsCallByCallWhereCallsAndScheduleDiffer) {
+  OtherRegions backend;
+  EXPECT_EQ(train_compiled(GetParam(), true, {.compile = {.backend = &backend, .call_by_call = true}}),
+            train_compiled(GetParam(), true));
 }
 
 TEST_P(EveryNetwork, ReadsNothingAnEarlierStepLeftInTheArena) {

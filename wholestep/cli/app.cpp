@@ -34,6 +34,7 @@ void add_verbs(CLI::App& app) {
   add_sanity(app);
   add_list(app);
   add_devices(app);
+  add_parity(app);
 }
 
 CLI::App* deepest(CLI::App* app) {

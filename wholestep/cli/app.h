@@ -20,6 +20,7 @@ void add_bench(CLI::App& app);
 void add_sanity(CLI::App& app);
 void add_list(CLI::App& app);
 void add_devices(CLI::App& app);
+void add_parity(CLI::App& app);
 
 /// A subcommand with a paragraph of examples under its help.
 CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& summary,

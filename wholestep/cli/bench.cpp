@@ -55,7 +55,7 @@ struct BenchOptions {
   std::string device = "auto";
   double seconds = 2;
   int64_t threads = 0;
-  bool infer = false, json = false;
+  bool infer = false, no_tf32 = false, json = false;
 };
 
 constexpr int64_t kBatches = 4;
@@ -172,6 +172,7 @@ void bench(const Work& work, const BenchOptions& options) {
   config.optimizer = work.optimizer;
   config.device = options.device;
   config.threads = options.threads;
+  config.tf32 = !options.no_tf32;
   Job job = make_job(std::move(config));
   Runner runner(job, options, work.batch_size);
   Measured m = measure(options.seconds, runner);
@@ -183,6 +184,7 @@ void bench(const Work& work, const BenchOptions& options) {
                  {"device", job.device.backend->name()},
                  {"infer", options.infer},
                  {"threads", default_pool().threads()},
+                 {"tf32", !options.no_tf32},
                  {"steps_s", rounded(m.steps_s[1], 100)},
                  {"lo", rounded(m.steps_s[0], 100)},
                  {"hi", rounded(m.steps_s[2], 100)},
@@ -208,6 +210,7 @@ void add_bench(CLI::App& app) {
   verb->add_option("--work", o->work, "which of W1, W2, W3, W4, W4s, with commas between [all]")
       ->delimiter(',');
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_option("--seconds", o->seconds, "of measuring for each work")
       ->capture_default_str()

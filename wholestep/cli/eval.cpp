@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
@@ -20,7 +21,7 @@ using nlohmann::json;
 struct EvalOptions {
   std::string place, data, part = "test", device = "auto";
   int64_t threads = 0, batch_size = 256;
-  bool json = false;
+  bool no_tf32 = false, json = false;
 };
 
 // The run's own data unless another is given.
@@ -57,6 +58,7 @@ void print_evaluation(const Evaluation& e, const std::vector<std::string>& class
 }
 
 void eval(const EvalOptions& options) {
+  set_tf32_allowed(!options.no_tf32);
   Device device = use_device(options.device, options.threads);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
@@ -92,6 +94,7 @@ void add_eval(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "one JSON object on standard output");
   verb->callback([o] { eval(*o); });

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/log.h"
 #include "wholestep/nn/zoo.h"
@@ -18,7 +19,7 @@ StepConfig Job::step_config() const {
           .clip_norm = trainer.gradient_clip_norm,
           .seed = trainer.seed,
           .memory_budget_bytes = trainer.memory_budget_bytes,
-          .compile = {.backend = device.backend}};
+          .compile = {.backend = device.backend, .call_by_call = trainer.call_by_call}};
 }
 
 TrainerConfig Job::trainer_config() const {
@@ -28,6 +29,7 @@ TrainerConfig Job::trainer_config() const {
 }
 
 Job make_job(RunConfig config, DeviceUse use) {
+  set_tf32_allowed(config.tf32);
   Device device = use_device(config.device, config.threads, use);
   Job job{.config = std::move(config),
           .device = std::move(device),

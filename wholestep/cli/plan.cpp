@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "wholestep/backend/regions.h"
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
@@ -16,6 +17,28 @@ struct PlanOptions {
   RunOptions run;
   bool evaluation = false, json = false;
 };
+
+/// On a GPU a region is a kernel: its lane sets lie side by side in the grid, each a chain of calls.
+std::string regions_text(const Plan& plan) {
+  Regions regions = build_regions(plan.schedule, Placement::kFewest);
+  std::string text = fmt::format("{} regions, each one kernel of so many blocks\n", regions.regions.size());
+  for (size_t i = 0; i < regions.regions.size(); ++i) {
+    std::string chains;
+    for (const LaneSet& set : regions.regions[i].lane_sets) {
+      int before = -1;
+      chains += chains.empty() ? "" : " | ";
+      for (const LaneSet::Step& step : set.steps) {
+        const Node& node = plan.graph->nodes[static_cast<size_t>(step.call)];
+        if (step.call == before) continue;
+        chains += fmt::format("{}{}{}{}", before < 0 ? "" : ", ", node.scope, node.scope.empty() ? "" : " ",
+                              node.op->name);
+        before = step.call;
+      }
+    }
+    text += fmt::format("  {:>3} {:>6}  {}\n", i, regions.regions[i].lanes, chains);
+  }
+  return text;
+}
 
 void print_plan(const PlanOptions& options) {
   Job job =
@@ -38,6 +61,7 @@ void print_plan(const PlanOptions& options) {
   }
   fmt::print("{}, {} step, batch {}\n\n{}\n", job.model.name, options.evaluation ? "evaluation" : "training",
              batch, to_text(plan));
+  if (plan.backend->name() == "cuda") fmt::print("{}\n", regions_text(plan));
   fmt::print(
       "a run with training batch {} and evaluation batch {}: {} B ({}), samples kept in memory not counted\n",
       trainer.batch_size, trainer.eval_batch_size, human_count(together), human_bytes(together));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
@@ -20,6 +21,7 @@ namespace {
 using nlohmann::json;
 
 struct PredictOptions {
+  bool no_tf32 = false;
   std::string place, device = "auto";
   std::vector<std::string> files;
   int64_t threads = 0;
@@ -60,6 +62,7 @@ void print_sample(const std::string& name, int64_t predicted, std::span<const fl
 
 void predict(const PredictOptions& options) {
   constexpr int64_t kBatch = 64;
+  set_tf32_allowed(!options.no_tf32);
   Device device = use_device(options.device, options.threads);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
@@ -103,6 +106,7 @@ void add_predict(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "a JSON object a line, with all probabilities");
   verb->callback([o] { predict(*o); });

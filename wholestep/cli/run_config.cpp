@@ -60,38 +60,41 @@ ConfigFields RunConfig::fields() {
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
           {"loss", &loss, "what is minimised", {}, loss_names()},
           {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
+          {"tf32", &tf32, "products of f32 on tensor cores in TF32, where the device has them"},
           {"out", &out, "folder of the run's versions; runs/<model> where empty"},
           {"threads", &threads, "compute threads; 0: one a core", {.min = 0, .max = 1024}}};
 }
 
 ConfigFields RunConfig::trainer_fields() {
   TrainerConfig& t = trainer;
-  return {{"max_epochs", &t.max_epochs, "passes over the training data", {.min = 1}},
-          {"batch_size", &t.batch_size, "samples a step", {.min = 1}},
-          {"eval_batch_size", &t.eval_batch_size, "samples at once in validation", {.min = 1}},
-          {"seed", &seed, "of initial parameters, order of samples and dropout", {.min = 0}},
-          {"gradient_clip_norm",
-           &t.gradient_clip_norm,
-           "largest norm of all gradients together; 0: any",
-           {.min = 0}},
-          {"early_stopping_patience",
-           &t.early_stopping_patience,
-           "epochs without a better validation loss before stopping; 0: never",
-           {.min = 0}},
-          {"checkpoint_every_steps",
-           &t.checkpoint_every_steps,
-           "checkpoints also within an epoch; 0: at its end only",
-           {.min = 0}},
-          {"num_workers",
-           &num_workers,
-           "threads that read ahead where samples are streamed",
-           {.min = 0, .max = 256}},
-          {"resident", &t.resident, "keep samples beside the parameters and gather inside the step"},
-          {"shuffle", &t.shuffle, "another order of samples every epoch"},
-          {"memory_budget_bytes",
-           &t.memory_budget_bytes,
-           "most bytes of the plans together; 0: any",
-           {.min = 0}}};
+  return {
+      {"max_epochs", &t.max_epochs, "passes over the training data", {.min = 1}},
+      {"batch_size", &t.batch_size, "samples a step", {.min = 1}},
+      {"eval_batch_size", &t.eval_batch_size, "samples at once in validation", {.min = 1}},
+      {"seed", &seed, "of initial parameters, order of samples and dropout", {.min = 0}},
+      {"gradient_clip_norm",
+       &t.gradient_clip_norm,
+       "largest norm of all gradients together; 0: any",
+       {.min = 0}},
+      {"early_stopping_patience",
+       &t.early_stopping_patience,
+       "epochs without a better validation loss before stopping; 0: never",
+       {.min = 0}},
+      {"checkpoint_every_steps",
+       &t.checkpoint_every_steps,
+       "checkpoints also within an epoch; 0: at its end only",
+       {.min = 0}},
+      {"num_workers",
+       &num_workers,
+       "threads that read ahead where samples are streamed",
+       {.min = 0, .max = 256}},
+      {"resident", &t.resident, "keep samples beside the parameters and gather inside the step"},
+      {"call_by_call", &t.call_by_call, "run kernels one at a time: a fault of the device names its kernel"},
+      {"shuffle", &t.shuffle, "another order of samples every epoch"},
+      {"memory_budget_bytes",
+       &t.memory_budget_bytes,
+       "most bytes of the plans together; 0: any",
+       {.min = 0}}};
 }
 
 TrainerConfig RunConfig::trainer_config() const {
@@ -146,6 +149,7 @@ std::vector<std::string> changes_that_matter(const json& before, const json& aft
                                                  "trainer.early_stopping_patience",
                                                  "trainer.checkpoint_every_steps",
                                                  "trainer.num_workers",
+                                                 "trainer.call_by_call",
                                                  "trainer.resident",
                                                  "trainer.memory_budget_bytes"};
   std::map<std::string, json> was, is;

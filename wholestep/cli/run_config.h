@@ -11,6 +11,7 @@ namespace wholestep::cli {
 
 struct RunConfig {
   std::string model, data, validation, loss = "cross-entropy", device = "auto", out;
+  bool tf32 = true;
   int64_t threads = 0;
   nlohmann::json optimizer = {{"type", "adam"}};     ///< valid for optim::read_optimizer()
   nlohmann::json schedule = {{"type", "constant"}};  ///< valid for optim::read_schedule()

@@ -51,6 +51,8 @@ constexpr RunOption kOptions[] = {
      "refuse plans that need more, as 64MiB"},
     {kModelOptions, kStep, "--device", "device", Kind::kText,
      "auto, cpu, cuda or cuda:N, see `wholestep devices` [auto]"},
+    {kModelOptions, kStep, "--no-tf32", "tf32", Kind::kFalse,
+     "exact f32 products on a GPU, in place of TF32 on its tensor cores"},
     {kModelOptions, kStep, "--threads", "threads", Kind::kNumber, "compute threads [one a core]"},
     {kTrainingOptions, kRun, "--epochs", "trainer.max_epochs", Kind::kNumber,
      "passes over the training data [5]"},
@@ -58,6 +60,8 @@ constexpr RunOption kOptions[] = {
      "stop after so many epochs without a better validation loss"},
     {kTrainingOptions, kRun, "--checkpoint-every", "trainer.checkpoint_every_steps", Kind::kNumber,
      "checkpoints every so many steps too"},
+    {kTrainingOptions, kRun, "--call-by-call", "trainer.call_by_call", Kind::kTrue,
+     "run kernels one at a time: slow, the same bits, and a fault of the device names its kernel"},
     {kTrainingOptions, kRun, "--out", "out", Kind::kFolder, "folder of the run's versions [runs/<model>]"},
 };
 

@@ -31,6 +31,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
   auto start = std::chrono::steady_clock::now();
   Plan plan;
   plan.backend = options.backend;
+  plan.call_by_call = options.call_by_call;
   plan.graph = std::move(traced);
   auto stage = [&](const char* name, GraphPtr result) {
 #ifndef NDEBUG

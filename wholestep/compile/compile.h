@@ -17,6 +17,9 @@ struct CompileOptions {
   bool fuse = true;
   bool reuse_memory = true;  ///< off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection
+  /// Run the calls of a step one at a time, waiting for each: slow, the same bits, and a fault of a device
+  /// names its kernel.
+  bool call_by_call = false;
 };
 
 struct Stage {
@@ -60,6 +63,7 @@ struct Plan {
   std::vector<int64_t> workspaces;        ///< per node: offset in the arena
   MemoryReport memory;
   Backend* backend = nullptr;
+  bool call_by_call = false;
   double seconds = 0;  ///< time it took to make
 };
 

@@ -102,7 +102,8 @@ void CompiledStep::run() {
                                         .hint = "make the step again, or use one device for one model"});
     moves_seen_ = now;
   }
-  executable_->run();
+  if (!plan_.call_by_call) return executable_->run();
+  for (size_t i = 0; i < plan_.schedule.size(); ++i) executable_->run_call(i);
 }
 
 std::byte* CompiledStep::address(int value) const {

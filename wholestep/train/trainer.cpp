@@ -59,7 +59,7 @@ StepConfig step_config(const TrainerConfig& config, Normalization normalization)
           .clip_norm = config.gradient_clip_norm,
           .seed = config.seed,
           .memory_budget_bytes = config.memory_budget_bytes,
-          .compile = {.backend = config.backend}};
+          .compile = {.backend = config.backend, .call_by_call = config.call_by_call}};
 }
 
 Normalization identity_normalization(const Shape& sample_shape) {

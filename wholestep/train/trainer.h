@@ -29,6 +29,7 @@ struct TrainerConfig {
   bool shuffle = true;
   int64_t memory_budget_bytes = 0;    ///< 0: no limit
   Backend* backend = &cpu_backend();  ///< what trains; see find_device()
+  bool call_by_call = false;          ///< see CompileOptions
   nlohmann::json description = {};    ///< kept in every checkpoint's config.json: the model, the run
   std::filesystem::path run_folder =
       {};  ///< version folder for metrics.csv and checkpoints; empty: nothing is written

@@ -9,11 +9,14 @@
 namespace wholestep {
 
 /// kFailure saying what was done and CUDA's name and words for what went wrong.
-inline void check_cuda(cudaError_t code, const char* doing) {
+inline void check_cuda(cudaError_t code, const std::string& doing, const std::string& where = "",
+                       const std::string& hint = "") {
   if (code == cudaSuccess) return;
   throw Error(ErrorCode::kFailure,
-              {.what = std::string("the GPU reported a fault while ") + doing,
-               .got = std::string(cudaGetErrorName(code)) + ": " + cudaGetErrorString(code)});
+              {.what = "the GPU reported a fault while " + doing,
+               .where = where,
+               .got = std::string(cudaGetErrorName(code)) + ": " + cudaGetErrorString(code),
+               .hint = hint});
 }
 
 }  // namespace wholestep

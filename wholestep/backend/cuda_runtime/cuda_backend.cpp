@@ -19,6 +19,29 @@ struct Counters {
   std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
 };
 
+/// What was queued since the stream was last waited for: a fault shows only when somebody waits.
+struct Pending {
+  int64_t first = 0, last = 0;              // submissions, from 1; 0 where there are none
+  std::shared_ptr<const std::string> step;  // what the last of them runs
+  cudaError_t refused = cudaSuccess;        // the first launch that was not taken
+
+  /// Waits for the stream; kFailure naming the submissions that may have gone wrong.
+  void wait(cudaStream_t stream, const char* doing) {
+    cudaError_t code = cudaStreamSynchronize(stream);
+    if (code == cudaSuccess) code = refused;
+    if (code == cudaSuccess) {
+      first = last = 0;
+      return;
+    }
+    if (last == 0) check_cuda(code, doing);
+    std::string which =
+        first == last ? fmt::format("submission {}", last) : fmt::format("submissions {} to {}", first, last);
+    check_cuda(code, fmt::format("running {}, noticed {}", *step, doing), which,
+               "this process has lost the GPU; checkpoints written before are whole, and a run with "
+               "--call-by-call names the kernel");
+  }
+};
+
 class DeviceMemory final : public Memory {
  public:
   /// Cleared in the order of `stream`, which every later copy and kernel keeps to.
@@ -28,6 +51,7 @@ class DeviceMemory final : public Memory {
     size_t rounded = static_cast<size_t>(std::max<int64_t>(bytes, 1));
     if (cudaError_t code = cudaMalloc(&pointer, rounded); code != cudaSuccess) {
       cudaGetLastError();
+      if (code != cudaErrorMemoryAllocation) check_cuda(code, "allocating memory");
       size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
       throw Error(ErrorCode::kPlanRefused,
@@ -111,19 +135,22 @@ class Module {
 class CudaExecutable final : public Executable {
  public:
   CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
-                 std::string architecture, cudaStream_t stream, Counters& counters)
+                 std::string architecture, cudaStream_t stream, Counters& counters, Pending& pending)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
         architecture_(std::move(architecture)),
         stream_(stream),
         counters_(counters),
+        pending_(pending),
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule, Placement::kFewest);
     module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
     graph_ = capture(1);
+    what_ = std::make_shared<const std::string>(
+        fmt::format("a step of {} kernels for {} calls", module_->size(), program.calls.size()));
   }
   ~CudaExecutable() override {
     cudaStreamSynchronize(stream_);
@@ -132,15 +159,21 @@ class CudaExecutable final : public Executable {
   }
 
   void run() override {
-    ++counters_.submissions;
-    cudaGraphLaunch(graph_, stream_);  // a fault is sticky: the next copy reports it
+    pending_.last = ++counters_.submissions;
+    if (pending_.first == 0) pending_.first = pending_.last;
+    if (pending_.step != what_) pending_.step = what_;
+    cudaError_t code = cudaGraphLaunch(graph_, stream_);  // whoever waits next reports it, and faults
+    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
   }
 
   void run_call(size_t index) override {
+    pending_.wait(stream_, "before running a call alone");
     if (!alone_[index])
       alone_[index] = std::make_unique<Module>(write_call(program_.calls[index]), architecture_);
     alone_[index]->launch_all(arenas_, stream_);
-    check_cuda(cudaStreamSynchronize(stream_), program_.calls[index].kernel.label.c_str());
+    check_cuda(cudaStreamSynchronize(stream_), "running " + program_.calls[index].kernel.label,
+               fmt::format("call {} of {}", index, program_.calls.size()),
+               "this process has lost the GPU; checkpoints written before are whole");
   }
   int64_t barriers() const override { return static_cast<int64_t>(module_->size()); }
 
@@ -237,6 +270,8 @@ class CudaExecutable final : public Executable {
   std::string architecture_;
   cudaStream_t stream_;
   Counters& counters_;
+  Pending& pending_;
+  std::shared_ptr<const std::string> what_;
   Regions regions_;
   std::unique_ptr<Module> module_;
   std::vector<std::unique_ptr<Module>> alone_;
@@ -286,7 +321,8 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_,
+                                            pending_);
   }
   BackendCounters counters() const override {
     return {.allocations = counters_.allocations,
@@ -297,16 +333,18 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) const {
+  void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) {
     if (bytes == 0) return;
-    check_cuda(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_), doing);
-    check_cuda(cudaStreamSynchronize(stream_), doing);
+    cudaError_t code = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_);
+    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
+    pending_.wait(stream_, doing);
   }
 
   int device_;
   std::string architecture_;
   cudaStream_t stream_ = nullptr;
   Counters counters_;
+  Pending pending_;
 };
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }

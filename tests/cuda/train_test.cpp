@@ -1,0 +1,340 @@
+// Training on a GPU: the CPU's losses, the same bits whichever way a step is run, memory and copies to the
+// byte.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "support/cli_command.h"
+#include "support/cuda_device.h"
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
+#include "train/net.h"
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/base/philox.h"
+#include "wholestep/data/digits.h"
+#include "wholestep/optim/adam.h"
+#include "wholestep/optim/sgd.h"
+#include "wholestep/train/trainer.h"
+
+namespace wholestep::test {
+namespace {
+
+constexpr int64_t kBatch = 16;
+
+/// Random pixels and labels; few enough batches that a network begins to learn them by heart.
+struct Batch {
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels;
+  Batch(const nn::Model& model, int64_t number, int64_t rows = kBatch) {
+    PhiloxStream random(5, static_cast<uint64_t>(number % 4));
+    for (int64_t i = 0; i < rows * model.input.numel(); ++i)
+      pixels.push_back(static_cast<uint8_t>(random.below(256)));
+    for (int64_t i = 0; i < rows; ++i)
+      labels.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(model.classes))));
+  }
+};
+
+std::unique_ptr<optim::Optimizer> sgd(double lr) {
+  return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = lr});
+}
+std::unique_ptr<optim::Optimizer> optimizer(const std::string& type, double lr = 1e-3) {
+  nlohmann::json spec = {{"type", type}, {"lr", lr}};
+  if (type == "sgd") spec["momentum"] = 0.9;
+  ConfigReader reader(spec, "optimizer");
+  return optim::read_optimizer(reader);
+}
+
+/// On the GPU unless told otherwise, clipped so that the norm of all gradients is part of every step.
+Net make_net(const std::string& model, std::unique_ptr<optim::Optimizer> opt, CompileOptions compile = {},
+             int64_t rows = kBatch) {
+  return Net(initialized(model, 3), std::move(opt), {rows},
+             {.normalization = {}, .clip_norm = 5, .seed = 11, .compile = compile});
+}
+CompileOptions on_gpu(bool call_by_call = false) {
+  return {.backend = &cuda_backend(), .call_by_call = call_by_call};
+}
+
+std::vector<double> losses(Net& net, int64_t steps, int64_t rows = kBatch) {
+  std::vector<double> all;
+  for (int64_t i = 0; i < steps; ++i) {
+    Batch batch(net.model, i, rows);
+    net.step->train(batch.pixels, batch.labels);
+    all.push_back(net.step->last_loss());
+  }
+  return all;
+}
+
+std::vector<std::byte> bits_of(const TrainStep& step) {
+  std::vector<std::byte> bits;
+  for (const auto& tensors : {step.model_tensors(), step.state_tensors()})
+    for (const Tensor& t : tensors) {
+      Tensor host = t.to_host();
+      bits.insert(bits.end(), host.bytes().begin(), host.bytes().end());
+    }
+  return bits;
+}
+
+/// TF32 as a test wants it, and as it was afterwards.
+class WithTf32 {
+ public:
+  explicit WithTf32(bool allowed) : before_(tf32_allowed()) { set_tf32_allowed(allowed); }
+  ~WithTf32() { set_tf32_allowed(before_); }
+  WithTf32(const WithTf32&) = delete;
+  WithTf32& operator=(const WithTf32&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Two devices round differently in every sum, and a step multiplies what the one before left: at a small rate
+// without momentum by hardly more than 1, so that 200 steps stay comparable, and losses stay far from 0,
+// where a relative difference would mean nothing. Dropout draws the same numbers on both.
+constexpr double kSmallRate = 0.002;
+
+class CudaNetwork : public testing::TestWithParam<std::string> {
+ protected:
+  bool large() const { return GetParam() == "w4"; }  // the CPU takes half a second for a step of it
+  int64_t rows() const { return large() ? 4 : kBatch; }
+  void compare(int64_t steps, double tolerance) {
+    Net cpu = make_net(GetParam(), sgd(kSmallRate), {}, rows()),
+        gpu = make_net(GetParam(), sgd(kSmallRate), on_gpu(), rows());
+    std::vector<double> wanted = losses(cpu, steps, rows()), got = losses(gpu, steps, rows());
+    for (size_t i = 0; i < wanted.size(); ++i)
+      ASSERT_NEAR(got[i], wanted[i], tolerance * wanted[i]) << "step " << i;
+    EXPECT_NE(wanted.front(), wanted.back());
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Zoo, CudaNetwork,
+                         testing::Values("mlp", "lenet", "simple-cnn", "w1", "w2", "w3", "w4", "w4s"),
+                         [](const auto& row) {
+                           std::string name = row.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST_P(CudaNetwork, FollowsTheLossesOfTheCpuFor200StepsInExactF32) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  WithTf32 exact(false);
+  compare(large() ? 10 : 200, 1e-3);
+}
+
+TEST_P(CudaNetwork, FollowsTheLossesOfTheCpuFor20StepsInTf32) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  WithTf32 fast(true);
+  compare(large() ? 5 : 20, 1e-2);
+}
+
+TEST_P(CudaNetwork, PredictsItsMemoryToTheByteAndAllocatesNothingAfterwards) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  Net net = make_net(GetParam(), optimizer("adam"), on_gpu(), rows());
+  EXPECT_EQ(net.step->predicted_bytes(), net.step->used_bytes());
+  BackendCounters before = cuda_backend().counters();
+  losses(net, 100, rows());
+  BackendCounters after = cuda_backend().counters();
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.bytes_in_use, before.bytes_in_use);
+  EXPECT_EQ(after.submissions - before.submissions, 100);
+  EXPECT_EQ(after.copied_in_bytes - before.copied_in_bytes, 100 * rows() * (net.model.input.numel() + 4));
+  EXPECT_EQ(after.copied_out_bytes - before.copied_out_bytes, 100 * 4);  // the loss, because it was read
+}
+
+TEST_P(CudaNetwork, GivesTheSameBitsInEveryRun) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto trained = [&] {
+    Net net = make_net(GetParam(), optimizer("adam"), on_gpu(), rows());
+    losses(net, 30, rows());
+    return bits_of(*net.step);
+  };
+  EXPECT_EQ(trained(), trained());
+}
+
+TEST_P(CudaNetwork, ReadsNothingAnEarlierStepLeftInTheArena) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto trained = [&](bool poison) {
+    Net net = make_net(GetParam(), optimizer("adam"), on_gpu(), rows());
+    for (int64_t i = 0; i < 4; ++i) {
+      if (poison) net.step->poison_arena();
+      Batch batch(net.model, i, rows());
+      net.step->train(batch.pixels, batch.labels);
+    }
+    return bits_of(*net.step);
+  };
+  EXPECT_EQ(trained(true), trained(false));
+}
+
+class CudaOptimizer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Types, CudaOptimizer, testing::ValuesIn([] {
+                           std::vector<std::string> types;
+                           for (const auto& type : optim::optimizer_types()) types.emplace_back(type.name);
+                           return types;
+                         }()),
+                         [](const auto& row) { return row.param; });
+
+TEST_P(CudaOptimizer, GivesTheSameBitsAsOneGraphAndCallByCallFor1000Steps) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  Net whole = make_net("w1", optimizer(GetParam()), on_gpu()),
+      apart = make_net("w1", optimizer(GetParam()), on_gpu(true));
+  BackendCounters before = cuda_backend().counters();
+  std::vector<double> wanted = losses(whole, 1000);
+  EXPECT_EQ(cuda_backend().counters().submissions - before.submissions, 1000);
+  EXPECT_EQ(losses(apart, 1000), wanted);
+  EXPECT_EQ(cuda_backend().counters().submissions - before.submissions, 1000);
+  EXPECT_EQ(bits_of(*whole.step), bits_of(*apart.step));
+}
+
+TEST_P(CudaOptimizer, KeepsEveryBitInABadBatchWhichIsNamedAsOnTheCpu) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto named = [&](CompileOptions compile) {
+    Net net = make_net("lenet", optimizer(GetParam()), compile);
+    losses(net, 2);
+    auto before = bits_of(*net.step);
+    int64_t skipped = net.step->train_metrics().skipped_steps;
+    Batch batch(net.model, 0);
+    batch.labels[3] = 10;  // out of range: its loss is NaN
+    net.step->train(batch.pixels, batch.labels);
+    EXPECT_EQ(net.step->train_metrics().skipped_steps, skipped + 1);
+    std::string name = net.step->first_non_finite();
+    EXPECT_EQ(net.step->train_metrics().skipped_steps, skipped + 1);
+    losses(net, 1);
+    EXPECT_NE(bits_of(*net.step), before);
+    return name;
+  };
+  std::string on_cpu = named({});
+  EXPECT_NE(on_cpu.find("cross_entropy"), std::string::npos);
+  EXPECT_EQ(named(on_gpu()), on_cpu);
+}
+
+TEST(CudaTraining, ABadStepChangesNoParameterMomentOrCounter) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  Net net = make_net("lenet", optimizer("adam"), on_gpu());
+  losses(net, 3);
+  auto state = [&] {
+    std::vector<std::vector<std::byte>> bits;
+    for (const auto& tensors : {net.step->model_tensors(), net.optimizer->state()})
+      for (const Tensor& t : tensors) {
+        Tensor host = t.to_host();
+        bits.emplace_back(host.bytes().begin(), host.bytes().end());
+      }
+    return bits;
+  };
+  auto before = state();
+  Batch batch(net.model, 0);
+  batch.labels[0] = -1;
+  net.step->train(batch.pixels, batch.labels);
+  EXPECT_EQ(state(), before);
+  EXPECT_EQ(net.step->train_metrics().skipped_steps, 1);
+}
+
+TEST(CudaTraining, ResidentStepsCopyNothing) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  DataSplits data = make_digits({.train = 4 * kBatch, .test = 1});
+  std::vector<int64_t> order;
+  for (int64_t i = 0; i < data.train->size(); ++i) order.push_back(i);
+  auto trained = [&](CompileOptions compile) {
+    Net net(initialized("lenet", 3), optimizer("adam"), {}, {.normalization = {}, .compile = compile});
+    net.step->keep_resident(*data.train, data.train.get());
+    net.step->prepare({kBatch}, {kBatch});
+    EXPECT_EQ(net.step->predicted_bytes(), net.step->used_bytes());
+    net.step->set_order(order, 0);
+    BackendCounters before = compile.backend->counters();
+    net.step->train_resident(kBatch, 100);
+    BackendCounters after = compile.backend->counters();
+    EXPECT_EQ(after.submissions - before.submissions, 100);
+    EXPECT_EQ(after.copied_in_bytes, before.copied_in_bytes);
+    EXPECT_EQ(after.copied_out_bytes, before.copied_out_bytes);
+    EXPECT_EQ(after.allocations, before.allocations);
+    Metrics metrics = net.step->train_metrics();
+    EXPECT_EQ(metrics.seen, 100 * kBatch);
+    EXPECT_EQ(metrics.skipped_steps, 0);
+    return metrics.loss();
+  };
+  EXPECT_LT(trained(on_gpu()), 2.0);
+}
+
+TEST(CudaTraining, StreamedAndResidentBatchesGiveTheSameBits) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  DataSplits data = make_digits({.train = 150, .test = 40});
+  auto trained = [&](bool resident) {
+    Net net(initialized("lenet", 3), optimizer("adam"), {});
+    Trainer({.max_epochs = 2, .batch_size = 32, .resident = resident, .backend = &cuda_backend()})
+        .fit(*net.model.module, *net.optimizer, net.loss, data);
+    std::vector<float> all;
+    for (const Tensor& p : net.model.module->parameters()) {
+      Tensor host = p.to_host();
+      all.insert(all.end(), host.data<float>().begin(), host.data<float>().end());
+    }
+    return all;
+  };
+  EXPECT_EQ(trained(true), trained(false));
+}
+
+TEST(CudaTraining, ABudgetOneByteTooSmallIsRefusedBeforeAnythingIsAllocated) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  int64_t needed = make_net("lenet", optimizer("adam"), on_gpu()).step->predicted_bytes();
+  BackendCounters before = cuda_backend().counters();
+  for (int64_t budget : {needed, needed - 1}) {
+    Net net(initialized("lenet", 3), optimizer("adam"), {},
+            {.normalization = {}, .clip_norm = 5, .memory_budget_bytes = budget, .compile = on_gpu()});
+    if (budget == needed) {
+      net.step->prepare({kBatch}, {kBatch});
+      before.allocations = cuda_backend().counters().allocations;
+    } else {
+      expect_error(ErrorCode::kPlanRefused, {"does not fit the memory budget", std::to_string(needed)},
+                   [&] { net.step->prepare({kBatch}, {kBatch}); });
+    }
+  }
+  EXPECT_EQ(cuda_backend().counters().allocations, before.allocations);
+  EXPECT_EQ(cuda_backend().counters().bytes_in_use, before.bytes_in_use);
+}
+
+TEST(CudaTraining, AChangedRateIsEightBytesAndNothingIsMadeAgain) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  Net changed = make_net("lenet", sgd(0.01), on_gpu()), kept = make_net("lenet", sgd(0.01), on_gpu());
+  EXPECT_EQ(losses(changed, 5), losses(kept, 5));
+  BackendCounters before = cuda_backend().counters();
+  changed.optimizer->set_learning_rate(0.0);
+  EXPECT_EQ(cuda_backend().counters().copied_in_bytes - before.copied_in_bytes, 8);
+  std::vector<double> still = losses(changed, 8), moving = losses(kept, 8);
+  BackendCounters after = cuda_backend().counters();
+  EXPECT_EQ(after.submissions - before.submissions, 16);
+  EXPECT_EQ(after.allocations, before.allocations);
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(still[i], still[i + 4]);  // the same four batches, the same weights
+  EXPECT_EQ(still[0], moving[0]);
+  EXPECT_NE(still[4], moving[4]);
+}
+
+TEST(CudaTraining, LenetReaches98Point5PercentOnNewDigitsInThreeEpochs) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  Net net(initialized("lenet", 0), optimizer("adam", 2e-3), {});
+  FitResult result = Trainer({.max_epochs = 3, .backend = &cuda_backend()})
+                         .fit(*net.model.module, *net.optimizer, net.loss, make_digits());
+  EXPECT_GT(*result.history.back().val_accuracy, 0.985);
+  EXPECT_EQ(result.predicted_bytes, result.used_bytes);
+}
+
+TEST(CudaTraining, TwoProcessesWriteTheSameCheckpoint) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto checkpoint = [](const std::string& arguments) {
+    TempDir dir;
+    CliResult r = run_cli_on_gpu(
+        dir.path(), "train lenet --data digits:train=2000,test=200 --epochs 2 --out run " + arguments);
+    EXPECT_EQ(r.status, 0) << r.err;
+    std::map<std::string, std::string> files;
+    for (const auto& file :
+         std::filesystem::recursive_directory_iterator(dir / "run/version_0/checkpoints/last"))
+      if (file.path().extension() == ".safetensors") files[file.path().filename()] = read_file(file.path());
+    EXPECT_FALSE(files.empty());
+    return files;
+  };
+  auto first = checkpoint("--device cuda");
+  EXPECT_TRUE(checkpoint("--device cuda") == first);
+  EXPECT_FALSE(checkpoint("--device cuda --seed 1") == first);
+  EXPECT_TRUE(checkpoint("--device cuda --call-by-call") == first);
+}
+
+}  // namespace
+}  // namespace wholestep::test
