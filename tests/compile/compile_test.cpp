@@ -7,14 +7,18 @@
 #include "support/expect_error.h"
 #include "support/foreign_backend.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/cuda/library.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
+#include "wholestep/nn/zoo.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
 #include "wholestep/ops/softmax.h"
+#include "wholestep/optim/adam.h"
+#include "wholestep/train/train_step.h"
 
 namespace wholestep {
 namespace {
@@ -239,6 +243,42 @@ TEST(CompiledStep, NamesTheFirstNonFiniteOp) {
   step.write("labels", batch.labels);
   EXPECT_NE(step.first_non_finite().find("matmul"), std::string::npos);
   EXPECT_NE(step.first_non_finite().find("operand 0"), std::string::npos);
+}
+
+// Calls of a GPU run in regions, some later than they stand in the schedule; one at a time they must neither
+// come before what they need nor before what still uses their memory.
+TEST(Compile, CallByCallNothingRunsBeforeWhatItNeedsOrWhatItsMemoryWaitsFor) {
+  int64_t moved = 0;
+  for (const char* name : {"mlp", "lenet", "simple-cnn", "w1", "w3", "w4s"}) {
+    nn::Model model = nn::find_model(name);
+    optim::Adam adam({.lr = 1e-3});
+    adam.attach(model.module->parameters());
+    nn::CrossEntropyLoss loss;
+    size_t channels = static_cast<size_t>(channels_of(model.input));
+    TrainStep step(*model.module, loss, adam, model.input,
+                   {.normalization = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.5f)},
+                    .clip_norm = 1,
+                    .compile = {.backend = &cuda_planner()}});
+    Plan plan = step.make_train_plan(16);
+    std::vector<size_t> order = call_order(plan), place(order.size());
+    ASSERT_EQ(order.size(), plan.graph->nodes.size());
+    for (size_t at = 0; at < order.size(); ++at) place[order[at]] = at;
+    std::vector<int> maker(plan.graph->values.size(), -1);
+    for (size_t n = 0; n < order.size(); ++n) {
+      moved += place[n] != n;
+      for (int value : plan.graph->nodes[n].outputs) maker[static_cast<size_t>(value)] = static_cast<int>(n);
+    }
+    for (size_t n = 0; n < order.size(); ++n) {
+      for (int value : plan.graph->nodes[n].inputs) {
+        int made = maker[static_cast<size_t>(value)];
+        ASSERT_TRUE(made < 0 || place[static_cast<size_t>(made)] < place[n]) << name << " call " << n;
+      }
+      for (size_t other = 0; other < order.size(); ++other)
+        ASSERT_TRUE(plan.spans[other].last >= plan.spans[n].first || place[other] < place[n])
+            << name << " calls " << other << " and " << n;
+    }
+  }
+  EXPECT_GT(moved, 0);
 }
 
 }  // namespace

@@ -70,6 +70,10 @@ struct Plan {
 /// `traced` is not changed.
 Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& options = {});
 
+/// The calls in an order in which they may run one at a time: that of their spans, because memory is shared
+/// by spans, and a backend may run a call later than it stands in the schedule.
+std::vector<size_t> call_order(const Plan& plan);
+
 /// The plan's calls over arenas: 0 is the plan's own, then comes one for every input with a tensor, in order.
 Program make_program(const Plan& plan);
 
@@ -104,9 +108,9 @@ class CompiledStep {
   std::span<const std::byte> output_bytes(const std::string& name) const;
   int64_t barriers() const { return executable_->barriers(); }
 
-  /// Runs the step kernel by kernel and names the first whose result is not finite: "layers.3 conv2d (input 0
-  /// is finite)". Empty where all are finite. For a step that changed nothing because its updates were
-  /// predicated on finiteness.
+  /// Runs the step kernel by kernel and names the first of the schedule whose result is not finite: "layers.3
+  /// conv2d (its operands are finite)". Empty where all are finite. For a step that changed nothing because
+  /// its updates were predicated on finiteness.
   std::string first_non_finite();
   /// The shortest of `repeats` times of each kernel run alone, in seconds, in the plan's order. Kernels that
   /// update state do so every time: for looking at a step, not for training on.
@@ -122,6 +126,7 @@ class CompiledStep {
   std::shared_ptr<Memory> arena_;
   std::vector<std::byte*> bases_;              // of the arena, then of every input that has a tensor
   std::vector<std::shared_ptr<Memory>> held_;  // under them
+  std::vector<size_t> order_;
   int64_t moves_seen_ = 0;
   std::unique_ptr<Executable> executable_;
 };

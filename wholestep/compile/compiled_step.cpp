@@ -1,11 +1,13 @@
 // Binding a plan to memory, and running it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "wholestep/compile/compile.h"
 
@@ -51,6 +53,14 @@ std::shared_ptr<Memory> pack(Backend& backend, std::span<const Tensor> tensors) 
   return memory;
 }
 
+std::vector<size_t> call_order(const Plan& plan) {
+  std::vector<size_t> order(plan.schedule.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {},
+                           [&](size_t i) { return std::pair(plan.spans[i].first, plan.spans[i].last); });
+  return order;
+}
+
 Program make_program(const Plan& plan) {
   std::vector<int> arena_of(plan.graph->values.size());
   int arenas = 1;
@@ -89,6 +99,7 @@ CompiledStep::CompiledStep(Plan plan, std::shared_ptr<Memory> arena)
       bases_.push_back(input.binding.impl()->storage->data);
       held_.push_back(input.binding.impl()->storage->memory);
     }
+  order_ = call_order(plan_);
   executable_ = plan_.backend->load(make_program(plan_), bases_);
 }
 
@@ -103,7 +114,7 @@ void CompiledStep::run() {
     moves_seen_ = now;
   }
   if (!plan_.call_by_call) return executable_->run();
-  for (size_t i = 0; i < plan_.schedule.size(); ++i) executable_->run_call(i);
+  for (size_t i : order_) executable_->run_call(i);
 }
 
 std::byte* CompiledStep::address(int value) const {
@@ -185,7 +196,9 @@ std::string CompiledStep::first_non_finite() {
     plan_.backend->copy_out(host.data(), address(value), type.bytes());
     return all_finite(type.dtype, host);
   };
-  for (size_t i = 0; i < plan_.schedule.size(); ++i) {
+  std::string found;
+  size_t first = plan_.schedule.size();
+  for (size_t i : order_) {
     const Node& node = plan_.graph->nodes[i];
     std::string bad_inputs;
     for (size_t k = 0; k < node.inputs.size(); ++k)
@@ -193,20 +206,21 @@ std::string CompiledStep::first_non_finite() {
         bad_inputs += fmt::format("{}operand {}", bad_inputs.empty() ? "" : ", ", k);
     executable_->run_call(i);
     for (int value : node.outputs)
-      if (!finite(value)) {
-        std::string text = plan_.schedule[i].label;
-        if (!node.source.empty()) text += " at " + node.source;
-        return text + (bad_inputs.empty() ? " (its operands are finite)"
-                                          : " (already not finite: " + bad_inputs + ")");
+      if (i < first && !finite(value)) {
+        first = i;
+        found = plan_.schedule[i].label;
+        if (!node.source.empty()) found += " at " + node.source;
+        found +=
+            bad_inputs.empty() ? " (its operands are finite)" : " (already not finite: " + bad_inputs + ")";
       }
   }
-  return "";
+  return found;
 }
 
 std::vector<double> CompiledStep::time_kernels(int repeats) {
   std::vector<double> best(plan_.schedule.size(), std::numeric_limits<double>::infinity());
   for (int r = 0; r < repeats; ++r)
-    for (size_t i = 0; i < best.size(); ++i) {
+    for (size_t i : order_) {
       auto start = std::chrono::steady_clock::now();
       executable_->run_call(i);
       best[i] =

@@ -327,10 +327,12 @@ std::string TrainStep::first_non_finite() {
   bool committed = false;
   last_->read("commit", std::as_writable_bytes(std::span(&committed, 1)));
   if (committed) return "";
-  if (train_data_.defined()) train_data_.set_position(train_data_.position() - last_rows_);
+  int64_t position = train_data_.defined() ? train_data_.position() - last_rows_ : 0;
+  if (train_data_.defined()) train_data_.set_position(position);
   int64_t skipped = skipped_.item<int64_t>();
   std::string found = last_->first_non_finite();
-  set(skipped_, skipped);  // the replay counted once more
+  set(skipped_, skipped);  // the replay counted once more, and moved on
+  if (train_data_.defined()) train_data_.set_position(position);
   return found;
 }
 
