@@ -123,7 +123,7 @@ void run_mistake(const std::string& body) {
 
 TEST(Mistake, DISABLED_WritesBehindItsResultForMemcheck) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  run_mistake("y[threadIdx.x + 1] = x[threadIdx.x];");
+  run_mistake("y[threadIdx.x + (1 << 24)] = x[threadIdx.x];");
 }
 TEST(Mistake, DISABLED_ReadsItsNeighboursSharedMemoryTooEarlyForRacecheck) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
@@ -136,9 +136,10 @@ TEST(Mistake, DISABLED_ReadsAWorkspaceNobodyHasWrittenForInitcheck) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   run_mistake("y[threadIdx.x] = x[threadIdx.x] + reinterpret_cast<const float*>(workspace)[threadIdx.x];");
 }
-TEST(Mistake, DISABLED_WaitsWithSomeOfABlockForSynccheck) {
+/// The waiting thread is not among those it waits for.
+TEST(Mistake, DISABLED_WaitsForOthersOfItsWarpAloneForSynccheck) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  run_mistake("y[threadIdx.x] = x[threadIdx.x];\nif (threadIdx.x % 2) __syncthreads();");
+  run_mistake("y[threadIdx.x] = x[threadIdx.x];\nif (threadIdx.x % 32 == 0) __syncwarp(2);");
 }
 
 }  // namespace

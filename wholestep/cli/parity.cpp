@@ -103,7 +103,7 @@ class Cases {
     // The cases as they are: nothing is merged, folded or fused.
     step_ = std::make_unique<CompiledStep>(
         make_plan(graph, {.backend = &backend, .simplify = false, .layout = false, .fuse = false}));
-    for (const SelectedKernel& kernel : step_->plan().kernels) tf32_ |= kernel.name == "tensor";
+    for (const SelectedKernel& kernel : step_->plan().kernels) tf32_ |= kernel.name.starts_with("tensor");
   }
   void write(size_t number, size_t input, const Tensor& value) {
     step_->write(fmt::format("x{}.{}", number, input), value);
