@@ -278,5 +278,15 @@ TEST_F(Trained, SummaryReadsCheckpointsToo) {
   EXPECT_EQ(ok(*dir, "summary run --json").json()["parameters"], 61706);
 }
 
+TEST(Plan, AProfileTimesEveryKernelOfTheStepThatRan) {
+  TempDir dir;
+  std::string text = ok(dir, "plan w1 --batch-size 8 --profile").out;
+  std::string profile = text.substr(text.find(" us a step"));
+  json plan = ok(dir, "plan w1 --batch-size 8 --json").json();
+  EXPECT_EQ(static_cast<size_t>(std::ranges::count(profile, '\n')), plan["kernels"].size() + 1);
+  EXPECT_THAT(profile, testing::ContainsRegex("[0-9]+\\.[0-9][0-9] us  layers.0 conv2d\n"));
+  EXPECT_EQ(run_cli(dir.path(), "plan w1 --profile --json").status, 2);
+}
+
 }  // namespace
 }  // namespace wholestep

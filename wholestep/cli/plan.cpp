@@ -1,10 +1,13 @@
 // wholestep plan: what a training step will cost and how it will run, before any data is read.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/human.h"
+#include "wholestep/base/philox.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
 #include "wholestep/cli/run_options.h"
@@ -15,7 +18,7 @@ namespace {
 
 struct PlanOptions {
   RunOptions run;
-  bool evaluation = false, json = false;
+  bool evaluation = false, json = false, profile = false;
 };
 
 /// On a GPU a region is a kernel: its lane sets lie side by side in the grid, each a chain of calls.
@@ -40,9 +43,52 @@ std::string regions_text(const Plan& plan) {
   return text;
 }
 
+/// A batch of random pixels and labels: a step is never timed on zeros.
+void write_random_batch(CompiledStep& step, const nn::Model& model, int64_t batch, uint64_t seed) {
+  PhiloxStream random(seed, 1);
+  std::vector<uint8_t> pixels(static_cast<size_t>(batch * model.input.numel()));
+  std::vector<int32_t> labels(static_cast<size_t>(batch));
+  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
+  for (int32_t& label : labels)
+    label = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.classes)));
+  step.write("pixels", std::as_bytes(std::span(pixels)));
+  step.write("labels", std::as_bytes(std::span(labels)));
+}
+
+/// Where the time of a step goes: on a GPU by region, with what one block of each phase takes; on the CPU by
+/// kernel.
+std::string profile_text(const Job& job, Plan plan, int64_t batch) {
+  constexpr int kSteps = 100;
+  using Clock = std::chrono::steady_clock;
+  CompiledStep step(std::move(plan));
+  write_random_batch(step, job.model, batch, static_cast<uint64_t>(job.config.seed));
+  const std::string any_output = step.plan().graph->outputs.front().name;
+  auto run = [&](int steps) {
+    auto start = Clock::now();
+    for (int i = 0; i < steps; ++i) step.run();
+    step.output(any_output);  // waits
+    return std::chrono::duration<double, std::micro>(Clock::now() - start).count() / steps;
+  };
+  run(kSteps / 10);
+  double step_us = std::min({run(kSteps), run(kSteps), run(kSteps)});
+  std::string text = fmt::format("{:.2f} us a step\n", step_us);
+  std::vector<PhaseTime> phases = step.profile();
+  for (const PhaseTime& p : phases)
+    text += p.label.empty() ? fmt::format("  region {:>2}, {:>5} blocks {:>10.2f} us\n", p.region, p.blocks,
+                                          p.microseconds)
+                            : fmt::format("    {:>9.2f} us x {:<5} {:<24} {}\n", p.microseconds, p.blocks,
+                                          p.label, p.what.substr(0, p.what.find('<')));
+  if (!phases.empty()) return text;
+  std::vector<double> seconds = step.time_kernels();
+  for (size_t i = 0; i < seconds.size(); ++i)
+    if (step.plan().graph->nodes[i].op->name != "reshape")  // lies over its operand
+      text += fmt::format("    {:>9.2f} us  {}\n", seconds[i] * 1e6, step.plan().schedule[i].label);
+  return text;
+}
+
 void print_plan(const PlanOptions& options) {
-  Job job =
-      make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}), DeviceUse::kPlan);
+  Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}),
+                     options.profile ? DeviceUse::kRun : DeviceUse::kPlan);
   const TrainerConfig& trainer = job.config.trainer;
   TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
   step.check_budget(trainer.batch_size, trainer.eval_batch_size);
@@ -65,6 +111,7 @@ void print_plan(const PlanOptions& options) {
   fmt::print(
       "a run with training batch {} and evaluation batch {}: {} B ({}), samples kept in memory not counted\n",
       trainer.batch_size, trainer.eval_batch_size, human_count(together), human_bytes(together));
+  if (options.profile) fmt::print("\n{}", profile_text(job, std::move(plan), batch));
 }
 
 }  // namespace
@@ -75,11 +122,14 @@ void add_plan(CLI::App& app) {
                "  wholestep plan lenet --batch-size 64\n"
                "  wholestep plan w4 --memory-budget 256MiB\n"
                "  wholestep plan model.json --evaluation --json\n"
+               "  wholestep plan w2 --device cuda --profile\n"
                "A plan over the budget is refused with the largest batch that fits, exit code 80.\n");
   auto o = std::make_shared<PlanOptions>();
   add_run_options(verb, o->run, kModelOptions);
   verb->add_flag("--evaluation", o->evaluation, "the evaluation step instead of the training step");
-  verb->add_flag("--json", o->json, "one JSON object on standard output");
+  CLI::Option* json = verb->add_flag("--json", o->json, "one JSON object on standard output");
+  verb->add_flag("--profile", o->profile, "run the step on random samples and say where its time goes")
+      ->excludes(json);
   verb->callback([o] { print_plan(*o); });
 }
 
