@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -129,6 +130,43 @@ TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
                   0)
             << cases.items[c].text << " gave other bits when it ran alone";
       }
+    }
+  }
+}
+
+/// The NaN that GPUs make has every bit of its mantissa set: it must not be rounded away on its way into
+/// tensor cores.
+class CudaProduct : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Ops, CudaProduct, testing::Values("matmul", "conv2d", "conv2d_dx", "conv2d_dw"),
+                         [](const auto& row) { return std::string(row.param); });
+
+TEST_P(CudaProduct, GivesANaNWhereAnOperandHasOne) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  const OpDef& op = find_op(GetParam());
+  Backend& backend = cuda_backend();
+  for (const Kernel& kernel : op.kernels) {
+    if (kernel.backend != "cuda") continue;
+    CaseProgram cases(op, kernel);
+    for (size_t c = 0; c < cases.items.size(); ++c) {
+      Tensor& first = cases.items[c].inputs[0];
+      if (first.dtype() != DType::f32) continue;
+      std::ranges::fill(first.data<float>(), std::bit_cast<float>(0x7fffffffu));
+      std::ranges::copy(first.bytes(), cases.image.begin() + cases.program.calls[c].inputs[0].offset);
+    }
+    std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
+    std::byte* base = memory->data();
+    backend.copy_in(base, cases.image.data(), memory->bytes());
+    backend.load(cases.program, std::span(&base, 1))->run();
+    std::vector<std::byte> after(cases.image.size());
+    backend.copy_out(after.data(), base, memory->bytes());
+    for (size_t c = 0; c < cases.items.size(); ++c) {
+      const CaseProgram::Item& item = cases.items[c];
+      if (item.inputs[0].dtype() != DType::f32) continue;
+      auto expected = expected_results(op, item.inputs, item.attrs);
+      const std::byte* got = after.data() + cases.program.calls[c].outputs[0].offset;
+      for (size_t i = 0; i < (*expected)[0].values.size(); ++i)
+        ASSERT_EQ(std::isnan(element(item.outputs[0], got, i)), std::isnan((*expected)[0].values[i]))
+            << "kernel " << kernel.name << " of " << item.text << " element " << i;
     }
   }
 }

@@ -241,7 +241,7 @@ std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  auto call = cuda_call(request, "conv2d.cuh");
+  auto call = cuda_call(request, "conv2d_tensor.cuh");
   if (request.op == "conv2d_dw") {
     TensorSampleTile tile = *tensor_weight_tile(p.conv);
     call->phases.push_back(cuda_row_phase(
@@ -344,7 +344,7 @@ std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  auto call = cuda_call(request, "conv2d.cuh");
+  auto call = cuda_call(request, "conv2d_tensor.cuh");
   if (request.op == "conv2d_dw") {
     call->headers.push_back("matmul.cuh");
     int64_t taps = p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel;

@@ -1,5 +1,6 @@
 // c [M, N] = op(a) [M, K] op(b) [K, N] + bias. Two forms: one row of c a block, for samples that pass through
 // small layers, and tiles of c. Every element of the result is summed over k in an order fixed by the sizes.
+#pragma once
 #include "tensor_core.cuh"
 
 template <class T, bool BIAS, bool RELU>

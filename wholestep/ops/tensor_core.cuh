@@ -2,8 +2,9 @@
 // and c are anything that gives or takes elements. Matrix products and the three convolutions differ only in that.
 #pragma once
 
-/// Rounded to the nearest: tensor cores cut off the 13 low bits, so half of what is cut is added first. Infinities stay.
-__device__ inline uint32_t to_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
+/// Rounded to the nearest: tensor cores cut off the 13 low bits, so half of what is cut is added first. Infinities stay,
+/// and so do NaNs, which the sum could otherwise carry over into a small number.
+__device__ inline uint32_t to_tf32(float x) { return __float_as_uint(x) + (x == x ? 0x1000u : 0u); }
 
 /// sum [16, 8] += a [16, 8] b [8, 8], spread over a warp as PTX's mma.m16n8k8 lays it out.
 __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
