@@ -114,7 +114,7 @@ class Builder {
       } else {
         for (const Placed::Edge& edge : placed.waits_for)
           if (edge.same_lane && phases_[static_cast<size_t>(edge.from)].region == placed.region)
-            set = join(region, set, find(lane_set, edge.from), lane_set, placed.region);
+            set = join(region, set, lane_set[static_cast<size_t>(edge.from)], lane_set, placed.region);
       }
       if (set < 0) {
         set = static_cast<int>(region.lane_sets.size());
@@ -130,10 +130,6 @@ class Builder {
       for (const LaneSet& set : region.lane_sets) region.lanes += set.chunks;
     }
     return result;
-  }
-
-  static int find(const std::vector<int>& lane_set, int phase) {
-    return lane_set[static_cast<size_t>(phase)];
   }
 
   /// Puts the steps of two serial lane sets behind each other, in the order of the schedule.

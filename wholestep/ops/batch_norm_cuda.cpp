@@ -15,8 +15,6 @@ constexpr int64_t kMaxPartsAgain = 64;
 /// Runs shorter than this are summed by threads side by side along the channels.
 constexpr int64_t kShortRun = 8;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// How a phase shares out samples and channels: blocks of `per` samples times `tile` channels.
 struct Shares {
   int64_t per, tile;

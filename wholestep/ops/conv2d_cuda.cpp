@@ -7,13 +7,15 @@
 
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/matmul_cuda.h"
 
 namespace wholestep {
 namespace {
 
-int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
-int64_t rounded_up(int64_t n, int64_t to) { return parts(n, to) * to; }
 int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
+
+/// Inputs along an axis that the outputs read, padding included.
+int64_t span_of(const ConvAxis& a) { return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1; }
 
 std::string geometry(int64_t batch, const Conv2d& c) {
   return device_function("Conv", batch, c.in_channels, c.y.in, c.x.in, c.out_channels, c.y.out, c.x.out,
@@ -45,12 +47,12 @@ int64_t padded_channels(int64_t channels) { return channels == 1 ? 1 : rounded_u
 /// read from shared memory: four warps multiply and one reads at a time, and a warp alone waits for what it
 /// reads.
 double cycles_of(int64_t items, double rows, double multiplies, double reads) {
-  return std::max(static_cast<double>(parts(items, 32)) * rows * (multiplies / 4 + reads),
-                  static_cast<double>(parts(items, kCudaThreads)) * rows * (multiplies + reads + 40));
+  return std::max(static_cast<double>(ceil_div(items, 32)) * rows * (multiplies / 4 + reads),
+                  static_cast<double>(ceil_div(items, kCudaThreads)) * rows * (multiplies + reads + 40));
 }
 /// Of adding up parts of sums that lie in shared memory.
 double join_cycles(int64_t outputs, int64_t split) {
-  return split == 1 ? 0 : static_cast<double>(parts(outputs, kCudaThreads) * (split + 1)) * 8 + 60;
+  return split == 1 ? 0 : static_cast<double>(ceil_div(outputs, kCudaThreads) * (split + 1)) * 8 + 60;
 }
 
 /// Pixels and channels a thread of the forward kernel has, and parts of its sum; as ConvTile in conv2d.cuh.
@@ -66,19 +68,19 @@ std::optional<Tile> forward_tile(const Conv2d& c) {
     for (int64_t channels : {1, 2, 3, 4, 5, 6, 8, 12, 16})
       for (int64_t split : {1, 2, 3, 4, 6, 8}) {
         if ((channels > c.out_channels && channels > 1) || split > c.in_channels) continue;
-        int64_t groups = parts(c.x.out, pixels), blocks = parts(c.out_channels, channels),
+        int64_t groups = ceil_div(c.x.out, pixels), blocks = ceil_div(c.out_channels, channels),
                 segment = (pixels - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
-                vector = largest_power(pixels * c.x.stride), loads = parts(segment, vector);
-        int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
+                vector = largest_power(pixels * c.x.stride), loads = ceil_div(segment, vector);
+        int64_t height = span_of(c.y),
                 width = rounded_up((groups - 1) * pixels * c.x.stride + loads * vector, 4);
         int64_t shared =
             4 * (rounded_up(c.in_channels * c.y.kernel * c.x.kernel * blocks * padded_channels(channels), 4) +
                  c.in_channels * height * width + (split > 1 ? split * outputs : 0));
         if (shared > kCudaSharedBytes || segment > 32) continue;
         double cycles = cycles_of(groups * c.y.out * blocks * split,
-                                  static_cast<double>(parts(c.in_channels, split) * c.y.kernel),
+                                  static_cast<double>(ceil_div(c.in_channels, split) * c.y.kernel),
                                   static_cast<double>(c.x.kernel * pixels * channels),
-                                  static_cast<double>(loads * vector + c.x.kernel * parts(channels, 4))) +
+                                  static_cast<double>(loads * vector + c.x.kernel * ceil_div(channels, 4))) +
                         join_cycles(outputs, split);
         if (!best || cycles < least) best = Tile{pixels, channels, split, shared}, least = cycles;
       }
@@ -93,16 +95,16 @@ std::optional<Tile> dx_tile(const Conv2d& c) {
   for (int64_t channels : {1, 2, 3, 4, 6, 8, 12, 16})
     for (int64_t split : {1, 2, 4, 8}) {
       if ((channels > c.in_channels && channels > 1) || split > c.out_channels) continue;
-      int64_t blocks = parts(c.in_channels, channels), classes = c.y.stride * c.x.stride,
-              cells = rounded_up(parts(c.y.in, c.y.stride) * parts(c.x.in, c.x.stride), 32);
+      int64_t blocks = ceil_div(c.in_channels, channels), classes = c.y.stride * c.x.stride,
+              cells = rounded_up(ceil_div(c.y.in, c.y.stride) * ceil_div(c.x.in, c.x.stride), 32);
       int64_t shared = 4 * (c.out_channels * taps * blocks * padded_channels(channels) +
                             c.out_channels * c.y.out * c.x.out + (split > 1 ? split * outputs : 0));
       if (shared > kCudaSharedBytes) continue;
       double met = static_cast<double>(taps) / static_cast<double>(classes);
       double cycles =
-          cycles_of(blocks * classes * cells * split, static_cast<double>(parts(c.out_channels, split)),
+          cycles_of(blocks * classes * cells * split, static_cast<double>(ceil_div(c.out_channels, split)),
                     met * static_cast<double>(channels),
-                    met * static_cast<double>(1 + parts(channels, 4)) + 9) +
+                    met * static_cast<double>(1 + ceil_div(channels, 4)) + 9) +
           join_cycles(outputs, split);
       if (!best || cycles < least) best = Tile{1, channels, split, shared}, least = cycles;
     }
@@ -133,6 +135,7 @@ std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p)
 }
 
 const char* const kTooLarge = "a sample does not fit shared memory";
+
 /// Channels a thread of the weight gradient has, and into how many parts pixels are split; as in conv2d.cuh.
 struct WeightTile {
   int64_t channels, parts, shared_bytes;
@@ -140,17 +143,16 @@ struct WeightTile {
 std::optional<WeightTile> weight_tile(const Conv2d& c) {
   std::optional<WeightTile> best;
   double least = 0;
-  int64_t height = (c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1,
-          width = ((c.x.out - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1) | 1;
+  int64_t height = span_of(c.y), width = span_of(c.x) | 1;
   int64_t samples = 4 * (c.in_channels * height * width + c.out_channels * c.y.out * c.x.out);
   int64_t outputs = c.out_channels * c.in_channels * c.y.kernel * c.x.kernel;
   for (int64_t channels : {1, 2, 3, 4, 6, 8}) {
     if (channels > c.out_channels) continue;
-    int64_t items = parts(c.out_channels, channels) * c.in_channels * c.y.kernel;
+    int64_t items = ceil_div(c.out_channels, channels) * c.in_channels * c.y.kernel;
     for (int64_t split = 1; split <= c.y.out; ++split) {
-      int64_t waves = parts(items * split, kCudaThreads), shared = std::max(samples, 4 * split * outputs);
+      int64_t waves = ceil_div(items * split, kCudaThreads), shared = std::max(samples, 4 * split * outputs);
       if (waves * channels * c.x.kernel > 64 || shared > kCudaSharedBytes) continue;
-      double pixels = static_cast<double>(parts(c.y.out, split) * c.x.out),
+      double pixels = static_cast<double>(ceil_div(c.y.out, split) * c.x.out),
              multiplies = static_cast<double>(channels * c.x.kernel),
              reads = static_cast<double>(c.x.kernel + channels);
       double cycles =
@@ -161,15 +163,11 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
   return best;
 }
 
-}  // namespace
-
-namespace {
-
 /// The second phase of a weight gradient: the chunks' partial sums, added up in order.
 void add_weight_join(CudaCall& call, const KernelRequest& request) {
   int64_t outputs = request.outputs[0].shape.numel(), chunks = call.phases[0].chunks;
   call.workspace_bytes = chunks * outputs * 4;
-  call.phases.push_back({.chunks = parts(outputs, 32),
+  call.phases.push_back({.chunks = ceil_div(outputs, 32),
                          .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
                          .shared_bytes = kCudaThreads * 4});
 }
@@ -179,11 +177,7 @@ struct TensorSampleTile {
   int64_t groups, split, shared_bytes;
 };
 
-int64_t sample_words(const Conv2d& c) {
-  return rounded_up(c.in_channels * ((c.y.out - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1) *
-                        ((c.x.out - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1),
-                    4);
-}
+int64_t sample_words(const Conv2d& c) { return rounded_up(c.in_channels * span_of(c.y) * span_of(c.x), 4); }
 
 /// Instructions of a warp for one slice of 8 of the sum.
 double slice_instructions(int64_t row_tiles, int64_t groups) {
@@ -191,14 +185,15 @@ double slice_instructions(int64_t row_tiles, int64_t groups) {
 }
 
 std::optional<TensorSampleTile> tensor_forward_tile(const Conv2d& c) {
-  int64_t depth = rounded_up(c.in_channels * c.y.kernel * c.x.kernel, 8), rows = parts(c.out_channels, 16);
+  int64_t depth = rounded_up(c.in_channels * c.y.kernel * c.x.kernel, 8), rows = ceil_div(c.out_channels, 16);
   int64_t shared = 4 * (depth * (rows * 16 + 9) + sample_words(c));
   if (rows > 4 || shared > kCudaSharedBytes) return std::nullopt;
   std::optional<TensorSampleTile> best;
   double least = 0;
   for (int64_t groups : {1, 2, 4, 8}) {
     if (rows * groups > 16) continue;
-    double rounds = static_cast<double>(parts(parts(parts(c.y.out * c.x.out, 8), groups), kCudaThreads / 32));
+    double rounds =
+        static_cast<double>(ceil_div(ceil_div(ceil_div(c.y.out * c.x.out, 8), groups), kCudaThreads / 32));
     double time = rounds * static_cast<double>(depth) * slice_instructions(rows, groups);
     if (!best || time < least) best = TensorSampleTile{groups, 1, shared}, least = time;
   }
@@ -206,20 +201,20 @@ std::optional<TensorSampleTile> tensor_forward_tile(const Conv2d& c) {
 }
 
 std::optional<TensorSampleTile> tensor_weight_tile(const Conv2d& c) {
-  int64_t taps = c.in_channels * c.y.kernel * c.x.kernel, rows = parts(c.out_channels, 16),
+  int64_t taps = c.in_channels * c.y.kernel * c.x.kernel, rows = ceil_div(c.out_channels, 16),
           pixels = rounded_up(c.y.out * c.x.out, 8);
   int64_t samples = 4 * (sample_words(c) + c.out_channels * (rounded_up(pixels, 32) + 4));
   std::optional<TensorSampleTile> best;
   double least = 0;
   for (int64_t groups : {1, 2, 4}) {
-    int64_t tiles = parts(parts(taps, 8), groups);
+    int64_t tiles = ceil_div(ceil_div(taps, 8), groups);
     for (int64_t split = 1; split <= 16; ++split) {
-      int64_t rounds = parts(tiles * split, kCudaThreads / 32),
+      int64_t rounds = ceil_div(tiles * split, kCudaThreads / 32),
               shared = std::max(samples, split > 1 ? 4 * split * c.out_channels * taps : 0);
       if (rows > 4 || rounds * rows * groups > 16 || split > pixels / 8 || shared > kCudaSharedBytes)
         continue;
       double time =
-          static_cast<double>(rounds * parts(pixels / 8, split)) * 8 * slice_instructions(rows, groups) +
+          static_cast<double>(rounds * ceil_div(pixels / 8, split)) * 8 * slice_instructions(rows, groups) +
           8 * join_cycles(c.out_channels * taps, split);
       if (!best || time < least) best = TensorSampleTile{groups, split, shared}, least = time;
     }
@@ -353,12 +348,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
                             .run = device_function("conv2d_dw_tensor", shape.tile.text(),
                                                    geometry(p.batch, p.conv), shape.splits),
                             .shared_bytes = shape.tile.shared_bytes()});
-    if (shape.splits > 1) {
-      call->workspace_bytes = shape.splits * request.outputs[0].bytes();
-      call->phases.push_back({.chunks = parts(p.conv.out_channels * taps, kCudaThreads),
-                              .run = device_function("matmul_join", DType::f32, p.conv.out_channels, taps,
-                                                     false, false, shape.splits)});
-    }
+    add_split_join(*call, request, shape.splits, false, false);
     return call;
   }
   bool dx = request.op == "conv2d_dx";
@@ -366,7 +356,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
   int64_t depth = c.in_channels * c.y.kernel * c.x.kernel;
   TensorTile tile = tensor_shape(c.out_channels, p.batch * c.y.out * c.x.out, depth).tile;
   call->phases.push_back(
-      {.chunks = parts(c.out_channels, tile.m) * parts(p.batch * c.y.out * c.x.out, tile.n),
+      {.chunks = ceil_div(c.out_channels, tile.m) * ceil_div(p.batch * c.y.out * c.x.out, tile.n),
        .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
                               !dx && p.relu),
        .shared_bytes = tile.shared_bytes() + rounded_up(depth, 32) * 4});
@@ -379,7 +369,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
   std::string shape = geometry(p.batch, p.conv);
   DType dtype = request.outputs[0].dtype;
   int64_t elements = request.outputs[0].shape.numel();
-  CudaPhase phase = {.chunks = parts(elements, kCudaThreads)};
+  CudaPhase phase = {.chunks = ceil_div(elements, kCudaThreads)};
   if (request.op == "conv2d") {
     phase.run = device_function("conv2d_plain", dtype, shape, p.conv.groups, p.bias, p.relu);
   } else if (request.op == "conv2d_dx") {

@@ -14,9 +14,6 @@ constexpr int64_t kRowWeightBytes = 256 * 1024;
 /// Enough blocks to keep a GPU busy, and no more than its multiprocessors run at a time.
 constexpr int64_t kManyBlocks = 128;
 
-int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
-
 }  // namespace
 
 std::string refuse_matmul_rows_cuda(const KernelRequest& request) {
@@ -39,6 +36,16 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
   return call;
 }
 
+void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits, bool bias, bool relu) {
+  if (splits == 1) return;
+  const TensorType& result = request.outputs[0];
+  int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1);
+  call.workspace_bytes = splits * result.bytes();
+  call.phases.push_back(
+      {.chunks = ceil_div(rows * columns, kCudaThreads),
+       .run = device_function("matmul_join", result.dtype, rows, columns, bias, relu, splits)});
+}
+
 namespace {
 
 /// The phases of a product in tiles, and the sum of its parts.
@@ -46,12 +53,7 @@ std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const M
                                            int64_t splits, std::string run, int64_t shared_bytes) {
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back({.chunks = blocks, .run = std::move(run), .shared_bytes = shared_bytes});
-  if (splits > 1) {
-    call->workspace_bytes = splits * request.outputs[0].bytes();
-    call->phases.push_back(
-        {.chunks = parts(d.m * d.n, kCudaThreads),
-         .run = device_function("matmul_join", request.inputs[0].dtype, d.m, d.n, d.bias, d.relu, splits)});
-  }
+  add_split_join(*call, request, splits, d.bias, d.relu);
   return call;
 }
 
@@ -80,11 +82,11 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& r
   int64_t side = 32;
   if (dtype == DType::f32)
     for (int64_t larger : {64, 128})
-      if (parts(d.m, larger) * parts(d.n, larger) >= kManyBlocks) side = larger;
+      if (ceil_div(d.m, larger) * ceil_div(d.n, larger) >= kManyBlocks) side = larger;
   int64_t tile_m = side, tile_n = side, tile_k = 32;
-  int64_t tiles = parts(d.m, tile_m) * parts(d.n, tile_n), splits = 1;
+  int64_t tiles = ceil_div(d.m, tile_m) * ceil_div(d.n, tile_n), splits = 1;
   if (tiles > 0 && tiles < kManyBlocks) splits = std::clamp<int64_t>(d.k / 256, 1, 2 * kManyBlocks / tiles);
-  if (d.k > 0) splits = parts(d.k, rounded_up(parts(d.k, splits), tile_k));  // none without work
+  if (d.k > 0) splits = ceil_div(d.k, rounded_up(ceil_div(d.k, splits), tile_k));  // none without work
   return tiled_call(request, d, tiles * splits, splits,
                     device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b,
                                     d.bias, d.relu, tile_m, tile_n, tile_k, splits),

@@ -15,8 +15,6 @@ constexpr int64_t kTargetBlocks = 1024;
 constexpr int64_t kMaxPerThread = 32, kMinPerThread = 8;
 constexpr int64_t kTotalBytes = 16;  // of the largest total, argmax's
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// `fold` is the device type that folds elements, without its argument.
 std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_view fold_name) {
   const Shape& x = q.inputs[0].shape;

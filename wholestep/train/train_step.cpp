@@ -291,7 +291,7 @@ std::vector<Tensor> TrainStep::metric_tensors() const {
 /// The metrics open the state's memory, each at the start of a line: `count` of them are read at once.
 Metrics TrainStep::read_metrics(size_t first, size_t count) const {
   WHOLESTEP_CHECK(state_memory_);
-  constexpr size_t kLine = 64;
+  constexpr size_t kLine = static_cast<size_t>(kAlignment);
   std::array<std::byte, 4 * kLine> lines{};
   config_.compile.backend->copy_out(lines.data(), state_memory_->data() + first * kLine,
                                     static_cast<int64_t>(count * kLine));

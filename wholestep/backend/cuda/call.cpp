@@ -7,8 +7,6 @@ namespace {
 
 std::atomic<bool> tf32{true};
 
-int64_t parts(int64_t n, int64_t of) { return (n + of - 1) / of; }
-
 }  // namespace
 
 bool tf32_allowed() { return tf32; }
@@ -25,19 +23,19 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   TensorShape best{};
   double least = 0;
   for (const TensorTile& tile : kTiles) {
-    int64_t tiles = parts(m, tile.m) * parts(n, tile.n);
+    int64_t tiles = ceil_div(m, tile.m) * ceil_div(n, tile.n);
     int64_t splits =
         tiles >= kBusy
             ? 1
             : std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, 2 * kBusy / std::max<int64_t>(tiles, 1)));
-    if (k > 0) splits = parts(k, parts(parts(k, splits), 32) * 32);
+    if (k > 0) splits = ceil_div(k, ceil_div(ceil_div(k, splits), 32) * 32);
     // Time of a multiprocessor: shared memory reads of a slice, per output of a warp's tile, plus what is
     // fetched.
     double slice = static_cast<double>(tile.m * tile.n) / static_cast<double>(tile.warp_m * tile.warp_n) *
                        static_cast<double>(tile.warp_m / 16 * 4 + tile.warp_n / 8 * 2) * 4 +
                    static_cast<double>(tile.m + tile.n) * 2;
-    double rounds = static_cast<double>(parts(tiles * splits, kBusy)),
-           time = rounds * slice * static_cast<double>(parts(parts(k, splits), 32)) +
+    double rounds = static_cast<double>(ceil_div(tiles * splits, kBusy)),
+           time = rounds * slice * static_cast<double>(ceil_div(ceil_div(k, splits), 32)) +
                   (splits > 1 ? 2000.0 : 0.0);
     if (best.tiles == 0 || time < least) best = {tile, tiles, splits}, least = time;
   }

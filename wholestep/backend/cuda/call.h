@@ -16,6 +16,9 @@ constexpr int64_t kCudaThreads = 512;
 constexpr int64_t kCudaSharedBytes = 160 * 1024;
 /// Blocks that share out the rows of a batch. Rows up to this many have a block each.
 constexpr int64_t kCudaRowChunks = 1024;
+/// How many runs of `of` hold n, and the multiple of `to` that holds it.
+constexpr int64_t ceil_div(int64_t n, int64_t of) { return (n + of - 1) / of; }
+constexpr int64_t rounded_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 
 /// Whether products and convolutions of f32 may run on tensor cores in TF32: operands rounded to 10 bits of

@@ -117,12 +117,13 @@ class Module {
     launch.kernelParams = arguments.data();
     fn(launch);
   }
-  void launch_all(std::span<std::byte* const> arenas, cudaStream_t stream) const {
-    for (size_t i = 0; i < size(); ++i)
-      with_launch(i, arenas, [&](const cudaKernelNodeParams& p) {
-        check_cuda(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
-                   "launching a kernel");
-      });
+  void launch_all(std::span<std::byte* const> arenas, cudaStream_t stream,
+                  void* last_argument = nullptr) const {
+    auto launch = [&](const cudaKernelNodeParams& p) {
+      check_cuda(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
+                 "launching a kernel");
+    };
+    for (size_t i = 0; i < size(); ++i) with_launch(i, arenas, launch, last_argument);
   }
 
  private:
@@ -148,14 +149,13 @@ class CudaExecutable final : public Executable {
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule, Placement::kFewest);
     module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
-    graph_ = capture(1);
+    graph_ = capture(1, 0, module_->size());
     what_ = std::make_shared<const std::string>(
         fmt::format("a step of {} kernels for {} calls", module_->size(), program.calls.size()));
   }
   ~CudaExecutable() override {
     cudaStreamSynchronize(stream_);
     cudaGraphExecDestroy(graph_);
-    if (many_) cudaGraphExecDestroy(many_);
   }
 
   void run() override {
@@ -182,18 +182,8 @@ class CudaExecutable final : public Executable {
     std::vector<CudaStep> steps;
     Module timed(write_timed_regions(program_, regions_, steps), architecture_);
     DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, counters_, stream_);
-    auto launch = [&](const Module& module, size_t kernel, void* last_argument) {
-      module.with_launch(
-          kernel, arenas_,
-          [&](const cudaKernelNodeParams& p) {
-            check_cuda(
-                cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream_),
-                "launching a kernel");
-          },
-          last_argument);
-    };
     for (int round = 0; round < 3; ++round)  // the last one finds everything in the caches
-      for (size_t k = 0; k < timed.size(); ++k) launch(timed, k, stamps.data());
+      timed.launch_all(arenas_, stream_, stamps.data());
     std::vector<uint64_t> cycles(steps.size() * 2);
     check_cuda(
         cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream_),
@@ -236,9 +226,9 @@ class CudaExecutable final : public Executable {
   }
 
  private:
-  /// The regions `times` over, each kernel after the one before it. The edges are programmatic: a kernel's
-  /// blocks may take their places while the one before it ends, and wait there before they read.
-  cudaGraphExec_t capture(int times) const { return capture(times, 0, module_->size()); }
+  /// Regions [first, last_kernel) `times` over, each kernel after the one before it. The edges are
+  /// programmatic: a kernel's blocks may take their places while the one before it ends, and wait there
+  /// before they read.
   cudaGraphExec_t capture(int times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
@@ -275,7 +265,7 @@ class CudaExecutable final : public Executable {
   Regions regions_;
   std::unique_ptr<Module> module_;
   std::vector<std::unique_ptr<Module>> alone_;
-  cudaGraphExec_t graph_ = nullptr, many_ = nullptr;
+  cudaGraphExec_t graph_ = nullptr;
 };
 
 class CudaBackend final : public Backend {
