@@ -58,7 +58,8 @@ struct ScheduledKernel {
   std::shared_ptr<const PreparedKernel> kernel;
   std::vector<int> inputs, outputs;
   std::vector<int>
-      overwrites;  ///< values whose memory an output will take over: their other readers come first
+      overwrites;     ///< values whose memory an output will take over: their other readers come first
+  bool view = false;  ///< the output is the first operand under another shape: there is nothing to run
 };
 
 /// The stretch of a submission during which a kernel may be running. Kernels whose spans meet may run at the
@@ -78,6 +79,7 @@ struct Call {
 /// loaded.
 struct Program {
   std::vector<Call> calls;
+  std::vector<int> outputs;  ///< values of the arena 0 that are read after a submission
 };
 
 /// Where the time of one submission goes.

@@ -35,6 +35,10 @@ struct PhaseExtent {
 };
 
 constexpr uint64_t kAllOperands = ~uint64_t{0};
+/// Whether bit `operand` is set; those beyond 64 are set in kAllOperands alone.
+constexpr bool has_operand(uint64_t operands, size_t operand) {
+  return operand < 64 ? operands >> operand & 1 : operands == kAllOperands;
+}
 
 /// A kernel that is a sequence of phases with barriers between them.
 struct PhasedKernel : PreparedKernel {

@@ -32,6 +32,10 @@ class Builder {
 
   Regions build() {
     for (size_t c = 0; c < schedule_.size(); ++c) {
+      if (schedule_[c].view) {
+        roots_[schedule_[c].outputs[0]] = root(schedule_[c].inputs[0]);
+        continue;
+      }
       const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[c].kernel);
       for (size_t p = 0; p < kernel.phase_count(); ++p)
         add({.call = static_cast<int>(c),
@@ -44,9 +48,14 @@ class Builder {
   }
 
  private:
+  int root(int value) const {
+    auto found = roots_.find(value);
+    return found == roots_.end() ? value : found->second;
+  }
+
   /// By what lane a phase touches an operand.
   int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
-    if (phase.rows > 0) return mask >> operand & 1 ? phase.rows : kWhole;
+    if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
     return placement_ == Placement::kFewest && phase.chunks == 1 ? kSerial : kWhole;
   }
 
@@ -54,7 +63,7 @@ class Builder {
     const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
     int index = static_cast<int>(phases_.size());
     auto wait = [&](const Touches& touches, int value, int64_t lane) {
-      if (auto found = touches.find(value); found != touches.end())
+      if (auto found = touches.find(root(value)); found != touches.end())
         for (const Touch& touch : found->second)
           placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane, lane == kSerial});
     };
@@ -71,7 +80,7 @@ class Builder {
       placed.region =
           std::max(placed.region, phases_[static_cast<size_t>(edge.from)].region + (edge.same_lane ? 0 : 1));
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
-      read_[kernel.inputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_inputs, i)});
+      read_[root(kernel.inputs[i])].push_back({index, lane_of(placed.extent, placed.extent.row_inputs, i)});
     for (size_t i = 0; i < kernel.outputs.size(); ++i)
       written_[kernel.outputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_outputs, i)});
     phases_.push_back(std::move(placed));
@@ -101,14 +110,15 @@ class Builder {
 
   Regions collect() {
     Regions result;
-    std::vector<int> lane_set(phases_.size(), -1);  // of serial phases: those that need each other share one
+    result.spans.resize(schedule_.size());
+    std::vector<int> lane_set(phases_.size(), -1);
     for (size_t i = 0; i < phases_.size(); ++i) {
       const Placed& placed = phases_[i];
       size_t at = static_cast<size_t>(placed.region);
       if (at >= result.regions.size()) result.regions.resize(at + 1);
       Region& region = result.regions[at];
       int set = -1;
-      if (placed.extent.rows > 0) {
+      if (placed.extent.rows > 0 && placement_ == Placement::kInOrder) {
         for (size_t s = 0; s < region.lane_sets.size(); ++s)
           if (region.lane_sets[s].rows == placed.extent.rows) set = static_cast<int>(s);
       } else {
@@ -122,9 +132,17 @@ class Builder {
       }
       lane_set[i] = set;
       region.lane_sets[static_cast<size_t>(set)].steps.push_back({placed.call, placed.phase});
-      if (placed.phase == 0) result.spans.push_back({placed.region, placed.region});
-      result.spans.back().last = placed.region;
+      Span& span = result.spans[static_cast<size_t>(placed.call)];
+      if (placed.phase == 0) span.first = placed.region;
+      span.last = placed.region;
     }
+    for (size_t c = 0; c < schedule_.size(); ++c)
+      if (schedule_[c].view)
+        if (auto made = written_.find(root(schedule_[c].inputs[0])); made != written_.end())
+          for (const Touch& touch : made->second) {
+            int region = phases_[static_cast<size_t>(touch.phase)].region;
+            result.spans[c] = {region, region};
+          }
     for (Region& region : result.regions) {
       std::erase_if(region.lane_sets, [](const LaneSet& set) { return set.steps.empty(); });
       for (const LaneSet& set : region.lane_sets) region.lanes += set.chunks;
@@ -132,7 +150,7 @@ class Builder {
     return result;
   }
 
-  /// Puts the steps of two serial lane sets behind each other, in the order of the schedule.
+  /// Puts the steps of two lane sets behind each other, in the order of the schedule.
   int join(Region& region, int a, int b, std::vector<int>& lane_set, int at) {
     if (a < 0 || a == b) return b;
     auto &to = region.lane_sets[static_cast<size_t>(a)].steps,
@@ -155,6 +173,7 @@ class Builder {
   Placement placement_;
   std::vector<Placed> phases_;
   Touches written_, read_;
+  std::unordered_map<int, int> roots_;  // of views: the value whose bytes they are
 };
 
 }  // namespace

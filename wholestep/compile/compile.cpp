@@ -16,7 +16,8 @@ std::vector<ScheduledKernel> scheduled(const Graph& graph, const std::vector<Sel
                           .kernel = kernels[i].kernel,
                           .inputs = node.inputs,
                           .outputs = node.outputs,
-                          .overwrites = {}};
+                          .overwrites = {},
+                          .view = node.op->name == "reshape"};
     for (const Update& update : graph.updates)
       if (graph.values[static_cast<size_t>(update.value)].node == static_cast<int>(i))
         entry.overwrites.push_back(update.target);

@@ -78,6 +78,7 @@ Program make_program(const Plan& plan) {
     for (int value : call.kernel.outputs) call.outputs.push_back(ref(value));
     program.calls.push_back(std::move(call));
   }
+  for (const GraphOutput& output : plan.graph->outputs) program.outputs.push_back(output.value);
   return program;
 }
 

@@ -86,10 +86,8 @@ class Planner {
       if (input.kind == InputKind::kBatch) b.whole = true;
       else b.bound = input.value;
     }
-    // A result over all its operand's bytes costs nothing; a copy is needed only where the operand's tensor
-    // must not change.
-    for (const Node& node : graph_.nodes)
-      if (node.op->name == "reshape") join(node.inputs[0], node.outputs[0]);
+    for (const ScheduledKernel& kernel : plan_.schedule)
+      if (kernel.view) join(kernel.inputs[0], kernel.outputs[0]);
   }
 
   void place_updates() {

@@ -168,6 +168,7 @@ void add_weight_join(CudaCall& call, const KernelRequest& request) {
   int64_t outputs = request.outputs[0].shape.numel(), chunks = call.phases[0].chunks;
   call.workspace_bytes = chunks * outputs * 4;
   call.phases.push_back({.chunks = ceil_div(outputs, 32),
+                         .reads = 0,
                          .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
                          .shared_bytes = kCudaThreads * 4});
 }

@@ -43,6 +43,7 @@ void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits
   call.workspace_bytes = splits * result.bytes();
   call.phases.push_back(
       {.chunks = ceil_div(rows * columns, kCudaThreads),
+       .reads = bias ? 4u : 0u,
        .run = device_function("matmul_join", result.dtype, rows, columns, bias, relu, splits)});
 }
 

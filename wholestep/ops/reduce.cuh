@@ -139,12 +139,13 @@ __device__ void reduce_outputs(Lane lane, const X* x, Y* y, char*) {
       [&](I output, typename F::Total total) { y[output] = F::result(total); });
 }
 
-/// Totals [PARTS, kept] of the parts, each of PER_PART places.
-template <class F, int64_t PARTS, int64_t PER_PART, int64_t ELEMENTS, class Kept, class Reduced, int G,
+/// Totals [PARTS, kept] of the parts, each of PER_PART places. A block has a tile of outputs of a part, or all of
+/// them where parts are rows of the batch.
+template <class F, int64_t PARTS, int64_t PER_PART, bool ROWS, int64_t ELEMENTS, class Kept, class Reduced, int G,
           bool APART, int V, class X, class Y>
 __device__ void reduce_parts(Lane lane, const X* x, Y*, char* workspace) {
   using I = IndexFor<ELEMENTS>;
-  constexpr int64_t kKept = Kept::kExtent, kCount = Groups<G, APART>::kCount,
+  constexpr int64_t kKept = Kept::kExtent, kCount = ROWS ? kKept : Groups<G, APART>::kCount,
                     kTiles = (kKept + kCount - 1) / kCount;
   const int64_t tile = APART ? lane.chunk % kTiles : lane.chunk / PARTS,
                 part = APART ? lane.chunk / kTiles : lane.chunk % PARTS;

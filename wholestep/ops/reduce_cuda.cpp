@@ -42,15 +42,21 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
   const int64_t shared_bytes = apart ? kCudaThreads * kTotalBytes : kCudaThreads / 32 * kTotalBytes;
   const int64_t tiles = ceil_div(walk.kept, outputs);
   if (!by_rows && walk.reduced / group > kMaxPerThread && tiles < kTargetBlocks) {
-    int64_t parts = std::min(kTargetBlocks / tiles, walk.reduced / (group * kMinPerThread));
-    int64_t per_part = ceil_div(ceil_div(walk.reduced, parts), group * vector) * group * vector;
+    // A part is a sample, so that whoever makes the sample folds it too, or a run of any.
+    const bool samples = walk.reduced % x[0] == 0 && cuda_rows(x[0]).per_chunk == 1 && x[0] > 1 &&
+                         std::ranges::find(axes, 0) != axes.end() && x.numel() / x[0] <= kCudaMaxRowElements;
+    int64_t parts = samples ? x[0] : std::min(kTargetBlocks / tiles, walk.reduced / (group * kMinPerThread));
+    int64_t per_part = samples ? walk.reduced / parts
+                               : ceil_div(ceil_div(walk.reduced, parts), group * vector) * group * vector;
     parts = ceil_div(walk.reduced, per_part);
     if (parts > 1) {
+      if (samples) group = std::min(group, cuda_group(ceil_div(per_part, apart ? 1 : kMinPerThread)));
+      std::string run = device_function("reduce_parts", fold, parts, per_part, samples, x.numel(), kept,
+                                        reduced, group, apart, vector);
       call->workspace_bytes = parts * walk.kept * kTotalBytes;
-      call->phases.push_back({.chunks = tiles * parts,
-                              .run = device_function("reduce_parts", fold, parts, per_part, x.numel(), kept,
-                                                     reduced, group, apart, vector),
-                              .shared_bytes = shared_bytes});
+      call->phases.push_back(
+          samples ? cuda_row_phase(parts, 1, 0, run, shared_bytes)
+                  : CudaPhase{.chunks = tiles * parts, .run = run, .shared_bytes = shared_bytes});
       const bool many = walk.kept > 1;
       group = std::min(cuda_group(parts),
                        many ? kCudaThreads / cuda_group(std::min<int64_t>(walk.kept, 32)) : kCudaThreads);
@@ -58,6 +64,7 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
       call->phases.push_back(
           join.phase(0, 0, device_function("reduce_join", fold, join.type(), walk.kept, parts, group, many),
                      kCudaThreads * kTotalBytes));
+      call->phases.back().reads = 0;
       return call;
     }
   }
@@ -122,7 +129,7 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
         "  store_sum(lane, threadIdx.x < {} ? sums[threadIdx.x] : 0.0, y);\n}}\n",
         parameters, blocks);
     call->phases.push_back(
-        {.chunks = 1, .run = cuda_define(*call, "join_squares", join), .shared_bytes = 256});
+        {.chunks = 1, .reads = 0, .run = cuda_define(*call, "join_squares", join), .shared_bytes = 256});
   }
   return call;
 }

@@ -45,8 +45,8 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
 std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header) {
   auto call = std::make_unique<CudaCall>();
   call->headers = {std::move(header)};
-  for (const TensorType& type : request.inputs) call->inputs.push_back(type.dtype);
-  for (const TensorType& type : request.outputs) call->outputs.push_back(type.dtype);
+  call->inputs.assign(request.inputs.begin(), request.inputs.end());
+  call->outputs.assign(request.outputs.begin(), request.outputs.end());
   return call;
 }
 

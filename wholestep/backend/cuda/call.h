@@ -44,6 +44,7 @@ struct CudaPhase {
   int64_t chunks = 1;  ///< blocks
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
   uint64_t row_inputs = 0, row_outputs = 0;
+  uint64_t reads = kAllOperands;  ///< inputs it looks at
   /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
   std::string run = {};
@@ -53,7 +54,7 @@ struct CudaPhase {
 struct CudaCall final : PhasedKernel {
   std::vector<std::string> headers;  ///< device headers the phases come from, such as "softmax.cuh"
   std::string definitions;           ///< device functions made for this request alone
-  std::vector<DType> inputs, outputs;
+  std::vector<TensorType> inputs, outputs;
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
@@ -62,7 +63,7 @@ struct CudaCall final : PhasedKernel {
   }
 };
 
-/// A call without phases yet, with the dtypes of the request.
+/// A call without phases yet, with the operands of the request.
 std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header);
 /// A phase over the rows of the operands marked.
 CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,

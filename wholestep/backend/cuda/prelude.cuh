@@ -74,6 +74,32 @@ struct alignas(sizeof(T) * N) Vector {
   T at[N];
 };
 
+/// BYTES from memory to shared memory, while the block goes on, and from shared memory. Both begin at
+/// multiples of the largest power of two in BYTES, up to 16.
+constexpr int unit_of(int64_t bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : 1; }
+template <int64_t BYTES>
+__device__ void fetch(char* shared, const char* from) {
+  constexpr int unit = unit_of(BYTES);
+  for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit)
+    if constexpr (unit == 1) shared[at] = from[at];
+    else
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
+                   "l"(__cvta_generic_to_global(from + at)), "n"(unit)
+                   : "memory");
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+/// All fetches but the last LATER ones of this thread are done.
+template <int LATER>
+__device__ void arrived() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory");
+}
+template <int64_t BYTES>
+__device__ void store(char* to, const char* shared) {
+  using Unit = Vector<char, unit_of(BYTES)>;
+  for (int64_t at = threadIdx.x; at < BYTES / int64_t(sizeof(Unit)); at += kThreads)
+    reinterpret_cast<Unit*>(to)[at] = reinterpret_cast<const Unit*>(shared)[at];
+}
+
 /// Before the first read of what an earlier kernel wrote; lets the next kernel's blocks come in early.
 __device__ inline void wait_for_earlier_kernels() {
 #if __CUDA_ARCH__ >= 900

@@ -5,15 +5,21 @@
 #include <algorithm>
 #include <set>
 
+#include "wholestep/backend/cuda/lane_memory.h"
+
 namespace wholestep {
 namespace {
+
+/// Shared memory of a region whose blocks fit the multiprocessors of a large GPU one each, and of others,
+/// where several blocks share one.
+constexpr int64_t kLanesAlone = 128, kSharedWithOthers = 48 * 1024;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
 class Writer {
  public:
-  explicit Writer(std::span<const Call> calls, std::vector<CudaStep>* timed = nullptr)
-      : calls_(calls), timed_(timed) {}
+  explicit Writer(const Program& program, std::vector<CudaStep>* timed = nullptr)
+      : program_(program), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
     for (const Region& region : regions.regions) write_kernel(region);
@@ -31,19 +37,31 @@ class Writer {
     std::string body;
     for (const LaneSet& set : region.lane_sets) {
       if (set.chunks == 0) continue;
+      const LaneMemory memory =
+          plan_lane_memory(program_, set, region.lanes <= kLanesAlone ? kCudaSharedBytes : kSharedWithOthers);
+      kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
                           kernel.blocks + set.chunks);
       if (kernel.blocks > 0)
         body.replace(body.rfind("lane{block"), 10, fmt::format("lane{{block - {}", kernel.blocks));
+      for (const LaneMemory::Fetch& fetch : memory.fetches)
+        body += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
+                            address(fetch.from, arenas),
+                            fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
       for (size_t i = 0; i < set.steps.size(); ++i) {
-        if (i > 0) body += "    __syncthreads();\n";
+        if (memory.steps[i].fetches > 0)
+          body += fmt::format("    arrived<{}>();\n",
+                              static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
+        if (i > 0) {
+          body += "    __syncthreads();\n";
+          body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+        }
         if (timed_) {
-          timed_->push_back({static_cast<int>(source_.kernels.size()),
-                             calls_[static_cast<size_t>(set.steps[i].call)].kernel.label,
+          timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
                              phase_of(set.steps[i]).run, set.chunks});
           body += stamp(2 * (timed_->size() - 1));
         }
-        body += write_step(set.steps[i], arenas, kernel.shared_bytes);
+        body += write_step(set, set.steps[i], memory.steps[i], arenas);
         if (timed_) body += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
       }
       body += "    return;\n  }\n";
@@ -64,15 +82,23 @@ class Writer {
     source_.kernels.push_back(std::move(kernel));
   }
 
+  const Call& call_of(const LaneSet::Step& step) const {
+    return program_.calls[static_cast<size_t>(step.call)];
+  }
   const CudaPhase& phase_of(const LaneSet::Step& step) const {
-    return cuda_of(calls_[static_cast<size_t>(step.call)]).phases[static_cast<size_t>(step.phase)];
+    return cuda_of(call_of(step)).phases[static_cast<size_t>(step.phase)];
   }
   static std::string stamp(size_t place) {
     return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
   }
+  static std::string address(BufferRef ref, std::set<int>& arenas) {
+    arenas.insert(ref.arena);
+    return fmt::format("a{} + {}", ref.arena, ref.offset);
+  }
 
-  std::string write_step(const LaneSet::Step& step, std::set<int>& arenas, int64_t& shared_bytes) {
-    const Call& call = calls_[static_cast<size_t>(step.call)];
+  std::string write_step(const LaneSet& set, const LaneSet::Step& step, const LaneMemory::Step& places,
+                         std::set<int>& arenas) {
+    const Call& call = call_of(step);
     const CudaCall& kernel = cuda_of(call);
     const CudaPhase& phase = phase_of(step);
     for (const std::string& header : kernel.headers)
@@ -80,23 +106,42 @@ class Writer {
     if (!kernel.definitions.empty() &&
         std::ranges::find(definitions_, kernel.definitions) == definitions_.end())
       definitions_.push_back(kernel.definitions);
-    shared_bytes = std::max(shared_bytes, phase.shared_bytes);
-    auto address = [&](BufferRef ref) {
-      arenas.insert(ref.arena);
-      return fmt::format("a{} + {}", ref.arena, ref.offset);
+    // A phase adds its row to the address of an operand taken by rows: in shared memory there is but one.
+    auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, bool by_row) {
+      if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
+      return by_row && set.rows > 0
+                 ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
+                 : fmt::format("shared + {}", shared);
     };
     std::string text = fmt::format("    {}(lane", phase.run);
     for (size_t i = 0; i < call.inputs.size(); ++i)
-      text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i]),
-                          address(call.inputs[i]));
+      text += fmt::format(
+          ", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
+          place(kernel.inputs[i], call.inputs[i], places.inputs[i], has_operand(phase.row_inputs, i)));
     for (size_t i = 0; i < call.outputs.size(); ++i)
-      text +=
-          fmt::format(", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i]), address(call.outputs[i]));
-    text += kernel.workspace_bytes > 0 ? ", " + address(call.workspace) : ", static_cast<char*>(nullptr)";
+      text += fmt::format(
+          ", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
+          place(kernel.outputs[i], call.outputs[i], places.outputs[i], has_operand(phase.row_outputs, i)));
+    text += kernel.workspace_bytes > 0 ? ", " + address(call.workspace, arenas)
+                                       : std::string(", static_cast<char*>(nullptr)");
     return text + fmt::format(");  // {}\n", call.kernel.label);
   }
 
-  std::span<const Call> calls_;
+  /// Copies of what a step left in shared memory and others read.
+  std::string write_stores(const LaneSet& set, const LaneSet::Step& step, const LaneMemory::Step& places,
+                           std::set<int>& arenas) {
+    const Call& call = call_of(step);
+    std::string text;
+    for (size_t i = 0; i < call.outputs.size(); ++i)
+      if (places.stored[i]) {
+        int64_t bytes = lane_bytes(cuda_of(call).outputs[i], set);
+        text += fmt::format("    store<{}>({} + lane.chunk * {}, shared + {});\n", bytes,
+                            address(call.outputs[i], arenas), bytes, places.outputs[i]);
+      }
+    return text;
+  }
+
+  const Program& program_;
   std::vector<CudaStep>* timed_;
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
@@ -106,11 +151,11 @@ class Writer {
 }  // namespace
 
 CudaSource write_regions(const Program& program, const Regions& regions) {
-  return Writer(program.calls).write(regions);
+  return Writer(program).write(regions);
 }
 
 CudaSource write_timed_regions(const Program& program, const Regions& regions, std::vector<CudaStep>& steps) {
-  return Writer(program.calls, &steps).write(regions);
+  return Writer(program, &steps).write(regions);
 }
 
 CudaSource write_call(const Call& call) {
@@ -120,7 +165,7 @@ CudaSource write_call(const Call& call) {
     int64_t chunks = kernel.phases[static_cast<size_t>(phase)].chunks;
     regions.regions.push_back({{{.rows = 0, .chunks = chunks, .steps = {{0, phase}}}}, chunks});
   }
-  return Writer({&call, 1}).write(regions);
+  return Writer(Program{.calls = {call}, .outputs = {}}).write(regions);
 }
 
 }  // namespace wholestep

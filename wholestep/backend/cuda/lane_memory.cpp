@@ -1,0 +1,190 @@
+// Places are found first fit, in the order of the first use: each value above the scratch of the phases
+// during which it lives, and apart from the values that live meanwhile.
+#include "wholestep/backend/cuda/lane_memory.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kPlaceAlignment = 128;
+/// A larger operand is better read where it lies than copied by every lane.
+constexpr int64_t kMostFetched = 48 * 1024;
+
+class LanePlanner {
+ public:
+  LanePlanner(const Program& program, const LaneSet& set, int64_t budget)
+      : program_(program), set_(set), budget_(budget) {}
+
+  LaneMemory plan() {
+    for (const LaneSet::Step& step : set_.steps) {
+      const Call& call = call_of(step);
+      memory_.steps.push_back({std::vector(call.inputs.size(), LaneMemory::kElsewhere),
+                               std::vector(call.outputs.size(), LaneMemory::kElsewhere),
+                               std::vector(call.outputs.size(), false)});
+      memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
+    }
+    if (set_.rows == 0 ? set_.chunks != 1 : set_.chunks != set_.rows) return std::move(memory_);
+    describe();
+    for (int value : order_)
+      if (Use& use = uses_.at(value); use.made) keep(value, use);
+    for (int value : order_)
+      if (Use& use = uses_.at(value); !use.made) fetch(use);
+    std::ranges::sort(fetched_, {}, [](const Use* use) { return use->fetched_for; });
+    for (const Use* use : fetched_) {
+      memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane});
+      memory_.steps[static_cast<size_t>(use->fetched_for)].fetches = static_cast<int>(memory_.fetches.size());
+    }
+    for (const auto& [value, use] : uses_) {
+      if (use.place == LaneMemory::kElsewhere) continue;
+      for (const Touch& touch : use.touches) {
+        if (!use.made && touch.step == 0) continue;  // nothing has been fetched yet
+        LaneMemory::Step& step = memory_.steps[static_cast<size_t>(touch.step)];
+        (touch.output ? step.outputs : step.inputs)[touch.operand] = use.place;
+        if (touch.output) step.stored[touch.operand] = use.wanted;
+      }
+    }
+    return std::move(memory_);
+  }
+
+ private:
+  struct Touch {
+    int step;
+    size_t operand;
+    bool output;
+  };
+  /// A value of the lane set.
+  struct Use {
+    std::vector<Touch> touches;
+    BufferRef ref;
+    int64_t bytes = 0, place = LaneMemory::kElsewhere;
+    bool by_lane = true;  ///< every touch is of the lane's own rows
+    bool whole = true;    ///< no touch is
+    bool made = false;    ///< by the lane
+    bool wanted = false;  ///< by others
+    int fetched_for = 0;
+  };
+
+  const Call& call_of(const LaneSet::Step& step) const {
+    return program_.calls[static_cast<size_t>(step.call)];
+  }
+  const CudaPhase& phase_of(const LaneSet::Step& step) const {
+    return dynamic_cast<const CudaCall&>(*call_of(step).kernel.kernel)
+        .phases[static_cast<size_t>(step.phase)];
+  }
+  int root(int value) const {
+    auto found = roots_.find(value);
+    return found == roots_.end() ? value : found->second;
+  }
+
+  void describe() {
+    for (const Call& call : program_.calls)
+      if (call.kernel.view) roots_[call.kernel.outputs[0]] = root(call.kernel.inputs[0]);
+    for (size_t s = 0; s < set_.steps.size(); ++s) {
+      const Call& call = call_of(set_.steps[s]);
+      const auto& kernel = dynamic_cast<const CudaCall&>(*call.kernel.kernel);
+      const CudaPhase& phase = phase_of(set_.steps[s]);
+      auto touch = [&](size_t operand, bool output) {
+        int value = root((output ? call.kernel.outputs : call.kernel.inputs)[operand]);
+        auto [at, fresh] = uses_.try_emplace(value);
+        if (fresh) order_.push_back(value);
+        Use& use = at->second;
+        bool own = set_.rows == 0 || has_operand(output ? phase.row_outputs : phase.row_inputs, operand);
+        use.by_lane &= own;
+        use.whole &= !own || set_.rows == 0;
+        use.made |= output;
+        const TensorType& type = (output ? kernel.outputs : kernel.inputs)[operand];
+        use.bytes = own ? lane_bytes(type, set_) : type.bytes();
+        use.ref = (output ? call.outputs : call.inputs)[operand];
+        use.touches.push_back({static_cast<int>(s), operand, output});
+      };
+      for (size_t i = 0; i < call.inputs.size(); ++i)
+        if (has_operand(phase.reads, i)) touch(i, false);
+      for (size_t i = 0; i < call.outputs.size(); ++i) touch(i, true);
+    }
+    std::set<std::pair<int, int>> own;
+    for (const LaneSet::Step& step : set_.steps) own.insert({step.call, step.phase});
+    auto want = [&](int value) {
+      if (auto use = uses_.find(root(value)); use != uses_.end()) use->second.wanted = true;
+    };
+    for (size_t c = 0; c < program_.calls.size(); ++c) {
+      const Call& call = program_.calls[c];
+      if (call.kernel.view) continue;
+      const auto& phases = dynamic_cast<const CudaCall&>(*call.kernel.kernel).phases;
+      for (size_t p = 0; p < phases.size(); ++p) {
+        if (own.contains({static_cast<int>(c), static_cast<int>(p)})) continue;
+        for (size_t i = 0; i < call.inputs.size(); ++i)
+          if (has_operand(phases[p].reads, i)) want(call.kernel.inputs[i]);
+        // What is made in several phases is whole in memory only.
+        for (int value : call.kernel.outputs)
+          if (auto use = uses_.find(root(value)); use != uses_.end()) use->second.by_lane = false;
+      }
+    }
+    for (int value : program_.outputs) want(value);
+  }
+
+  /// A value the lane makes and reads.
+  void keep(int, Use& use) {
+    if (!use.by_lane || !use.touches.front().output || use.touches.size() < 2) return;
+    use.wanted |= use.ref.arena != 0;
+    int first = use.touches.front().step, last = use.touches.back().step;
+    if (first == last) return;
+    place(use, first, use.wanted ? std::max(last, first + 1) : last);
+  }
+
+  /// A value from before, needed after the first phase.
+  void fetch(Use& use) {
+    if ((!use.by_lane && !use.whole) || use.touches.back().step == 0 || use.bytes > kMostFetched) return;
+    if (use.by_lane && use.bytes % 16 != 0 && set_.rows > 0) return;
+    use.bytes = rounded_up(use.bytes, 4);  // what begins at a multiple of kAlignment has room up to the next
+    use.fetched_for =
+        std::ranges::find_if(use.touches, [](const Touch& touch) { return touch.step > 0; })->step;
+    if (place(use, 0, use.touches.back().step)) fetched_.push_back(&use);
+  }
+
+  bool place(Use& use, int first, int last) {
+    int64_t at = 0;
+    for (int s = first; s <= last && s < static_cast<int>(set_.steps.size()); ++s)
+      at = std::max(at, phase_of(set_.steps[static_cast<size_t>(s)]).shared_bytes);
+    at = rounded_up(at, kPlaceAlignment);
+    std::ranges::sort(taken_, {}, &Taken::begin);
+    for (const Taken& other : taken_)
+      if (other.first <= last && first <= other.last && other.begin < at + use.bytes)
+        at = std::max(at, other.end);
+    int64_t end = at + rounded_up(use.bytes, kPlaceAlignment);
+    if (end > budget_) return false;
+    taken_.push_back({at, end, first, last});
+    memory_.shared_bytes = std::max(memory_.shared_bytes, end);
+    use.place = at;
+    return true;
+  }
+
+  struct Taken {
+    int64_t begin, end;
+    int first, last;
+  };
+
+  const Program& program_;
+  const LaneSet& set_;
+  int64_t budget_;
+  LaneMemory memory_;
+  std::map<int, int> roots_;
+  std::map<int, Use> uses_;
+  std::vector<int> order_;  // of first use
+  std::vector<Use*> fetched_;
+  std::vector<Taken> taken_;
+};
+
+}  // namespace
+
+int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
+  return set.rows > 0 ? type.bytes() / set.rows : type.bytes();
+}
+
+LaneMemory plan_lane_memory(const Program& program, const LaneSet& set, int64_t budget_bytes) {
+  return LanePlanner(program, set, budget_bytes).plan();
+}
+
+}  // namespace wholestep

@@ -1,0 +1,33 @@
+// What a lane has in its block's shared memory beside a phase's scratch: values its phases make for each
+// other, and operands fetched from memory while earlier phases run.
+#pragma once
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/backend/regions.h"
+
+namespace wholestep {
+
+struct LaneMemory {
+  static constexpr int64_t kElsewhere = -1;  ///< the operand stays in the arenas
+
+  struct Step {
+    std::vector<int64_t> inputs, outputs;  ///< where each operand is in shared memory, or kElsewhere
+    std::vector<bool> stored;              ///< outputs here that others read as well: copied to the arenas
+    int fetches = 0;                       ///< how many of the fetches must have arrived
+  };
+  /// `bytes` from an arena, behind those of the lanes before where `by_lane`.
+  struct Fetch {
+    BufferRef from;
+    int64_t to, bytes;
+    bool by_lane;
+  };
+  std::vector<Step> steps;     ///< of the lane set, in order
+  std::vector<Fetch> fetches;  ///< in the order in which they are needed
+  int64_t shared_bytes = 0;    ///< with the scratch of the phases, which lies at 0
+};
+
+/// The bytes of one lane of an operand: its row, or all of it where one lane does everything.
+int64_t lane_bytes(const TensorType& type, const LaneSet& set);
+
+LaneMemory plan_lane_memory(const Program& program, const LaneSet& set, int64_t budget_bytes);
+
+}  // namespace wholestep
