@@ -346,6 +346,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
     int64_t taps = p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel;
     TensorShape shape = tensor_shape(p.conv.out_channels, taps, p.batch * p.conv.y.out * p.conv.x.out);
     call->phases.push_back({.chunks = shape.tiles * shape.splits,
+                            .in_memory = true,
                             .run = device_function("conv2d_dw_tensor", shape.tile.text(),
                                                    geometry(p.batch, p.conv), shape.splits),
                             .shared_bytes = shape.tile.shared_bytes()});
@@ -358,6 +359,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
   TensorTile tile = tensor_shape(c.out_channels, p.batch * c.y.out * c.x.out, depth).tile;
   call->phases.push_back(
       {.chunks = ceil_div(c.out_channels, tile.m) * ceil_div(p.batch * c.y.out * c.x.out, tile.n),
+       .in_memory = true,
        .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
                               !dx && p.relu),
        .shared_bytes = tile.shared_bytes() + rounded_up(depth, 32) * 4});

@@ -87,6 +87,12 @@ std::vector<OpCase> cases() {
                    .attrs = {{"transpose_a", false}, {"transpose_b", false}, {"activation", "relu"}}});
   cases.push_back(
       {.inputs = {{DType::f32, {6, 50176}}, {DType::f32, {25, 50176}}}, .attrs = with(false, true)});
+  // Sums shared out among the warps of a block: rows and columns that fill no tile, fewer slices than warps.
+  for (bool tb : {false, true})
+    for (auto [m, n, k] : {std::array<int64_t, 3>{32, 70, 784}, {17, 1031, 64}, {33, 250, 200}})
+      cases.push_back(
+          {.inputs = {{DType::f32, {m, k}}, {DType::f32, tb ? Shape{n, k} : Shape{k, n}}, {DType::f32, {n}}},
+           .attrs = {{"transpose_a", false}, {"transpose_b", tb}, {"activation", "relu"}}});
   return cases;
 }
 
@@ -105,6 +111,10 @@ const OpDef k_matmul{
          .name = "rows",
          .refuse = refuse_matmul_rows_cuda,
          .prepare = prepare_matmul_rows_cuda},
+        {.backend = "cuda",
+         .name = "tensor warps",
+         .refuse = refuse_matmul_warps_cuda,
+         .prepare = prepare_matmul_warps_cuda},
         {.backend = "cuda",
          .name = "tensor",
          .refuse = refuse_matmul_tensor_cuda,

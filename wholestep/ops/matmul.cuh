@@ -94,6 +94,76 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, T* c, char* works
   matmul_rows<T, M, N, K, TB, BIAS, RELU>(lane, a, b, nullptr, c, workspace);
 }
 
+/// A tile [16 X, 8 Y] of c on tensor cores, where c is too small to keep a GPU busy: every warp of the block sums its own
+/// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 8 of the sum is
+/// permuted, the same for both operands, so that a thread's two elements of a row lie side by side. K is a multiple of 8.
+/// Shared memory: kWarps * 128 X Y words.
+template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
+__device__ void matmul_warps(Lane lane, const float* a, const float* b, const float* bias, float* c, char*) {
+  constexpr int64_t tiles_n = (N + 8 * Y - 1) / (8 * Y);
+  constexpr int slices = K / 8, rounds = (slices + kWarps - 1) / kWarps;
+  constexpr int most = X * Y == 1 ? 8 : 4, U = rounds < most ? rounds : most;  // slices in flight
+  const int64_t m0 = lane.chunk / tiles_n * (16 * X), n0 = lane.chunk % tiles_n * (8 * Y);
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  float sum[X][Y][4] = {};
+  for (int first = warp; first < slices; first += kWarps * U) {
+    Vector<float, 2> from_a[U][X][2], from_b[U][Y];
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      const int slice = first + u * kWarps, k = slice * 8 + t * 2;
+#pragma unroll
+      for (int i = 0; i < X * 2; ++i) {
+        const int64_t m = m0 + i * 8 + g;
+        from_a[u][i / 2][i % 2] = load_if<2>(slice < slices && m < M, a + m * K + k);
+      }
+#pragma unroll
+      for (int j = 0; j < Y; ++j) {
+        const int64_t n = n0 + j * 8 + g;
+        const bool inside = slice < slices && n < N;
+        if (TB) from_b[u][j] = load_if<2>(inside, b + n * K + k);
+        else from_b[u][j] = {load_if<1>(inside, b + k * N + n).at[0], load_if<1>(inside, b + (k + 1) * N + n).at[0]};
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      uint32_t fa[X][4], fb[Y][2];
+#pragma unroll
+      for (int i = 0; i < X; ++i)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) fa[i][r] = to_tf32(from_a[u][i][r % 2].at[r / 2]);
+#pragma unroll
+      for (int j = 0; j < Y; ++j)
+#pragma unroll
+        for (int r = 0; r < 2; ++r) fb[j][r] = to_tf32(from_b[u][j].at[r]);
+#pragma unroll
+      for (int i = 0; i < X; ++i)
+#pragma unroll
+        for (int j = 0; j < Y; ++j) multiply_tf32(sum[i][j], fa[i], fb[j]);
+    }
+  }
+  float* parts = reinterpret_cast<float*>(lane.shared);  // [kWarps][X][Y][4][32]
+#pragma unroll
+  for (int i = 0; i < X; ++i)
+#pragma unroll
+    for (int j = 0; j < Y; ++j)
+#pragma unroll
+      for (int r = 0; r < 4; ++r)
+        parts[((warp * X + i) * Y + j) * 128 + r * 32 + threadIdx.x % 32] = sum[i][j][r];
+  __syncthreads();
+  for (int e = threadIdx.x; e < X * Y * 128; e += kThreads) {
+    float total = parts[e];
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) total += parts[w * (X * Y * 128) + e];
+    const int i = e / (Y * 128), j = e / 128 % Y, r = e / 32 % 4, g = e % 32 / 4, t = e % 4;
+    const int64_t m = m0 + i * 16 + r / 2 * 8 + g, n = n0 + j * 8 + t * 2 + r % 2;
+    if (m < M && n < N) c[m * N + n] = matmul_epilogue<float, BIAS, RELU>(total, bias, n);
+  }
+}
+template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
+__device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c, char* workspace) {
+  matmul_warps<M, N, K, TB, BIAS, RELU, X, Y>(lane, a, b, nullptr, c, workspace);
+}
+
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.
 /// With SPLITS > 1 the partial sums [SPLITS, M, N] go to the workspace. Shared memory: (TM + TN + 2) * TK elements.
 template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,

@@ -11,6 +11,8 @@ namespace {
 
 /// A block reads about 120 bytes of cached weight a nanosecond, so this much costs as much as two barriers.
 constexpr int64_t kRowWeightBytes = 256 * 1024;
+/// A longer sum is better shared out over blocks and joined.
+constexpr int64_t kMostOfOneBlock = 1024;
 /// Enough blocks to keep a GPU busy, and no more than its multiprocessors run at a time.
 constexpr int64_t kManyBlocks = 128;
 
@@ -36,6 +38,32 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
   return call;
 }
 
+std::string refuse_matmul_warps_cuda(const KernelRequest& request) {
+  if (std::string refusal = refuse_matmul_tensor_cuda(request); !refusal.empty()) return refusal;
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  if (d.transpose_a) return "rows of the first operand do not lie together";
+  if (d.k % 8 != 0) return fmt::format("a sum of {} is not made of slices of 8", d.k);
+  if (d.m * d.n > kManyBlocks * 512) return "the result is large enough for tiles";
+  if (d.k > kMostOfOneBlock) return fmt::format("a sum of {} is too long for one block", d.k);
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  // The smallest tile that gives no more blocks than run at a time: latency is what such a product costs.
+  int64_t x = 1, y = 1;
+  auto blocks = [&] { return ceil_div(d.m, 16 * x) * ceil_div(d.n, 8 * y); };
+  if (blocks() > kManyBlocks && d.m > 16) x = 2;
+  while (blocks() > kManyBlocks && y < 4) y *= 2;
+  auto call = cuda_call(request, "matmul.cuh");
+  call->phases.push_back(
+      {.chunks = blocks(),
+       .in_memory = true,
+       .run = device_function("matmul_warps", d.m, d.n, d.k, d.transpose_b, d.bias, d.relu, x, y),
+       .shared_bytes = kCudaThreads / 32 * 128 * x * y * 4});
+  return call;
+}
+
 void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits, bool bias, bool relu) {
   if (splits == 1) return;
   const TensorType& result = request.outputs[0];
@@ -53,7 +81,8 @@ namespace {
 std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
                                            int64_t splits, std::string run, int64_t shared_bytes) {
   auto call = cuda_call(request, "matmul.cuh");
-  call->phases.push_back({.chunks = blocks, .run = std::move(run), .shared_bytes = shared_bytes});
+  call->phases.push_back(
+      {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
   add_split_join(*call, request, splits, d.bias, d.relu);
   return call;
 }

@@ -12,6 +12,9 @@ void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits
 /// A row of the result a block: for the rows of a batch over a weight that a block reads quickly.
 std::string refuse_matmul_rows_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& request);
+/// Small results on tensor cores, in TF32, with the sum shared out over a block's warps.
+std::string refuse_matmul_warps_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& request);
 /// Tiles of the result on tensor cores, in TF32.
 std::string refuse_matmul_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request);

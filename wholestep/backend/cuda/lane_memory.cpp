@@ -4,19 +4,19 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace wholestep {
 namespace {
 
 constexpr int64_t kPlaceAlignment = 128;
-/// A larger operand is better read where it lies than copied by every lane.
+/// A larger operand is better read where it lies than waited for, unless there is time before the start.
 constexpr int64_t kMostFetched = 48 * 1024;
 
 class LanePlanner {
  public:
-  LanePlanner(const Program& program, const LaneSet& set, int64_t budget)
-      : program_(program), set_(set), budget_(budget) {}
+  LanePlanner(const Program& program, const LaneSet& set, const std::optional<std::set<int>>& written_before,
+              int64_t budget)
+      : program_(program), set_(set), written_before_(written_before), budget_(budget) {}
 
   LaneMemory plan() {
     for (const LaneSet::Step& step : set_.steps) {
@@ -31,16 +31,16 @@ class LanePlanner {
     for (int value : order_)
       if (Use& use = uses_.at(value); use.made) keep(value, use);
     for (int value : order_)
-      if (Use& use = uses_.at(value); !use.made) fetch(use);
-    std::ranges::sort(fetched_, {}, [](const Use* use) { return use->fetched_for; });
+      if (Use& use = uses_.at(value); !use.made) fetch(value, use);
+    std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
     for (const Use* use : fetched_) {
-      memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane});
+      memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early});
       memory_.steps[static_cast<size_t>(use->fetched_for)].fetches = static_cast<int>(memory_.fetches.size());
     }
     for (const auto& [value, use] : uses_) {
       if (use.place == LaneMemory::kElsewhere) continue;
       for (const Touch& touch : use.touches) {
-        if (!use.made && touch.step == 0) continue;  // nothing has been fetched yet
+        if (!use.made && touch.step < use.fetched_for) continue;  // it is not there yet
         LaneMemory::Step& step = memory_.steps[static_cast<size_t>(touch.step)];
         (touch.output ? step.outputs : step.inputs)[touch.operand] = use.place;
         if (touch.output) step.stored[touch.operand] = use.wanted;
@@ -64,6 +64,7 @@ class LanePlanner {
     bool whole = true;    ///< no touch is
     bool made = false;    ///< by the lane
     bool wanted = false;  ///< by others
+    bool early = false;   ///< it can be fetched before the region before has ended
     int fetched_for = 0;
   };
 
@@ -92,8 +93,8 @@ class LanePlanner {
         if (fresh) order_.push_back(value);
         Use& use = at->second;
         bool own = set_.rows == 0 || has_operand(output ? phase.row_outputs : phase.row_inputs, operand);
-        use.by_lane &= own;
-        use.whole &= !own || set_.rows == 0;
+        use.by_lane &= own && !phase.in_memory;
+        use.whole &= (!own || set_.rows == 0) && !phase.in_memory;
         use.made |= output;
         const TensorType& type = (output ? kernel.outputs : kernel.inputs)[operand];
         use.bytes = own ? lane_bytes(type, set_) : type.bytes();
@@ -134,13 +135,15 @@ class LanePlanner {
     place(use, first, use.wanted ? std::max(last, first + 1) : last);
   }
 
-  /// A value from before, needed after the first phase.
-  void fetch(Use& use) {
-    if ((!use.by_lane && !use.whole) || use.touches.back().step == 0 || use.bytes > kMostFetched) return;
+  /// A value from before, if there is time until it is needed.
+  void fetch(int value, Use& use) {
+    use.early = written_before_ && !written_before_->contains(value);
+    if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
     if (use.by_lane && use.bytes % 16 != 0 && set_.rows > 0) return;
-    use.bytes = rounded_up(use.bytes, 4);  // what begins at a multiple of kAlignment has room up to the next
-    use.fetched_for =
-        std::ranges::find_if(use.touches, [](const Touch& touch) { return touch.step > 0; })->step;
+    auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
+    if (first == use.touches.end()) return;
+    use.fetched_for = first->step;
+    use.bytes = rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
     if (place(use, 0, use.touches.back().step)) fetched_.push_back(&use);
   }
 
@@ -168,6 +171,7 @@ class LanePlanner {
 
   const Program& program_;
   const LaneSet& set_;
+  const std::optional<std::set<int>>& written_before_;
   int64_t budget_;
   LaneMemory memory_;
   std::map<int, int> roots_;
@@ -183,8 +187,9 @@ int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
   return set.rows > 0 ? type.bytes() / set.rows : type.bytes();
 }
 
-LaneMemory plan_lane_memory(const Program& program, const LaneSet& set, int64_t budget_bytes) {
-  return LanePlanner(program, set, budget_bytes).plan();
+LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
+                            const std::optional<std::set<int>>& written_before, int64_t budget_bytes) {
+  return LanePlanner(program, set, written_before, budget_bytes).plan();
 }
 
 }  // namespace wholestep

@@ -1,6 +1,9 @@
 // What a lane has in its block's shared memory beside a phase's scratch: values its phases make for each
 // other, and operands fetched from memory while earlier phases run.
 #pragma once
+#include <optional>
+#include <set>
+
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/regions.h"
 
@@ -14,20 +17,23 @@ struct LaneMemory {
     std::vector<bool> stored;              ///< outputs here that others read as well: copied to the arenas
     int fetches = 0;                       ///< how many of the fetches must have arrived
   };
-  /// `bytes` from an arena, behind those of the lanes before where `by_lane`.
+  /// `bytes` from an arena, behind those of the lanes before where `by_lane`; `early`: the region before does
+  /// not write them, so they are there while it still runs.
   struct Fetch {
     BufferRef from;
     int64_t to, bytes;
-    bool by_lane;
+    bool by_lane, early;
   };
   std::vector<Step> steps;     ///< of the lane set, in order
-  std::vector<Fetch> fetches;  ///< in the order in which they are needed
+  std::vector<Fetch> fetches;  ///< early ones first, then in the order in which they are needed
   int64_t shared_bytes = 0;    ///< with the scratch of the phases, which lies at 0
 };
 
 /// The bytes of one lane of an operand: its row, or all of it where one lane does everything.
 int64_t lane_bytes(const TensorType& type, const LaneSet& set);
 
-LaneMemory plan_lane_memory(const Program& program, const LaneSet& set, int64_t budget_bytes);
+/// `written_before`: the values that the region before makes; none given: any may be.
+LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
+                            const std::optional<std::set<int>>& written_before, int64_t budget_bytes);
 
 }  // namespace wholestep

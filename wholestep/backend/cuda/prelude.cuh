@@ -74,18 +74,14 @@ struct alignas(sizeof(T) * N) Vector {
   T at[N];
 };
 
-/// BYTES from memory to shared memory, while the block goes on, and from shared memory. Both begin at
-/// multiples of the largest power of two in BYTES, up to 16.
-constexpr int unit_of(int64_t bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : 1; }
+/// BYTES, a multiple of 16, from memory to shared memory while the block goes on; past the L1 cache, which may hold what
+/// was there before an earlier kernel.
 template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
-  constexpr int unit = unit_of(BYTES);
-  for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit)
-    if constexpr (unit == 1) shared[at] = from[at];
-    else
-      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
-                   "l"(__cvta_generic_to_global(from + at)), "n"(unit)
-                   : "memory");
+  for (int64_t at = threadIdx.x * 16; at < BYTES; at += kThreads * 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
+                 "l"(__cvta_generic_to_global(from + at))
+                 : "memory");
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /// All fetches but the last LATER ones of this thread are done.
@@ -93,6 +89,7 @@ template <int LATER>
 __device__ void arrived() {
   asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory");
 }
+constexpr int unit_of(int64_t bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : 1; }
 template <int64_t BYTES>
 __device__ void store(char* to, const char* shared) {
   using Unit = Vector<char, unit_of(BYTES)>;
@@ -100,11 +97,12 @@ __device__ void store(char* to, const char* shared) {
     reinterpret_cast<Unit*>(to)[at] = reinterpret_cast<const Unit*>(shared)[at];
 }
 
-/// Before the first read of what an earlier kernel wrote; lets the next kernel's blocks come in early.
+/// Before the first read of what the kernel before wrote. What was written before that one is there already: a kernel's
+/// blocks come in once all blocks of the one before have passed here.
 __device__ inline void wait_for_earlier_kernels() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
   asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }
 

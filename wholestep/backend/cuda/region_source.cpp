@@ -18,11 +18,19 @@ const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>
 
 class Writer {
  public:
-  explicit Writer(const Program& program, std::vector<CudaStep>* timed = nullptr)
-      : program_(program), timed_(timed) {}
+  /// `chained`: the kernels run as a graph whose edges let a kernel in while the one before ends.
+  Writer(const Program& program, bool chained, std::vector<CudaStep>* timed = nullptr)
+      : program_(program), chained_(chained), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
-    for (const Region& region : regions.regions) write_kernel(region);
+    for (const Region& region : regions.regions) {
+      write_kernel(region);
+      if (!chained_ || region.lanes == 0) continue;
+      written_before_.emplace();
+      for (const LaneSet& set : region.lane_sets)
+        for (const LaneSet::Step& step : set.steps)
+          written_before_->insert(call_of(step).kernel.outputs.begin(), call_of(step).kernel.outputs.end());
+    }
     std::string head = "#include \"prelude.cuh\"\n";
     for (const std::string& header : headers_) head += fmt::format("#include \"{}\"\n", header);
     for (const std::string& definition : definitions_) head += definition;
@@ -37,25 +45,29 @@ class Writer {
     std::string body;
     for (const LaneSet& set : region.lane_sets) {
       if (set.chunks == 0) continue;
-      const LaneMemory memory =
-          plan_lane_memory(program_, set, region.lanes <= kLanesAlone ? kCudaSharedBytes : kSharedWithOthers);
+      const LaneMemory memory = plan_lane_memory(
+          program_, set, written_before_, region.lanes <= kLanesAlone ? kCudaSharedBytes : kSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
                           kernel.blocks + set.chunks);
       if (kernel.blocks > 0)
         body.replace(body.rfind("lane{block"), 10, fmt::format("lane{{block - {}", kernel.blocks));
-      for (const LaneMemory::Fetch& fetch : memory.fetches)
-        body += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
-                            address(fetch.from, arenas),
-                            fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
+      auto write_fetches = [&](bool early) {
+        for (const LaneMemory::Fetch& fetch : memory.fetches)
+          if (fetch.early == early)
+            body += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
+                                address(fetch.from, arenas),
+                                fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
+      };
+      write_fetches(true);
+      body += "    wait_for_earlier_kernels();\n";
+      write_fetches(false);
       for (size_t i = 0; i < set.steps.size(); ++i) {
         if (memory.steps[i].fetches > 0)
           body += fmt::format("    arrived<{}>();\n",
                               static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
-        if (i > 0) {
-          body += "    __syncthreads();\n";
-          body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
-        }
+        if (i > 0 || memory.steps[i].fetches > 0) body += "    __syncthreads();\n";
+        if (i > 0) body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
         if (timed_) {
           timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
                              phase_of(set.steps[i]).run, set.chunks});
@@ -76,7 +88,6 @@ class Writer {
     text_ += fmt::format(
         "extern \"C\" __global__ void __launch_bounds__(kThreads) {}({}) {{\n"
         "  extern __shared__ __align__(128) char shared[];\n"
-        "  wait_for_earlier_kernels();\n"
         "  const int64_t block = blockIdx.x;\n{}}}\n",
         kernel.name, parameters, body);
     source_.kernels.push_back(std::move(kernel));
@@ -142,7 +153,9 @@ class Writer {
   }
 
   const Program& program_;
+  bool chained_;
   std::vector<CudaStep>* timed_;
+  std::optional<std::set<int>> written_before_;  // by the region before; of the first one, by another step
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
   std::string text_;
@@ -151,11 +164,11 @@ class Writer {
 }  // namespace
 
 CudaSource write_regions(const Program& program, const Regions& regions) {
-  return Writer(program).write(regions);
+  return Writer(program, true).write(regions);
 }
 
 CudaSource write_timed_regions(const Program& program, const Regions& regions, std::vector<CudaStep>& steps) {
-  return Writer(program, &steps).write(regions);
+  return Writer(program, true, &steps).write(regions);
 }
 
 CudaSource write_call(const Call& call) {
@@ -165,7 +178,7 @@ CudaSource write_call(const Call& call) {
     int64_t chunks = kernel.phases[static_cast<size_t>(phase)].chunks;
     regions.regions.push_back({{{.rows = 0, .chunks = chunks, .steps = {{0, phase}}}}, chunks});
   }
-  return Writer(Program{.calls = {call}, .outputs = {}}).write(regions);
+  return Writer(Program{.calls = {call}, .outputs = {}}, false).write(regions);
 }
 
 }  // namespace wholestep
