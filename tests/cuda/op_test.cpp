@@ -97,7 +97,7 @@ TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
       what();
       backend.copy_out(result.data(), base, memory->bytes());
     };
-    run(after, [&] { executable->run(); });
+    run(after, [&] { executable->run(1); });
     for (size_t i = 0; i < after.size(); ++i)
       ASSERT_TRUE(cases.may_change[i] || after[i] == cases.image[i])
           << "kernel " << kernel.name << " of " << op.name << " wrote at byte " << i << " of the arena";
@@ -119,7 +119,7 @@ TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
         }
       }
     }
-    run(again, [&] { executable->run(); });
+    run(again, [&] { executable->run(1); });
     EXPECT_TRUE(after == again) << op.name << " " << kernel.name << " gave other bits the second time";
     for (size_t c = 0; c < cases.items.size(); c += std::max<size_t>(1, cases.items.size() / 3)) {
       run(again, [&] { executable->run_call(c); });
@@ -156,7 +156,7 @@ TEST_P(CudaProduct, GivesANaNWhereAnOperandHasOne) {
     std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
     std::byte* base = memory->data();
     backend.copy_in(base, cases.image.data(), memory->bytes());
-    backend.load(cases.program, std::span(&base, 1))->run();
+    backend.load(cases.program, std::span(&base, 1))->run(1);
     std::vector<std::byte> after(cases.image.size());
     backend.copy_out(after.data(), base, memory->bytes());
     for (size_t c = 0; c < cases.items.size(); ++c) {

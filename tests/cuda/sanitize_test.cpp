@@ -74,7 +74,7 @@ struct Requests {
     Backend& backend = cuda_backend();
     for (auto& [arena, value] : operands)
       backend.copy_in(arenas[static_cast<size_t>(arena)], value.bytes().data(), value.type().bytes());
-    backend.load(program, arenas)->run();
+    backend.load(program, arenas)->run(1);
     for (auto [arena, bytes] : results) {
       std::vector<std::byte> host(static_cast<size_t>(bytes));
       backend.copy_out(host.data(), arenas[static_cast<size_t>(arena)], bytes);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "support/cli_command.h"
 #include "support/cuda_device.h"
@@ -242,7 +243,8 @@ TEST(CudaTraining, ResidentStepsCopyNothing) {
     BackendCounters before = compile.backend->counters();
     net.step->train_resident(kBatch, 100);
     BackendCounters after = compile.backend->counters();
-    EXPECT_EQ(after.submissions - before.submissions, 100);
+    int64_t at_once = compile.backend->steps_per_submission();
+    EXPECT_EQ(after.submissions - before.submissions, 100 / at_once + 100 % at_once);
     EXPECT_EQ(after.copied_in_bytes, before.copied_in_bytes);
     EXPECT_EQ(after.copied_out_bytes, before.copied_out_bytes);
     EXPECT_EQ(after.allocations, before.allocations);
@@ -252,6 +254,27 @@ TEST(CudaTraining, ResidentStepsCopyNothing) {
     return metrics.loss();
   };
   EXPECT_LT(trained(on_gpu()), 2.0);
+}
+
+TEST(CudaTraining, ManyStepsASubmissionGiveTheBitsOfOneFor1000Steps) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  DataSplits data = make_digits({.train = 150, .test = 1});
+  std::vector<int64_t> order(150);
+  std::iota(order.begin(), order.end(), 0);
+  auto trained = [&](int64_t at_once) {
+    Net net(initialized("lenet", 3), optimizer("adam"), {}, {.normalization = {}, .compile = on_gpu()});
+    net.step->keep_resident(*data.train, data.train.get());
+    net.step->prepare({kBatch}, {kBatch});
+    net.step->set_order(order, 0);
+    int64_t before = cuda_backend().counters().submissions;
+    for (int64_t done = 0; done < 1000; done += at_once) net.step->train_resident(kBatch, at_once);
+    return std::pair(bits_of(*net.step), cuda_backend().counters().submissions - before);
+  };
+  auto [one, one_submissions] = trained(1);
+  auto [many, many_submissions] = trained(1000);
+  EXPECT_EQ(one_submissions, 1000);
+  EXPECT_LT(many_submissions, 100);
+  EXPECT_EQ(many, one);
 }
 
 TEST(CudaTraining, StreamedAndResidentBatchesGiveTheSameBits) {

@@ -36,9 +36,12 @@ class ForeignBackend::Loaded final : public Executable {
  public:
   Loaded(std::unique_ptr<Executable> real, BackendCounters& counters)
       : real_(std::move(real)), counters_(counters) {}
-  void run() override {
-    ++counters_.submissions;
-    real_->run();
+  void run(int64_t steps) override {
+    for (int64_t now; steps > 0; steps -= now) {
+      now = steps < kStepsPerSubmission ? 1 : kStepsPerSubmission;
+      ++counters_.submissions;
+      real_->run(now);
+    }
   }
   void run_call(size_t index) override { real_->run_call(index); }
   int64_t barriers() const override { return real_->barriers(); }

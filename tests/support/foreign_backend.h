@@ -17,7 +17,10 @@ class ForeignBackend final : public Backend {
            std::byte* workspace) override;
   std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override;
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override;
+  int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   BackendCounters counters() const override { return counters_; }
+
+  static constexpr int64_t kStepsPerSubmission = 4;
 
  private:
   class Block;

@@ -139,10 +139,11 @@ TEST(ForeignDevice, ResidentStepsCopyNothingAndLieThereToTheByte) {
   foreign.step.start_resident_evaluation();
   foreign.step.evaluate_resident(kBatch, 2);
   BackendCounters after = foreign_backend().counters();
-  EXPECT_EQ(after.submissions - before.submissions, 9);
+  EXPECT_EQ(after.submissions - before.submissions, 1 + 3 + 2);  // four steps at once, the rest alone
   EXPECT_EQ(after.copied_in_bytes - before.copied_in_bytes, 8);  // the position of the evaluation
   EXPECT_EQ(after.copied_out_bytes, before.copied_out_bytes);
-  for (int i = 0; i < 7; ++i) cpu.step.train_resident(kBatch);
+  for (int i = 0; i < 4; ++i) cpu.step.train_resident(kBatch);
+  cpu.step.train_resident(kBatch, 3);
   cpu.step.start_resident_evaluation();
   for (int i = 0; i < 2; ++i) cpu.step.evaluate_resident(kBatch);
   EXPECT_EQ(foreign.bits(), cpu.bits());
@@ -172,7 +173,7 @@ struct Trained {
 struct StopAt : Callback {
   explicit StopAt(int64_t at) : step(at) {}
   void on_batch_end(const BatchEnd& end, const TrainStep&) override {
-    if (end.step == step) Trainer::request_stop();
+    if (end.step >= step) Trainer::request_stop();
   }
   int64_t step;
 };
@@ -213,6 +214,30 @@ TEST(ForeignDevice, FitGivesTheBitsOfTheCpuResidentAndStreamed) {
     expect_equal(foreign, cpu);
     EXPECT_EQ(foreign.result.predicted_bytes, foreign.result.used_bytes);
   }
+}
+
+TEST(ForeignDevice, SubmitsSeveralStepsButNoneBeyondACheckpointOrAnEpoch) {
+  DataSplits data = make_digits({.train = 150, .test = 40});
+  struct Steps : Callback {
+    void on_batch_end(const BatchEnd& end, const TrainStep&) override { ends.push_back(end.step); }
+    std::vector<int64_t> ends;
+  };
+  auto ends = [&](int64_t checkpoint_every, bool resident) {
+    nn::Model model = nn::find_model("mlp");
+    auto steps = std::make_shared<Steps>();
+    Trainer trainer({.max_epochs = 2,
+                     .batch_size = 16,
+                     .checkpoint_every_steps = checkpoint_every,
+                     .resident = resident,
+                     .backend = &foreign_backend()});
+    trainer.add_callback(steps);
+    trainer.fit(*model.module, optim::SGD({.lr = 0.1}), nn::CrossEntropyLoss(), data);
+    return steps->ends;
+  };
+  // Ten steps an epoch, the tenth of six samples.
+  EXPECT_EQ(ends(0, true), (std::vector<int64_t>{4, 8, 9, 10, 14, 18, 19, 20}));
+  EXPECT_EQ(ends(7, true), (std::vector<int64_t>{4, 7, 9, 10, 14, 18, 19, 20}));
+  EXPECT_EQ(ends(0, false).size(), 20u);
 }
 
 TEST(ForeignDevice, ResumesFromACheckpointOfEitherDevice) {

@@ -91,11 +91,13 @@ struct PhaseTime {
   double microseconds = 0;  ///< of the region from start to end, or of one block of the phase
 };
 
-/// A loaded program. run() is one submission; it never allocates and never throws.
+/// A loaded program. run() never allocates and never throws.
 class Executable {
  public:
   virtual ~Executable() = default;
-  virtual void run() = 0;
+  /// Runs the program so many times, each after the one before: `steps` of them need nothing from the host
+  /// between them, and go out as Backend::steps_per_submission() at once, the rest one by one.
+  virtual void run(int64_t steps) = 0;
   /// Runs call `index` alone and waits for it: how a bad step is replayed to find its first bad op.
   virtual void run_call(size_t index) = 0;
   /// Runs the submission apart, region by region, and times it; empty where the backend cannot. Updates of
@@ -121,7 +123,7 @@ class Memory {
 struct BackendCounters {
   int64_t allocations = 0;
   int64_t bytes_in_use = 0;
-  int64_t submissions = 0;
+  int64_t submissions = 0;       ///< each of one step, or of steps_per_submission()
   int64_t copied_in_bytes = 0;   ///< host to device
   int64_t copied_out_bytes = 0;  ///< device to host
 };
@@ -143,6 +145,8 @@ class Backend {
   /// When each kernel of a schedule may run, in order; what memory planning relies on.
   virtual std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const = 0;
   virtual std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) = 0;
+  /// Who wants to look between steps asks for no more than this at once.
+  virtual int64_t steps_per_submission() const { return 1; }
   virtual BackendCounters counters() const = 0;
 };
 

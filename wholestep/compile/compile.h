@@ -98,9 +98,10 @@ class CompiledStep {
   std::span<std::byte> input(const std::string& name) const;
   void write(const std::string& name, std::span<const std::byte> bytes) const;  ///< kUsage on another size
   void write(const std::string& name, const Tensor& value) const;               ///< checks dtype and shape
-  /// kUsage where a parameter, state or constant was moved after the step was made, by a step for another
-  /// device or by pack(): the step would not see it any more.
-  void run();
+  /// `steps` times, with nothing from the host in between. kUsage where a parameter, state or constant was
+  /// moved after the step was made, by a step for another device or by pack(): the step would not see it any
+  /// more.
+  void run(int64_t steps = 1);
   /// A copy of an output after run().
   Tensor output(const std::string& name) const;
   void read(const std::string& name, std::span<std::byte> host) const;  ///< the same without allocating

@@ -104,7 +104,7 @@ CompiledStep::CompiledStep(Plan plan, std::shared_ptr<Memory> arena)
   executable_ = plan_.backend->load(make_program(plan_), bases_);
 }
 
-void CompiledStep::run() {
+void CompiledStep::run(int64_t steps) {
   if (int64_t now = moves.load(std::memory_order_relaxed); now != moves_seen_) {
     size_t base = 1;
     for (const GraphInput& input : plan_.graph->inputs)
@@ -114,8 +114,9 @@ void CompiledStep::run() {
                                         .hint = "make the step again, or use one device for one model"});
     moves_seen_ = now;
   }
-  if (!plan_.call_by_call) return executable_->run();
-  for (size_t i : order_) executable_->run_call(i);
+  if (!plan_.call_by_call) return executable_->run(steps);
+  for (int64_t step = 0; step < steps; ++step)
+    for (size_t i : order_) executable_->run_call(i);
 }
 
 std::byte* CompiledStep::address(int value) const {

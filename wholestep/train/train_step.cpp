@@ -261,7 +261,7 @@ void TrainStep::set_order(std::span<const int64_t> samples, int64_t position) {
 void TrainStep::train_resident(int64_t rows, int64_t steps) {
   last_rows_ = rows;
   last_ = &step_for(train_steps_, rows);
-  for (int64_t i = 0; i < steps; ++i) last_->run();
+  last_->run(steps);
 }
 
 void TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
@@ -274,7 +274,7 @@ void TrainStep::start_resident_evaluation() { eval_data_.set_position(0); }
 
 void TrainStep::evaluate_resident(int64_t rows, int64_t steps) {
   last_evaluation_ = &step_for(eval_steps_, rows);
-  for (int64_t i = 0; i < steps; ++i) last_evaluation_->run();
+  last_evaluation_->run(steps);
 }
 
 // Reading

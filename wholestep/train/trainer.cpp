@@ -96,6 +96,8 @@ struct Trainer::Loop {
   double train_seconds = 0;
   int64_t trained_samples = 0;
   int64_t skipped = 0, unchecked = 0;  ///< skipped steps known of; steps done since they were counted
+  /// Reading the counter of a device waits for it: there steps are queued and looked at together.
+  const int64_t check_every = config.backend->host_memory() ? 1 : 256;
 
   Loop(const TrainerConfig& trainer_config, std::vector<std::shared_ptr<Callback>>& trainer_callbacks,
        nn::Module& model, optim::Optimizer& trainer_optimizer, const nn::Loss& loss, const DataSplits& splits)
@@ -206,11 +208,23 @@ struct Trainer::Loop {
     step.set_order(order, batch * config.batch_size);
   }
 
-  void run_batch() {
-    if (resident) return step.train_resident(rows_of(batch, data.train->size(), config.batch_size));
-    const Batch* next = loader->next();
-    WHOLESTEP_CHECK(next && next->index == batch);
-    step.train(next->pixels, next->labels);
+  /// Runs the next batch, or as many as go into one submission where nothing is due in between.
+  void run_batches() {
+    int64_t steps = 1;
+    if (resident) {
+      int64_t full = data.train->size() / config.batch_size - batch, every = config.checkpoint_every_steps;
+      steps = std::min({config.backend->steps_per_submission(), full, check_every - unchecked});
+      if (every > 0) steps = std::min(steps, every - result.steps % every);
+      steps = std::max<int64_t>(steps, 1);
+      step.train_resident(rows_of(batch, data.train->size(), config.batch_size), steps);
+    } else {
+      const Batch* next = loader->next();
+      WHOLESTEP_CHECK(next && next->index == batch);
+      step.train(next->pixels, next->labels);
+    }
+    batch += steps;
+    result.steps += steps;
+    unchecked += steps;
   }
 
   /// False where a step since the last check was not finite.
@@ -231,17 +245,13 @@ struct Trainer::Loop {
     std::vector<int64_t> order(resident ? static_cast<size_t>(data.train->size()) : 0);
     begin_epoch(order);
     auto start = Clock::now();
-    // Reading the counter of a device waits for it: there steps are queued and looked at together.
-    const int64_t check_every = config.backend->host_memory() ? 1 : 256;
     int64_t first_batch = batch;
     skipped = step.train_metrics().skipped_steps;
     while (batch < batches()) {
-      run_batch();
-      ++batch;
-      ++result.steps;
+      run_batches();
       int64_t samples = std::min(data.train->size(), batch * config.batch_size);
       bool last = batch == batches();
-      if ((++unchecked >= check_every || last) && !check()) return false;
+      if ((unchecked >= check_every || last) && !check()) return false;
       BatchEnd end{epoch + 1, batch - 1, batches(), result.steps, samples, seconds_since(start)};
       each([&](Callback& c) { c.on_batch_end(end, step); });
       if (last) break;
@@ -271,8 +281,9 @@ struct Trainer::Loop {
     step.reset_eval_metrics();
     if (val_resident) {
       step.start_resident_evaluation();
-      for (int64_t done = 0; done < data.test->size(); done += config.eval_batch_size)
-        step.evaluate_resident(std::min(config.eval_batch_size, data.test->size() - done));
+      int64_t rows = config.eval_batch_size, full = data.test->size() / rows, rest = data.test->size() % rows;
+      if (full > 0) step.evaluate_resident(rows, full);
+      if (rest > 0) step.evaluate_resident(rest);
     } else {
       val_loader->start(0);
       while (const Batch* next = val_loader->next()) step.evaluate(next->pixels, next->labels);

@@ -59,6 +59,7 @@ struct FitResult {
   std::filesystem::path checkpoint;             ///< the last one written, empty if none
 };
 
+/// After every batch of samples that are streamed; of resident ones, after every submission's last.
 struct BatchEnd {
   int64_t epoch, batch, batches;  ///< epoch from 1, batch from 0
   int64_t step;                   ///< since the beginning of training
@@ -100,8 +101,8 @@ class Trainer {
   void check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
                     const Shape& sample_shape) const;
 
-  /// Asks a running fit() to checkpoint after the current step and return kInterrupted; safe in a signal
-  /// handler.
+  /// Asks a running fit() to checkpoint after the current submission and return kInterrupted; safe in a
+  /// signal handler.
   static void request_stop() { stop_requested_.store(true, std::memory_order_relaxed); }
   static void clear_stop_request() { stop_requested_.store(false); }
 

@@ -58,12 +58,14 @@ class CpuExecutable final : public Executable {
     }
   }
 
-  void run() override {
-    ++submissions;
-    for (const Region& region : regions_) {
-      auto lane = [&](int64_t item) { run_lane(region, item); };
-      if (region.lanes == 1) lane(0);
-      else default_pool().run(region.lanes, lane);
+  void run(int64_t steps) override {
+    for (int64_t i = 0; i < steps; ++i) {
+      ++submissions;
+      for (const Region& region : regions_) {
+        auto lane = [&](int64_t item) { run_lane(region, item); };
+        if (region.lanes == 1) lane(0);
+        else default_pool().run(region.lanes, lane);
+      }
     }
   }
 

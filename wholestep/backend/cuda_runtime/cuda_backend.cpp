@@ -15,6 +15,9 @@
 namespace wholestep {
 namespace {
 
+/// Between the kernels of one graph there is less of a gap than between graphs.
+constexpr int64_t kStepsPerSubmission = 16;
+
 struct Counters {
   std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
 };
@@ -149,21 +152,20 @@ class CudaExecutable final : public Executable {
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule, Placement::kFewest);
     module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
-    graph_ = capture(1, 0, module_->size());
+    step_ = capture(1, 0, module_->size());
+    steps_ = capture(kStepsPerSubmission, 0, module_->size());
     what_ = std::make_shared<const std::string>(
         fmt::format("a step of {} kernels for {} calls", module_->size(), program.calls.size()));
   }
   ~CudaExecutable() override {
     cudaStreamSynchronize(stream_);
-    cudaGraphExecDestroy(graph_);
+    cudaGraphExecDestroy(step_);
+    cudaGraphExecDestroy(steps_);
   }
 
-  void run() override {
-    pending_.last = ++counters_.submissions;
-    if (pending_.first == 0) pending_.first = pending_.last;
-    if (pending_.step != what_) pending_.step = what_;
-    cudaError_t code = cudaGraphLaunch(graph_, stream_);  // whoever waits next reports it, and faults
-    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
+  void run(int64_t steps) override {
+    for (; steps >= kStepsPerSubmission; steps -= kStepsPerSubmission) submit(steps_);
+    for (; steps > 0; --steps) submit(step_);
   }
 
   void run_call(size_t index) override {
@@ -226,14 +228,22 @@ class CudaExecutable final : public Executable {
   }
 
  private:
+  void submit(cudaGraphExec_t graph) {
+    pending_.last = ++counters_.submissions;
+    if (pending_.first == 0) pending_.first = pending_.last;
+    if (pending_.step != what_) pending_.step = what_;
+    cudaError_t code = cudaGraphLaunch(graph, stream_);  // whoever waits next reports it, and faults
+    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
+  }
+
   /// Regions [first, last_kernel) `times` over, each kernel after the one before it. The edges are
   /// programmatic: a kernel's blocks may take their places while the one before it ends, and wait there
   /// before they read.
-  cudaGraphExec_t capture(int times, size_t first, size_t last_kernel) const {
+  cudaGraphExec_t capture(int64_t times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
     cudaGraphNode_t last = nullptr;
-    for (int i = 0; i < times; ++i)
+    for (int64_t i = 0; i < times; ++i)
       for (size_t k = first; k < last_kernel; ++k)
         module_->with_launch(k, arenas_, [&](const cudaKernelNodeParams& launch) {
           cudaGraphNode_t node = nullptr;
@@ -265,7 +275,7 @@ class CudaExecutable final : public Executable {
   Regions regions_;
   std::unique_ptr<Module> module_;
   std::vector<std::unique_ptr<Module>> alone_;
-  cudaGraphExec_t graph_ = nullptr;
+  cudaGraphExec_t step_ = nullptr, steps_ = nullptr;  // one step; kStepsPerSubmission of them
 };
 
 class CudaBackend final : public Backend {
@@ -314,6 +324,7 @@ class CudaBackend final : public Backend {
     return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_,
                                             pending_);
   }
+  int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   BackendCounters counters() const override {
     return {.allocations = counters_.allocations,
             .bytes_in_use = counters_.bytes_in_use,

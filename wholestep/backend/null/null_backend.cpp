@@ -20,7 +20,7 @@ class NullMemory final : public Memory {
 class NullExecutable final : public Executable {
  public:
   explicit NullExecutable(size_t calls) : calls_(calls) {}
-  void run() override { ++totals.submissions; }
+  void run(int64_t steps) override { totals.submissions += steps; }
   void run_call(size_t) override {}
   int64_t barriers() const override { return static_cast<int64_t>(calls_); }
 
