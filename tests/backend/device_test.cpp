@@ -38,6 +38,18 @@ TEST(Device, RefusesNamesThatAreNoDevice) {
                [] { find_device("cuda:1000"); });
 }
 
+TEST(Device, AGpuOlderThanSm80IsRefusedByItsArchitecture) {
+  EXPECT_EQ(architecture_refusal(7, 5), "its architecture is sm_75; sm_80 and later can be used");
+  for (int major : {8, 9, 10, 12}) EXPECT_EQ(architecture_refusal(major, 0), "");
+  CudaReport report;
+  report.devices.resize(2);
+  report.devices[0].refusal = architecture_refusal(7, 5);
+  EXPECT_EQ(device_refusal(report, 0), architecture_refusal(7, 5));
+  EXPECT_EQ(device_refusal(report, 1), "");
+  EXPECT_EQ(device_refusal(report, 2), "there are 2 devices, numbered from 0");
+  EXPECT_EQ(device_refusal({.devices = {}, .versions = "", .refusal = "no driver"}, 0), "no driver");
+}
+
 TEST(Device, APlanForAGpuNeedsNoneAndDoesNotRun) {
   auto graph = std::make_shared<Graph>();
   {

@@ -5,11 +5,13 @@
 #include "support/cli_command.h"
 #include "support/temp_dir.h"
 #include "wholestep/backend/cpu/isa.h"
+#include "wholestep/backend/cuda/library.h"
 
 namespace wholestep {
 namespace {
 
 using nlohmann::json;
+using test::CliProcess;
 using test::CliResult;
 using test::run_cli;
 using test::TempDir;
@@ -44,6 +46,41 @@ TEST(Devices, AGpuThatCannotBeUsedIsABadConfigurationWithTheReasonAndAHint) {
       EXPECT_EQ(r.out, "");
     }
   EXPECT_FALSE(std::filesystem::exists(dir.path() / "runs"));
+}
+
+TEST(Devices, ADriverThatCannotBeUsedIsNamedForWhatIsWrongWithIt) {
+  std::string why;
+  if (!cuda_library(&why)) GTEST_SKIP() << "no CUDA library: " << why;
+  struct Case {
+    const char* driver;
+    std::string words, versions;
+  };
+  for (const Case& c : {
+           Case{"FAKE_CUDA_VERSION=12040 FAKE_CUDA_INIT=0",
+                "the NVIDIA driver is for CUDA 12.4, older than the 13.0 of the libraries", "driver 12.4, "},
+           Case{"FAKE_CUDA_VERSION=13000 FAKE_CUDA_INIT=100", "the NVIDIA driver found no GPU",
+                "driver 13.0, "},
+           Case{"FAKE_CUDA_VERSION=13000 FAKE_CUDA_INIT=34", "cudaErrorStubLibrary: ", "driver 13.0, "},
+           Case{"FAKE_CUDA_VERSION=13000 FAKE_CUDA_INIT=999", "cudaErrorUnknown: ", "driver 13.0, "},
+       }) {
+    TempDir dir;
+    auto run = [&](const std::string& arguments) {
+      return CliProcess(dir.path(), arguments,
+                        c.driver + std::string(" LD_LIBRARY_PATH=" WHOLESTEP_FAKE_DRIVER ":$LD_LIBRARY_PATH"))
+          .wait();
+    };
+    CliResult devices = run("devices");
+    EXPECT_EQ(devices.status, 0);
+    EXPECT_THAT(devices.out, HasSubstr("\ncuda    none: " + c.words));
+    EXPECT_THAT(devices.out, HasSubstr("\n        " + c.versions));
+    CliResult train = run("train mlp --data digits:train=64,test=8 --epochs 1 --device cuda");
+    EXPECT_EQ(train.status, 78);
+    EXPECT_THAT(train.err, HasSubstr("CUDA device 0 cannot be used: got " + c.words));
+    EXPECT_THAT(train.err, HasSubstr("Hint: --device cpu, or see `wholestep devices`"));
+    CliResult any = run("train mlp --data digits:train=64,test=8 --epochs 1 --verbose");
+    EXPECT_EQ(any.status, 0) << any.err;
+    EXPECT_THAT(any.err, HasSubstr("device cpu; no GPU: " + c.words));
+  }
 }
 
 TEST(Devices, AutoTakesTheCpuAndSaysWhyOnlyWhenAskedToSayMore) {

@@ -86,6 +86,18 @@ class CudaPlanner final : public Backend {
 
 }  // namespace
 
+std::string architecture_refusal(int major, int minor) {
+  if (major >= 8) return "";
+  return fmt::format("its architecture is sm_{}{}; sm_80 and later can be used", major, minor);
+}
+
+std::string device_refusal(const CudaReport& report, int index) {
+  if (!report.refusal.empty()) return report.refusal;
+  if (index < 0 || index >= static_cast<int>(report.devices.size()))
+    return fmt::format("there are {} devices, numbered from 0", report.devices.size());
+  return report.devices[static_cast<size_t>(index)].refusal;
+}
+
 const CudaLibrary* cuda_library(std::string* why) {
   if (why) *why = loaded().why;
   return loaded().library;

@@ -34,6 +34,11 @@ struct CudaLibrary {
   std::vector<std::byte> (*compile)(const CudaSource& source, const std::string& architecture);
 };
 
+/// Why a device of this compute capability cannot be used; "" where it can.
+std::string architecture_refusal(int major, int minor);
+/// Why device `index` of the report cannot be used; "" where it can.
+std::string device_refusal(const CudaReport& report, int index);
+
 /// Null where it cannot be loaded; then `why` says so: which library is missing, or that none was built.
 const CudaLibrary* cuda_library(std::string* why = nullptr);
 CudaReport cuda_report();

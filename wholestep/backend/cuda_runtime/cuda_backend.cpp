@@ -381,13 +381,12 @@ CudaReport report() {
     device.minor = properties.minor;
     device.multiprocessors = properties.multiProcessorCount;
     device.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
-    if (properties.major < 8)
-      device.refusal = fmt::format("its architecture is sm_{}{}; sm_80 and later can be used",
-                                   properties.major, properties.minor);
-    else if (size_t free = 0, total = 0;
-             cudaSetDevice(i) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess)
-      device.free_bytes = static_cast<int64_t>(free);
-    else device.refusal = cudaGetErrorString(cudaGetLastError());
+    device.refusal = architecture_refusal(device.major, device.minor);
+    if (size_t free = 0, total = 0; device.refusal.empty()) {
+      if (cudaSetDevice(i) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess)
+        device.free_bytes = static_cast<int64_t>(free);
+      else device.refusal = cudaGetErrorString(cudaGetLastError());
+    }
     result.devices.push_back(device);
   }
   return result;
@@ -399,11 +398,7 @@ Backend& backend(int index) {
   std::lock_guard lock(mutex);
   if (auto it = backends.find(index); it != backends.end()) return *it->second;
   CudaReport found = report();
-  std::string why = found.refusal;
-  if (why.empty() && (index < 0 || index >= static_cast<int>(found.devices.size())))
-    why = fmt::format("there are {} devices, numbered from 0", found.devices.size());
-  else if (why.empty()) why = found.devices[static_cast<size_t>(index)].refusal;
-  if (!why.empty())
+  if (std::string why = device_refusal(found, index); !why.empty())
     throw Error(ErrorCode::kBadConfig,
                 {.what = fmt::format("CUDA device {} cannot be used", index),
                  .got = why,
