@@ -136,6 +136,12 @@ class Module {
   std::vector<cudaKernel_t> functions_;
 };
 
+int attribute(cudaDeviceAttr what, int device) {
+  int value = 0;
+  check_cuda(cudaDeviceGetAttribute(&value, what, device), "asking what the device is like");
+  return value;
+}
+
 class CudaExecutable final : public Executable {
  public:
   CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
@@ -143,6 +149,7 @@ class CudaExecutable final : public Executable {
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
+        multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, device)),
         architecture_(std::move(architecture)),
         stream_(stream),
         counters_(counters),
@@ -191,9 +198,7 @@ class CudaExecutable final : public Executable {
         cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream_),
         "reading times");
     check_cuda(cudaStreamSynchronize(stream_), "timing a step");
-    int kilohertz = 0;
-    check_cuda(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device_),
-               "asking for the clock rate");
+    int kilohertz = attribute(cudaDevAttrClockRate, device_);
     cudaEvent_t begin = nullptr, end = nullptr;
     check_cuda(cudaEventCreate(&begin), "making an event");
     check_cuda(cudaEventCreate(&end), "making an event");
@@ -236,13 +241,20 @@ class CudaExecutable final : public Executable {
     if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
   }
 
-  /// Regions [first, last_kernel) `times` over, each kernel after the one before it. The edges are
-  /// programmatic: a kernel's blocks may take their places while the one before it ends, and wait there
-  /// before they read.
+  /// Whether blocks of a kernel that take their places while `running` others run spread as they would over
+  /// an idle GPU. Where too few multiprocessors are idle they would crowd on those, and stay there.
+  bool may_come_early(int64_t running, int64_t blocks) const {
+    auto rounds = [&](int64_t places) { return (blocks + places - 1) / places; };
+    return running < multiprocessors_ && rounds(multiprocessors_ - running) == rounds(multiprocessors_);
+  }
+
+  /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge
+  /// a kernel's blocks take their places while the one before it ends, and wait there before they read.
   cudaGraphExec_t capture(int64_t times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
     cudaGraphNode_t last = nullptr;
+    int64_t running = 0;  // blocks of the last one
     for (int64_t i = 0; i < times; ++i)
       for (size_t k = first; k < last_kernel; ++k)
         module_->with_launch(k, arenas_, [&](const cudaKernelNodeParams& launch) {
@@ -250,12 +262,15 @@ class CudaExecutable final : public Executable {
           check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
           if (last) {
             cudaGraphEdgeData edge{};
-            edge.from_port = cudaGraphKernelNodePortProgrammatic;
-            edge.type = cudaGraphDependencyTypeProgrammatic;
+            if (may_come_early(running, module_->blocks(k))) {
+              edge.from_port = cudaGraphKernelNodePortProgrammatic;
+              edge.type = cudaGraphDependencyTypeProgrammatic;
+            }
             check_cuda(cudaGraphAddDependencies(graph, &last, &node, &edge, 1),
                        "ordering the kernels of a graph");
           }
           last = node;
+          running = module_->blocks(k);
         });
     cudaGraphExec_t executable = nullptr;
     cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
@@ -267,6 +282,7 @@ class CudaExecutable final : public Executable {
   Program program_;
   std::vector<std::byte*> arenas_;
   int device_;
+  int64_t multiprocessors_;
   std::string architecture_;
   cudaStream_t stream_;
   Counters& counters_;
