@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "support/cli_command.h"
 #include "support/temp_dir.h"
 #include "wholestep/backend/cpu/isa.h"
@@ -103,6 +105,15 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
   EXPECT_GT(gpu["memory"]["parameters_bytes"].get<int64_t>(), 0);
   EXPECT_EQ(gpu["memory"]["parameters_bytes"], cpu["memory"]["parameters_bytes"]);
   EXPECT_NE(gpu["kernels"], cpu["kernels"]);
+  EXPECT_EQ(gpu["memory"]["feed_bytes"], 2 * gpu["memory"]["batch_bytes"].get<int64_t>());
+  EXPECT_FALSE(cpu["memory"].contains("feed_bytes"));
+  int64_t sum = 0;
+  for (const auto& [kind, bytes] : gpu["memory"].items())
+    if (std::set<std::string>{"parameters_bytes", "state_bytes", "constants_bytes", "batch_bytes",
+                              "activations_bytes", "feed_bytes"}
+            .contains(kind))
+      sum += bytes.get<int64_t>();
+  EXPECT_EQ(gpu["memory"]["total_bytes"], sum);
   json exact = run_cli(dir.path(), "plan w3 --device cuda --no-tf32 --json").json();
   EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"tensor\""));
   EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"tensor\"")));

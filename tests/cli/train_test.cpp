@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "support/cli_command.h"
@@ -49,6 +50,29 @@ TEST(Train, EndsWithOneJsonObjectOnStandardOutput) {
   EXPECT_GT(j["peak_rss_bytes"].get<int64_t>(), 1 << 20);
   EXPECT_GT(j["arena_bytes"].get<int64_t>(), 0);
   EXPECT_EQ(j["predicted_bytes"], j["used_bytes"]);
+}
+
+TEST(Train, TracesItsBatchesAndStepsInOrder) {
+  TempDir dir;
+  CliResult r =
+      run_cli(dir.path(), "train mlp" + kSmall + "--epochs 1 --set trainer.resident=false --trace t.json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  json trace = json::parse(read_file(dir.path() / "t.json"));
+  std::map<int64_t, std::map<std::string, json>> submissions;
+  for (const json& event : trace["traceEvents"])
+    if (event["ph"] == "X") submissions[event["args"]["submission"]][event["name"]] = event;
+  double end = 0;
+  int steps = 0;
+  for (auto& [number, spans] : submissions) {
+    if (!spans.contains("step")) continue;  // the loader's end of an epoch
+    ++steps;
+    for (const char* name : {"batch", "step"}) {
+      ASSERT_TRUE(spans.contains(name)) << name << " " << number;
+      EXPECT_GE(spans[name]["ts"].get<double>(), end) << name << " " << number;
+      end = spans[name]["ts"].get<double>() + spans[name]["dur"].get<double>() - 0.002;  // of three digits
+    }
+  }
+  EXPECT_EQ(steps, 8 + 1);  // and one of validation
 }
 
 TEST(Train, WritesARunFolder) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -15,6 +16,7 @@
 #include "train/net.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/philox.h"
+#include "wholestep/base/timeline.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/optim/adam.h"
 #include "wholestep/optim/sgd.h"
@@ -275,6 +277,37 @@ TEST(CudaTraining, ManyStepsASubmissionGiveTheBitsOfOneFor1000Steps) {
   EXPECT_EQ(one_submissions, 1000);
   EXPECT_LT(many_submissions, 100);
   EXPECT_EQ(many, one);
+}
+
+TEST(CudaTraining, ABatchComesUpWhileTheStepBeforeItRuns) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  constexpr int64_t kSteps = 50, kRows = 32;
+  Net net = make_net("w4", optimizer("adam"), on_gpu(), kRows);
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < 4; ++i) batches.emplace_back(net.model, i, kRows);
+  auto train = [&](int64_t steps) {
+    for (int64_t i = 0; i < steps; ++i)
+      net.step->train(batches[static_cast<size_t>(i % 4)].pixels, batches[static_cast<size_t>(i % 4)].labels);
+    net.step->train_metrics();  // waits
+  };
+  train(4);
+  Timeline timeline;
+  cuda_backend().record(&timeline);
+  train(kSteps);
+  cuda_backend().record(nullptr);
+  std::map<int64_t, Timeline::Span> copies, steps;
+  for (const Timeline::Span& span : timeline.spans()) {
+    if (std::string_view(span.what) == "copy") copies[span.number] = span;
+    if (std::string_view(span.what) == "step") steps[span.number] = span;
+  }
+  ASSERT_EQ(copies.size(), static_cast<size_t>(kSteps));
+  ASSERT_EQ(steps.size(), static_cast<size_t>(kSteps));
+  int64_t ahead = 0;
+  for (const auto& [number, step] : steps) {
+    EXPECT_LE(copies.at(number).end, step.begin) << "submission " << number;
+    if (auto next = copies.find(number + 1); next != copies.end() && next->second.begin < step.end) ++ahead;
+  }
+  EXPECT_GT(ahead, kSteps / 2);
 }
 
 TEST(CudaTraining, StreamedAndResidentBatchesGiveTheSameBits) {

@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "wholestep/base/error.h"
 
 namespace wholestep::test {
@@ -34,22 +36,54 @@ class ForeignBackend::Block final : public Memory {
 
 class ForeignBackend::Loaded final : public Executable {
  public:
-  Loaded(std::unique_ptr<Executable> real, BackendCounters& counters)
-      : real_(std::move(real)), counters_(counters) {}
+  Loaded(std::unique_ptr<Executable> real, ForeignBackend& owner) : real_(std::move(real)), owner_(owner) {}
   void run(int64_t steps) override {
     for (int64_t now; steps > 0; steps -= now) {
       now = steps < kStepsPerSubmission ? 1 : kStepsPerSubmission;
-      ++counters_.submissions;
+      ++owner_.counters_.submissions;
+      owner_.note("run");
+      owner_.place_batch();
       real_->run(now);
     }
   }
-  void run_call(size_t index) override { real_->run_call(index); }
+  void run_call(size_t index) override {
+    owner_.place_batch();
+    real_->run_call(index);
+  }
   int64_t barriers() const override { return real_->barriers(); }
 
  private:
   std::unique_ptr<Executable> real_;
-  BackendCounters& counters_;
+  ForeignBackend& owner_;
 };
+
+/// As late as it may be: a batch is in its place when the submission begins, and not before.
+class ForeignBackend::LateFeed final : public Feed {
+ public:
+  LateFeed(ForeignBackend& owner, int64_t bytes)
+      : owner_(owner), memory_(owner.allocate(owner.feed_depth() * bytes)) {}
+  void write(std::span<const BatchPiece> batch) override {
+    owner_.note("feed");
+    owner_.fed_.clear();
+    for (const BatchPiece& piece : batch) {
+      owner_.fed_.push_back({piece.device, {piece.host.begin(), piece.host.end()}});
+      owner_.counters_.copied_in_bytes += static_cast<int64_t>(piece.host.size());
+    }
+  }
+
+ private:
+  ForeignBackend& owner_;
+  std::shared_ptr<Memory> memory_;
+};
+
+void ForeignBackend::place_batch() {
+  for (const auto& [place, bytes] : fed_) std::ranges::copy(bytes, real(place));
+  fed_.clear();
+}
+
+std::unique_ptr<Feed> ForeignBackend::make_feed(int64_t bytes) {
+  return std::make_unique<LateFeed>(*this, bytes);
+}
 
 std::byte* ForeignBackend::real(const void* address) const {
   auto* wanted = static_cast<const std::byte*>(address);
@@ -65,11 +99,13 @@ std::shared_ptr<Memory> ForeignBackend::allocate(int64_t bytes) {
 }
 
 void ForeignBackend::copy_in(std::byte* device, const std::byte* host, int64_t bytes) {
+  note("copy in");
   cpu_backend().copy_in(real(device), host, bytes);
   counters_.copied_in_bytes += bytes;
 }
 
 void ForeignBackend::copy_out(std::byte* host, const std::byte* device, int64_t bytes) {
+  note("copy out");
   cpu_backend().copy_out(host, real(device), bytes);
   counters_.copied_out_bytes += bytes;
 }
@@ -90,7 +126,7 @@ std::vector<Span> ForeignBackend::spans(std::span<const ScheduledKernel> schedul
 std::unique_ptr<Executable> ForeignBackend::load(const Program& program, std::span<std::byte* const> arenas) {
   std::vector<std::byte*> bases;
   for (std::byte* arena : arenas) bases.push_back(real(arena));
-  return std::make_unique<Loaded>(cpu_backend().load(program, bases), counters_);
+  return std::make_unique<Loaded>(cpu_backend().load(program, bases), *this);
 }
 
 ForeignBackend& foreign_backend() {

@@ -240,6 +240,26 @@ TEST(ForeignDevice, SubmitsSeveralStepsButNoneBeyondACheckpointOrAnEpoch) {
   EXPECT_EQ(ends(0, false).size(), 20u);
 }
 
+TEST(ForeignDevice, StreamedBatchesComeUpWhileNobodyWaits) {
+  DataSplits data = make_digits({.train = 160, .test = 0});
+  std::vector<std::string> calls, epoch;
+  struct Listen : Callback {
+    explicit Listen(std::vector<std::string>& to) : calls(to) {}
+    void on_epoch_begin(int64_t) override { foreign_backend().calls = &calls; }
+    void on_epoch_end(const EpochResult&) override { foreign_backend().calls = nullptr; }
+    std::vector<std::string>& calls;
+  };
+  nn::Model model = nn::find_model("mlp");
+  Trainer trainer({.max_epochs = 1, .batch_size = 16, .resident = false, .backend = &foreign_backend()});
+  trainer.add_callback(std::make_shared<Listen>(calls));
+  trainer.fit(*model.module, optim::SGD({.lr = 0.1}), nn::CrossEntropyLoss(), data);
+  auto first = std::ranges::find(calls, "feed"), last = std::find(calls.rbegin(), calls.rend(), "run").base();
+  for (int i = 0; i < 10; ++i) epoch.insert(epoch.end(), {"feed", "run"});
+  EXPECT_EQ(std::vector(first, last), epoch);
+  ASSERT_NE(last, calls.end());
+  EXPECT_EQ(*last, "copy out");  // the counters, at the end of the epoch
+}
+
 TEST(ForeignDevice, ResumesFromACheckpointOfEitherDevice) {
   DataSplits data = make_digits({.train = 150, .test = 40});
   TrainerConfig config{.max_epochs = 2, .batch_size = 32};

@@ -16,6 +16,8 @@
 
 namespace wholestep {
 
+class Timeline;
+
 /// Where memory, values in an arena and workspaces begin: multiples of a cache line, the widest vector.
 constexpr int64_t kAlignment = 64;
 /// `bytes` rounded up, so that what follows begins there too.
@@ -119,6 +121,21 @@ class Memory {
   int64_t bytes_ = 0;
 };
 
+/// Bytes of a batch, and their place on the device.
+struct BatchPiece {
+  std::byte* device = nullptr;
+  std::span<const std::byte> host;
+};
+
+/// Brings batches to a device ahead of the submissions that read them, beside those that run.
+class Feed {
+ public:
+  virtual ~Feed() = default;
+  /// The next submission finds these pieces in their places. The host may change its bytes when this returns,
+  /// which waits for nothing but a buffer that is still on its way.
+  virtual void write(std::span<const BatchPiece> batch) = 0;
+};
+
 /// Counters a test or a report can read; they only grow.
 struct BackendCounters {
   int64_t allocations = 0;
@@ -147,6 +164,13 @@ class Backend {
   virtual std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) = 0;
   /// Who wants to look between steps asks for no more than this at once.
   virtual int64_t steps_per_submission() const { return 1; }
+  /// How many batches a feed holds on the device besides the one in its place. 0: there are no feeds, and
+  /// copy_in() to the place is all there is to do.
+  virtual int64_t feed_depth() const { return 0; }
+  /// For batches whose places lie in one stretch of at most `bytes`, apart from everything else.
+  virtual std::unique_ptr<Feed> make_feed(int64_t /*bytes*/) { return nullptr; }
+  /// Adds to `timeline`, until given null, what runs when. Never throws where it is given null.
+  virtual void record(Timeline* /*timeline*/) {}
   virtual BackendCounters counters() const = 0;
 };
 

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 struct TrainOptions {
   RunOptions run;
   std::string resume;  // "" no, "true" the newest version, "auto" the same where there is one, or a path
+  std::string trace;   // "" no, or the file to write
   bool print_config = false, json = false;
 };
 
@@ -201,6 +202,8 @@ void train(const TrainOptions& options) {
   RunFolder folder = resumed ? RunFolder::open(resumed->version) : RunFolder::create(job.config.out_folder());
   DataSplits data = begin(folder, job);
 
+  std::unique_ptr<Timeline> timeline = options.trace.empty() ? nullptr : std::make_unique<Timeline>();
+  trainer_config.timeline = timeline.get();
   trainer_config.run_folder = folder.path();
   trainer_config.description = describe_model(job.model, resolved(job.config));
   Trainer trainer(trainer_config);
@@ -218,6 +221,7 @@ void train(const TrainOptions& options) {
     result = trainer.fit(*job.model.module, *job.optimizer, *job.loss, data,
                          resumed ? resumed->checkpoint : fs::path());
   }
+  if (timeline) write_file(options.trace, std::string_view(chrome_trace(*timeline)));
   ReportData report = collect_report(job, data, result, *plan);
   if (result.reason == StopReason::kFinished || result.reason == StopReason::kEarlyStopping)
     evaluate_best(report, job, data, folder.path());
@@ -246,6 +250,8 @@ void add_train(CLI::App& app) {
       "go on from the newest version's last good checkpoint; --resume=auto starts a new run where there is "
       "none, --resume=PATH names a run folder or checkpoint");
   verb->add_flag("--print-config", o->print_config, "print the resolved configuration as TOML and end");
+  verb->add_option("--trace", o->trace,
+                   "write when batches, copies and steps ran to this file, in Chrome's trace format");
   verb->add_flag("--json", o->json, "end with one JSON object on standard output");
   verb->callback([o] { train(*o); });
 }

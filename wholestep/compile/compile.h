@@ -39,11 +39,14 @@ struct SelectedKernel {
 struct MemoryReport {
   int64_t parameter_bytes = 0, state_bytes = 0, constant_bytes = 0;
   int64_t batch_bytes = 0;       ///< slots the host writes
+  int64_t feed_bytes = 0;        ///< the batches after it, where a device is fed ahead of its steps
   int64_t activation_bytes = 0;  ///< values and workspaces, after reuse
   int64_t unshared_bytes = 0;    ///< the same without reuse
   int64_t bound_bytes = 0;       ///< the most bytes alive at one time: no plan of this schedule is smaller
   int64_t arena_bytes() const { return batch_bytes + activation_bytes; }
-  int64_t total_bytes() const { return parameter_bytes + state_bytes + constant_bytes + arena_bytes(); }
+  int64_t total_bytes() const {
+    return parameter_bytes + state_bytes + constant_bytes + feed_bytes + arena_bytes();
+  }
 };
 
 struct ValuePlace {
@@ -98,6 +101,8 @@ class CompiledStep {
   std::span<std::byte> input(const std::string& name) const;
   void write(const std::string& name, std::span<const std::byte> bytes) const;  ///< kUsage on another size
   void write(const std::string& name, const Tensor& value) const;               ///< checks dtype and shape
+  /// The same for a Feed to write.
+  BatchPiece piece(const std::string& name, std::span<const std::byte> bytes) const;
   /// `steps` times, with nothing from the host in between. kUsage where a parameter, state or constant was
   /// moved after the step was made, by a step for another device or by pack(): the step would not see it any
   /// more.

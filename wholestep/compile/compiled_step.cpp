@@ -154,14 +154,18 @@ std::span<std::byte> CompiledStep::input(const std::string& name) const {
   return host_bytes(batch_input(name).value);
 }
 
-void CompiledStep::write(const std::string& name, std::span<const std::byte> bytes) const {
+BatchPiece CompiledStep::piece(const std::string& name, std::span<const std::byte> bytes) const {
   int value = batch_input(name).value;
   if (static_cast<int64_t>(bytes.size()) != plan_.graph->type(value).bytes())
     throw Error(ErrorCode::kUsage, {.what = "a batch of the wrong size",
                                     .where = name,
                                     .got = fmt::format("{} bytes", bytes.size()),
                                     .expected = to_string(plan_.graph->type(value))});
-  plan_.backend->copy_in(address(value), bytes.data(), static_cast<int64_t>(bytes.size()));
+  return {address(value), bytes};
+}
+
+void CompiledStep::write(const std::string& name, std::span<const std::byte> bytes) const {
+  plan_.backend->copy_in(piece(name, bytes).device, bytes.data(), static_cast<int64_t>(bytes.size()));
 }
 
 void CompiledStep::write(const std::string& name, const Tensor& value) const {

@@ -250,6 +250,7 @@ class Planner {
       if (input.kind == InputKind::kConstant) m.constant_bytes += bytes;
     }
     m.batch_bytes = batch_end_;
+    m.feed_bytes = plan_.backend->feed_depth() * batch_end_;
     m.activation_bytes = arena_end_ - batch_end_;
     std::vector<int64_t> alive(static_cast<size_t>(end()) + 2);
     for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) {

@@ -70,11 +70,15 @@ std::vector<PlanRow> plan_rows(const Plan& plan) {
 }
 
 std::vector<MemoryKind> memory_kinds(const MemoryReport& memory) {
-  return {{"parameters", "weights, biases, running statistics", memory.parameter_bytes},
-          {"state", "moments, counters, rates", memory.state_bytes},
-          {"constants", "samples kept in memory, tables", memory.constant_bytes},
-          {"batch", "slots the next batch is copied into", memory.batch_bytes},
-          {"activations", "values and workspaces of the step, after reuse", memory.activation_bytes}};
+  std::vector<MemoryKind> kinds = {
+      {"parameters", "weights, biases, running statistics", memory.parameter_bytes},
+      {"state", "moments, counters, rates", memory.state_bytes},
+      {"constants", "samples kept in memory, tables", memory.constant_bytes},
+      {"batch", "slots the next batch is copied into", memory.batch_bytes},
+      {"activations", "values and workspaces of the step, after reuse", memory.activation_bytes}};
+  if (memory.feed_bytes > 0)
+    kinds.insert(kinds.end() - 1, {"feed", "batches that come up while a step runs", memory.feed_bytes});
+  return kinds;
 }
 
 std::string to_text(const Plan& plan) {

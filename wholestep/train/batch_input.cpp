@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/gather.h"
 
@@ -35,7 +37,8 @@ std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, i
           graph.add_input(InputKind::kBatch, "labels", {DType::i32, {batch}})};
 }
 
-void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels,
+                 Feed* feed) {
   std::span<const std::byte> pixel_bytes = std::as_bytes(pixels), label_bytes = std::as_bytes(labels);
   size_t pixel_slot = static_cast<size_t>(step.input_bytes("pixels")),
          label_slot = static_cast<size_t>(step.input_bytes("labels"));
@@ -44,6 +47,8 @@ void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<
                 {.what = "the samples do not fill the batch",
                  .got = fmt::format("{} values and {} labels", pixels.size(), labels.size()),
                  .expected = fmt::format("{} and {}", pixel_slot, label_slot / sizeof(int32_t))});
+  if (feed)
+    return feed->write(std::array{step.piece("pixels", pixel_bytes), step.piece("labels", label_bytes)});
   step.write("pixels", pixel_bytes);
   step.write("labels", label_bytes);
 }

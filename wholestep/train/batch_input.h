@@ -16,8 +16,10 @@ Tensor normalize(const Tensor& pixels, const Normalization& normalization);
 
 /// Slots "pixels" u8 [batch, sample...] and "labels" i32 [batch].
 std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, int64_t batch);
-/// Copies a batch into the slots of a step; kUsage where it does not fill them.
-void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+/// Copies a batch into the slots of a step, through `feed` where there is one; kUsage where it does not fill
+/// them.
+void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels,
+                 Feed* feed = nullptr);
 
 /// A dataset on the device: steps take the next samples in `order`, wherever `position` stands.
 class ResidentData {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <set>
 
 #include "wholestep/graph/grad.h"
@@ -155,15 +156,17 @@ struct SharedTensors {
   }
 };
 
-int64_t arena_bytes_of(const std::vector<const Plan*>& plans) {
-  int64_t bytes = 0;
-  for (const Plan* plan : plans) bytes = std::max(bytes, plan->memory.arena_bytes());
-  return bytes;
+/// The most that one of the plans needs of what all of them share.
+template <class Bytes>
+int64_t most_of(const std::vector<const Plan*>& plans, Bytes bytes) {
+  int64_t most = 0;
+  for (const Plan* plan : plans) most = std::max(most, std::invoke(bytes, plan->memory));
+  return most;
 }
 
 int64_t bytes_of(const std::vector<const Plan*>& plans, const SharedTensors& shared) {
   return packed_bytes(shared.parameters) + packed_bytes(shared.state) + packed_bytes(shared.constants) +
-         arena_bytes_of(plans);
+         most_of(plans, &MemoryReport::feed_bytes) + most_of(plans, &MemoryReport::arena_bytes);
 }
 
 }  // namespace
@@ -219,12 +222,14 @@ void TrainStep::prepare(std::vector<int64_t> train_batches, std::vector<int64_t>
   train_steps_.clear();
   eval_steps_.clear();
   last_ = last_evaluation_ = nullptr;
+  feed_.reset();
   for (auto* memory : {&arena_, &parameter_memory_, &state_memory_}) memory->reset();
   int64_t before = backend.counters().bytes_in_use;
   parameter_memory_ = pack(backend, shared.parameters);
   state_memory_ = pack(backend, shared.state);
   if (!moved.empty()) pack(backend, moved);
-  arena_ = backend.allocate(arena_bytes_of(all));
+  arena_ = backend.allocate(most_of(all, &MemoryReport::arena_bytes));
+  if (int64_t batch = most_of(all, &MemoryReport::batch_bytes)) feed_ = backend.make_feed(batch);
   used_bytes_ = backend.counters().bytes_in_use - before + already;
   for (auto& [batch, plan] : train_plans)
     train_steps_[batch] = std::make_unique<CompiledStep>(std::move(plan), arena_);
@@ -249,7 +254,7 @@ CompiledStep& step_for(const std::map<int64_t, std::unique_ptr<CompiledStep>>& s
 void TrainStep::train(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
   last_rows_ = static_cast<int64_t>(labels.size());
   last_ = &step_for(train_steps_, last_rows_);
-  write_batch(*last_, pixels, labels);
+  write_batch(*last_, pixels, labels, feed_.get());
   last_->run();
 }
 
@@ -266,7 +271,7 @@ void TrainStep::train_resident(int64_t rows, int64_t steps) {
 
 void TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
   last_evaluation_ = &step_for(eval_steps_, static_cast<int64_t>(labels.size()));
-  write_batch(*last_evaluation_, pixels, labels);
+  write_batch(*last_evaluation_, pixels, labels, feed_.get());
   last_evaluation_->run();
 }
 

@@ -109,6 +109,7 @@ class TrainStep {
   std::vector<std::byte> prediction_buffer_;
   int64_t last_rows_ = 0;
   std::shared_ptr<Memory> arena_, parameter_memory_, state_memory_;
+  std::unique_ptr<Feed> feed_;
   int64_t predicted_bytes_ = 0, used_bytes_ = 0;
 };
 

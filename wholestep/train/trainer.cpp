@@ -62,6 +62,19 @@ StepConfig step_config(const TrainerConfig& config, Normalization normalization)
           .compile = {.backend = config.backend, .call_by_call = config.call_by_call}};
 }
 
+/// The device records into the timeline of the configuration, if it has one, as long as this lives.
+struct Recording {
+  explicit Recording(const TrainerConfig& of) : config(of) {
+    if (config.timeline) config.backend->record(config.timeline);
+  }
+  ~Recording() {
+    if (config.timeline) config.backend->record(nullptr);
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  const TrainerConfig& config;
+};
+
 Normalization identity_normalization(const Shape& sample_shape) {
   size_t channels = static_cast<size_t>(channels_of(sample_shape));
   return {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)};
@@ -208,23 +221,26 @@ struct Trainer::Loop {
     step.set_order(order, batch * config.batch_size);
   }
 
-  /// Runs the next batch, or as many as go into one submission where nothing is due in between.
-  void run_batches() {
-    int64_t steps = 1;
-    if (resident) {
-      int64_t full = data.train->size() / config.batch_size - batch, every = config.checkpoint_every_steps;
-      steps = std::min({config.backend->steps_per_submission(), full, check_every - unchecked});
-      if (every > 0) steps = std::min(steps, every - result.steps % every);
-      steps = std::max<int64_t>(steps, 1);
-      step.train_resident(rows_of(batch, data.train->size(), config.batch_size), steps);
-    } else {
-      const Batch* next = loader->next();
-      WHOLESTEP_CHECK(next && next->index == batch);
-      step.train(next->pixels, next->labels);
-    }
-    batch += steps;
-    result.steps += steps;
-    unchecked += steps;
+  /// As many of the next batches as go into one submission where nothing is due in between.
+  int64_t train_resident() {
+    int64_t full = data.train->size() / config.batch_size - batch, every = config.checkpoint_every_steps;
+    int64_t steps = std::min({config.backend->steps_per_submission(), full, check_every - unchecked});
+    if (every > 0) steps = std::min(steps, every - result.steps % every);
+    steps = std::max<int64_t>(steps, 1);
+    step.train_resident(rows_of(batch, data.train->size(), config.batch_size), steps);
+    return steps;
+  }
+
+  const Batch* next_batch(DataLoader& from) {
+    Timeline::OnHost span(config.timeline, "batch", config.backend->counters().submissions + 1);
+    return from.next();
+  }
+
+  int64_t train_streamed() {
+    const Batch* next = next_batch(*loader);
+    WHOLESTEP_CHECK(next && next->index == batch);
+    step.train(next->pixels, next->labels);
+    return 1;
   }
 
   /// False where a step since the last check was not finite.
@@ -248,7 +264,10 @@ struct Trainer::Loop {
     int64_t first_batch = batch;
     skipped = step.train_metrics().skipped_steps;
     while (batch < batches()) {
-      run_batches();
+      int64_t steps = resident ? train_resident() : train_streamed();
+      batch += steps;
+      result.steps += steps;
+      unchecked += steps;
       int64_t samples = std::min(data.train->size(), batch * config.batch_size);
       bool last = batch == batches();
       if ((unchecked >= check_every || last) && !check()) return false;
@@ -286,7 +305,7 @@ struct Trainer::Loop {
       if (rest > 0) step.evaluate_resident(rest);
     } else {
       val_loader->start(0);
-      while (const Batch* next = val_loader->next()) step.evaluate(next->pixels, next->labels);
+      while (const Batch* next = next_batch(*val_loader)) step.evaluate(next->pixels, next->labels);
     }
     Metrics m = step.eval_metrics();
     r.val_loss = m.loss();
@@ -348,6 +367,7 @@ FitResult Trainer::fit(nn::Module& model, optim::Optimizer& optimizer, const nn:
   optimizer.schedule()->set_run_steps(loop.batches() * config_.max_epochs);
   loop.prepare();
   if (!resume.empty()) loop.resume(resume);
+  Recording recording(config_);
   loop.run();
   loop.result.seconds = seconds_since(start);
   for (auto& callback : callbacks_) callback->on_fit_end(loop.result);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include "wholestep/base/timeline.h"
 #include "wholestep/data/dataset.h"
 
 #include "wholestep/train/train_step.h"
@@ -30,6 +31,7 @@ struct TrainerConfig {
   int64_t memory_budget_bytes = 0;    ///< 0: no limit
   Backend* backend = &cpu_backend();  ///< what trains; see find_device()
   bool call_by_call = false;          ///< see CompileOptions
+  Timeline* timeline = nullptr;       ///< is given what the host and the device do, and when
   nlohmann::json description = {};    ///< kept in every checkpoint's config.json: the model, the run
   std::filesystem::path run_folder =
       {};  ///< version folder for metrics.csv and checkpoints; empty: nothing is written

@@ -8,10 +8,12 @@
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/error.h"
+#include "wholestep/base/timeline.h"
 
 namespace wholestep {
 namespace {
 
+Timeline* timeline = nullptr;
 std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
 
 class HostMemory final : public Memory {
@@ -60,7 +62,7 @@ class CpuExecutable final : public Executable {
 
   void run(int64_t steps) override {
     for (int64_t i = 0; i < steps; ++i) {
-      ++submissions;
+      Timeline::OnHost span(timeline, "step", ++submissions);
       for (const Region& region : regions_) {
         auto lane = [&](int64_t item) { run_lane(region, item); };
         if (region.lanes == 1) lane(0);
@@ -121,6 +123,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     return std::make_unique<CpuExecutable>(program, arenas);
   }
+  void record(Timeline* to) override { timeline = to; }
   BackendCounters counters() const override {
     return {.allocations = allocations,
             .bytes_in_use = bytes_in_use,

@@ -75,6 +75,7 @@ class CudaPlanner final : public Backend {
     return cuda_spans(schedule);
   }
   std::unique_ptr<Executable> load(const Program&, std::span<std::byte* const>) override { refuse(); }
+  int64_t feed_depth() const override { return kCudaFeedDepth; }
   BackendCounters counters() const override { return {}; }
 
  private:

@@ -47,6 +47,9 @@ Backend& cuda_backend(int device = 0);
 /// Plans for a GPU without one: it knows kernels and when they run, and has no memory.
 Backend& cuda_planner();
 
+/// Batches on their way: one that is copied up while the one before it waits for its step.
+constexpr int64_t kCudaFeedDepth = 2;
+
 /// When each call of a schedule runs on a GPU.
 std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule);
 

@@ -2,7 +2,6 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
-#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -10,6 +9,8 @@
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/backend/cuda_runtime/check.h"
 #include "wholestep/backend/cuda_runtime/compiler.h"
+#include "wholestep/backend/cuda_runtime/feed.h"
+#include "wholestep/backend/cuda_runtime/queue.h"
 #include "wholestep/base/version.h"
 
 namespace wholestep {
@@ -18,37 +19,10 @@ namespace {
 /// Between the kernels of one graph there is less of a gap than between graphs.
 constexpr int64_t kStepsPerSubmission = 16;
 
-struct Counters {
-  std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
-};
-
-/// What was queued since the stream was last waited for: a fault shows only when somebody waits.
-struct Pending {
-  int64_t first = 0, last = 0;              // submissions, from 1; 0 where there are none
-  std::shared_ptr<const std::string> step;  // what the last of them runs
-  cudaError_t refused = cudaSuccess;        // the first launch that was not taken
-
-  /// Waits for the stream; kFailure naming the submissions that may have gone wrong.
-  void wait(cudaStream_t stream, const char* doing) {
-    cudaError_t code = cudaStreamSynchronize(stream);
-    if (code == cudaSuccess) code = refused;
-    if (code == cudaSuccess) {
-      first = last = 0;
-      return;
-    }
-    if (last == 0) check_cuda(code, doing);
-    std::string which =
-        first == last ? fmt::format("submission {}", last) : fmt::format("submissions {} to {}", first, last);
-    check_cuda(code, fmt::format("running {}, noticed {}", *step, doing), which,
-               "this process has lost the GPU; checkpoints written before are whole, and a run with "
-               "--call-by-call names the kernel");
-  }
-};
-
 class DeviceMemory final : public Memory {
  public:
-  /// Cleared in the order of `stream`, which every later copy and kernel keeps to.
-  DeviceMemory(int64_t bytes, Counters& counters, cudaStream_t stream) : counters_(counters) {
+  /// Cleared in the order of the queue, which every later copy and kernel keeps to.
+  DeviceMemory(int64_t bytes, CudaQueue& queue) : counters_(queue.counters) {
     bytes_ = bytes;
     void* pointer = nullptr;
     size_t rounded = static_cast<size_t>(std::max<int64_t>(bytes, 1));
@@ -64,7 +38,7 @@ class DeviceMemory final : public Memory {
                    .hint = "a smaller batch, or another GPU"});
     }
     data_ = static_cast<std::byte*>(pointer);
-    check_cuda(cudaMemsetAsync(pointer, 0, rounded, stream), "clearing memory");
+    check_cuda(cudaMemsetAsync(pointer, 0, rounded, queue.stream()), "clearing memory");
     ++counters_.allocations;
     counters_.bytes_in_use += bytes_;
   }
@@ -74,7 +48,7 @@ class DeviceMemory final : public Memory {
   }
 
  private:
-  Counters& counters_;
+  CudaQueue::Counters& counters_;
 };
 
 /// Kernels of one source, loaded.
@@ -145,15 +119,13 @@ int attribute(cudaDeviceAttr what, int device) {
 class CudaExecutable final : public Executable {
  public:
   CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
-                 std::string architecture, cudaStream_t stream, Counters& counters, Pending& pending)
+                 std::string architecture, CudaQueue& queue)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
         multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, device)),
         architecture_(std::move(architecture)),
-        stream_(stream),
-        counters_(counters),
-        pending_(pending),
+        queue_(queue),
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
@@ -165,22 +137,22 @@ class CudaExecutable final : public Executable {
         fmt::format("a step of {} kernels for {} calls", module_->size(), program.calls.size()));
   }
   ~CudaExecutable() override {
-    cudaStreamSynchronize(stream_);
+    cudaStreamSynchronize(queue_.stream());
     cudaGraphExecDestroy(step_);
     cudaGraphExecDestroy(steps_);
   }
 
   void run(int64_t steps) override {
-    for (; steps >= kStepsPerSubmission; steps -= kStepsPerSubmission) submit(steps_);
-    for (; steps > 0; --steps) submit(step_);
+    for (; steps >= kStepsPerSubmission; steps -= kStepsPerSubmission) queue_.submit(steps_, what_);
+    for (; steps > 0; --steps) queue_.submit(step_, what_);
   }
 
   void run_call(size_t index) override {
-    pending_.wait(stream_, "before running a call alone");
+    queue_.wait("before running a call alone");
     if (!alone_[index])
       alone_[index] = std::make_unique<Module>(write_call(program_.calls[index]), architecture_);
-    alone_[index]->launch_all(arenas_, stream_);
-    check_cuda(cudaStreamSynchronize(stream_), "running " + program_.calls[index].kernel.label,
+    alone_[index]->launch_all(arenas_, queue_.stream());
+    check_cuda(cudaStreamSynchronize(queue_.stream()), "running " + program_.calls[index].kernel.label,
                fmt::format("call {} of {}", index, program_.calls.size()),
                "this process has lost the GPU; checkpoints written before are whole");
   }
@@ -190,28 +162,27 @@ class CudaExecutable final : public Executable {
     constexpr int kRepeats = 100;
     std::vector<CudaStep> steps;
     Module timed(write_timed_regions(program_, regions_, steps), architecture_);
-    DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, counters_, stream_);
+    DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, queue_);
+    const cudaStream_t stream = queue_.stream();
     for (int round = 0; round < 3; ++round)  // the last one finds everything in the caches
-      timed.launch_all(arenas_, stream_, stamps.data());
+      timed.launch_all(arenas_, stream, stamps.data());
     std::vector<uint64_t> cycles(steps.size() * 2);
     check_cuda(
-        cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream_),
+        cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream),
         "reading times");
-    check_cuda(cudaStreamSynchronize(stream_), "timing a step");
+    check_cuda(cudaStreamSynchronize(stream), "timing a step");
     int kilohertz = attribute(cudaDevAttrClockRate, device_);
-    cudaEvent_t begin = nullptr, end = nullptr;
-    check_cuda(cudaEventCreate(&begin), "making an event");
-    check_cuda(cudaEventCreate(&end), "making an event");
+    CudaEvent begin(cudaEventDefault), end(cudaEventDefault);
     std::vector<PhaseTime> times;
     for (size_t k = 0, step = 0; k < module_->size(); ++k) {
       cudaGraphExec_t repeated = capture(kRepeats, k, k + 1);
       float milliseconds = 0;
       for (int round = 0; round < 2; ++round) {
-        cudaEventRecord(begin, stream_);
-        cudaGraphLaunch(repeated, stream_);
-        cudaEventRecord(end, stream_);
-        check_cuda(cudaEventSynchronize(end), "timing a region");
-        cudaEventElapsedTime(&milliseconds, begin, end);
+        cudaEventRecord(begin.get(), stream);
+        cudaGraphLaunch(repeated, stream);
+        cudaEventRecord(end.get(), stream);
+        check_cuda(cudaEventSynchronize(end.get()), "timing a region");
+        check_cuda(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "timing a region");
       }
       cudaGraphExecDestroy(repeated);
       times.push_back({.region = static_cast<int>(k),
@@ -227,20 +198,10 @@ class CudaExecutable final : public Executable {
                          .microseconds = static_cast<double>(cycles[2 * step + 1] - cycles[2 * step]) * 1000 /
                                          static_cast<double>(kilohertz)});
     }
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
     return times;
   }
 
  private:
-  void submit(cudaGraphExec_t graph) {
-    pending_.last = ++counters_.submissions;
-    if (pending_.first == 0) pending_.first = pending_.last;
-    if (pending_.step != what_) pending_.step = what_;
-    cudaError_t code = cudaGraphLaunch(graph, stream_);  // whoever waits next reports it, and faults
-    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
-  }
-
   /// Whether blocks of a kernel that take their places while `running` others run spread as they would over
   /// an idle GPU. Where too few multiprocessors are idle they would crowd on those, and stay there.
   bool may_come_early(int64_t running, int64_t blocks) const {
@@ -284,9 +245,7 @@ class CudaExecutable final : public Executable {
   int device_;
   int64_t multiprocessors_;
   std::string architecture_;
-  cudaStream_t stream_;
-  Counters& counters_;
-  Pending& pending_;
+  CudaQueue& queue_;
   std::shared_ptr<const std::string> what_;
   Regions regions_;
   std::unique_ptr<Module> module_;
@@ -299,21 +258,21 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const CudaDevice& device)
       : device_(device.index), architecture_(fmt::format("sm_{}{}", device.major, device.minor)) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+    queue_ = std::make_unique<CudaQueue>();
   }
 
   std::string_view name() const override { return "cuda"; }
   std::shared_ptr<Memory> allocate(int64_t bytes) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_shared<DeviceMemory>(bytes, counters_, stream_);
+    return std::make_shared<DeviceMemory>(bytes, *queue_);
   }
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
     copy(device, host, bytes, cudaMemcpyHostToDevice, "copying to the GPU");
-    counters_.copied_in += bytes;
+    queue_->counters.copied_in += bytes;
   }
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
     copy(host, device, bytes, cudaMemcpyDeviceToHost, "copying from the GPU");
-    counters_.copied_out += bytes;
+    queue_->counters.copied_out += bytes;
   }
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override {
@@ -329,39 +288,42 @@ class CudaBackend final : public Backend {
     for (void* pointer : outputs) call.outputs.push_back(add(pointer));
     call.workspace = add(workspace);
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    Module(write_call(call), architecture_).launch_all(arenas, stream_);
-    check_cuda(cudaStreamSynchronize(stream_), "running a kernel");
+    Module(write_call(call), architecture_).launch_all(arenas, queue_->stream());
+    check_cuda(cudaStreamSynchronize(queue_->stream()), "running a kernel");
   }
   std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
     return cuda_spans(schedule);
   }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, stream_, counters_,
-                                            pending_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, *queue_);
   }
   int64_t steps_per_submission() const override { return kStepsPerSubmission; }
+  int64_t feed_depth() const override { return kCudaFeedDepth; }
+  std::unique_ptr<Feed> make_feed(int64_t bytes) override {
+    check_cuda(cudaSetDevice(device_), "choosing a device");
+    return make_cuda_feed(*this, *queue_, bytes);
+  }
+  void record(Timeline* timeline) override { queue_->record(timeline); }
   BackendCounters counters() const override {
-    return {.allocations = counters_.allocations,
-            .bytes_in_use = counters_.bytes_in_use,
-            .submissions = counters_.submissions,
-            .copied_in_bytes = counters_.copied_in,
-            .copied_out_bytes = counters_.copied_out};
+    const CudaQueue::Counters& c = queue_->counters;
+    return {.allocations = c.allocations,
+            .bytes_in_use = c.bytes_in_use,
+            .submissions = c.submissions,
+            .copied_in_bytes = c.copied_in,
+            .copied_out_bytes = c.copied_out};
   }
 
  private:
   void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) {
     if (bytes == 0) return;
-    cudaError_t code = cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, stream_);
-    if (code != cudaSuccess && pending_.refused == cudaSuccess) pending_.refused = code;
-    pending_.wait(stream_, doing);
+    queue_->check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, queue_->stream()), doing);
+    queue_->wait(doing);
   }
 
   int device_;
   std::string architecture_;
-  cudaStream_t stream_ = nullptr;
-  Counters counters_;
-  Pending pending_;
+  std::unique_ptr<CudaQueue> queue_;
 };
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
