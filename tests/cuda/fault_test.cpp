@@ -3,24 +3,29 @@
 // runs in a process of its own.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cuda/own_kernel.h"
 #include "support/cuda_device.h"
 #include "support/expect_error.h"
-#include "support/temp_dir.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/sequential.h"
 #include "wholestep/optim/sgd.h"
+#include "wholestep/train/checkpoint.h"
 #include "wholestep/train/run_folder.h"
 #include "wholestep/train/trainer.h"
 
 namespace wholestep::test {
 namespace {
+
+namespace fs = std::filesystem;
 
 CudaSource source_of(const std::string& body) {
   auto graph = std::make_shared<Graph>();
@@ -71,80 +76,114 @@ TEST(CudaFault, AnAllocationTheDeviceCannotHoldIsRefusedAndNothingIsLost) {
   EXPECT_EQ(bytes[63], std::byte{0});
 }
 
-/// Copies its input, and writes to address 16 where a sample begins with a white pixel.
+/// Copies its input; one that faults writes to address 16 where a sample begins with a white pixel.
 class Mine final : public nn::Module {
  public:
-  explicit Mine(std::source_location where = std::source_location::current()) : Module(where) {}
+  explicit Mine(bool faults, std::source_location where = std::source_location::current())
+      : Module(where), faults_(faults) {}
   Tensor forward(const Tensor& x) override {
-    std::string body =
-        "for (int64_t i = threadIdx.x; i < " + std::to_string(x.numel()) +
-        "; i += kThreads) {\n"
-        "  y[i] = x[i];\n"
-        "  if (i % 784 == 0 && x[i] > 1) *reinterpret_cast<volatile float*>(uint64_t(16)) = 1;\n"
-        "}";
-    return apply1(kOwnKernel, {x}, {{"body", body}});
-  }
-};
-
-/// Digits, of which one begins with a white pixel.
-class OneMarked final : public Dataset {
- public:
-  OneMarked(std::shared_ptr<const Dataset> data, int64_t marked) : data_(std::move(data)), marked_(marked) {}
-  int64_t size() const override { return data_->size(); }
-  const Shape& sample_shape() const override { return data_->sample_shape(); }
-  const std::vector<std::string>& class_names() const override { return data_->class_names(); }
-  int32_t label(int64_t index) const override { return data_->label(index); }
-  void read(int64_t index, std::span<uint8_t> out) const override {
-    data_->read(index, out);
-    if (index == marked_) out[0] = 255;
+    std::string body = "for (int64_t i = threadIdx.x; i < " + std::to_string(x.numel()) +
+                       "; i += kThreads) {\n"
+                       "  y[i] = x[i];\n";
+    if (faults_)
+      body += "  if (i % 784 == 0 && x[i] > 1) *reinterpret_cast<volatile float*>(uint64_t(16)) = 1;\n";
+    return apply1(kOwnKernel, {x}, {{"body", body + "}"}});
   }
 
  private:
-  std::shared_ptr<const Dataset> data_;
-  int64_t marked_;
+  bool faults_;
 };
 
+/// Twenty batches of digits; a sample of the tenth begins with a white pixel.
+std::shared_ptr<const Dataset> marked_digits() {
+  constexpr int64_t kSamples = 20 * 16, kMarked = 9 * 16 + 5;
+  DataSplits data = make_digits({.train = kSamples, .test = 1});
+  std::vector<uint8_t> pixels(kSamples * 784);
+  std::vector<int32_t> labels;
+  for (int64_t i = 0; i < kSamples; ++i) {
+    data.train->read(i, std::span(pixels).subspan(static_cast<size_t>(i) * 784, 784));
+    labels.push_back(data.train->label(i));
+  }
+  for (int64_t i = 0; i < kSamples; ++i) pixels[static_cast<size_t>(i) * 784] = i == kMarked ? 255 : 0;
+  return std::make_shared<InMemoryDataset>(data.train->sample_shape(), pixels, labels,
+                                           data.train->class_names(), "marked digits");
+}
+
+struct Way {
+  bool resident = false, call_by_call = false;
+};
+
+/// One epoch with a checkpoint every four steps; returns what was trained.
+std::vector<float> train(bool faults, Way way, const fs::path& folder, const fs::path& resume = {}) {
+  nn::Sequential model(Mine(faults), nn::Flatten(), nn::Linear({.in_features = 784, .out_features = 10}));
+  model.initialize(1);
+  Trainer({.max_epochs = 1,
+           .batch_size = 16,
+           .checkpoint_every_steps = 4,
+           .resident = way.resident,
+           .shuffle = false,
+           .backend = &cuda_backend(),
+           .call_by_call = way.call_by_call,
+           .run_folder = folder})
+      .fit(model, optim::SGD({.lr = 0.01}), nn::CrossEntropyLoss(), {marked_digits(), nullptr}, resume);
+  std::vector<float> trained;
+  for (const Tensor& parameter : model.parameters()) {
+    Tensor host = parameter.to_host();
+    trained.insert(trained.end(), host.data<float>().begin(), host.data<float>().end());
+  }
+  return trained;
+}
+
+/// Of a process and of the one it starts to fault in its place.
+fs::path folder_of(pid_t process) {
+  return fs::temp_directory_path() / ("wholestep-fault-" + std::to_string(process));
+}
+
 /// Trains until the tenth step faults, says so as the command does, and ends with its exit code.
-[[noreturn]] void train_into_the_fault(bool call_by_call) {
+[[noreturn]] void train_into_the_fault(Way way) {
   int code = 0;
-  {
-    TempDir folder;
-    DataSplits data = make_digits({.train = 320, .test = 16});
-    data.train = std::make_shared<OneMarked>(data.train, 9 * 16 + 5);
-    nn::Sequential model(Mine(), nn::Flatten(), nn::Linear({.in_features = 784, .out_features = 10}));
-    try {
-      Trainer({.max_epochs = 1,
-               .batch_size = 16,
-               .checkpoint_every_steps = 4,
-               .shuffle = false,
-               .backend = &cuda_backend(),
-               .call_by_call = call_by_call,
-               .run_folder = folder.path()})
-          .fit(model, optim::SGD({.lr = 0.01}), nn::CrossEntropyLoss(), data);
-    } catch (const Error& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-      code = static_cast<int>(error.code());
-    }
-    auto found = find_checkpoint(folder.path(), Prefer::kLast);
-    std::fprintf(stderr, "checkpoint %s\n", found && found->damage.empty() ? "whole" : "damaged");
+  try {
+    train(true, way, folder_of(::getppid()));
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    code = static_cast<int>(error.code());
   }
   std::exit(code);
 }
 
-TEST(CudaFaultDeathTest, AnIllegalAddressNamesItsSubmissionsAndLeavesTheLastCheckpointWhole) {
-  WHOLESTEP_NEEDS_CUDA_DEVICE();
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(train_into_the_fault(false), testing::ExitedWithCode(1),
-              "the GPU reported a fault while running a step of [0-9]+ kernels for [0-9]+ calls, noticed "
-              ".*submission.*got cudaErrorIllegalAddress.*--call-by-call.*checkpoint whole");
+/// The last checkpoint is that of step 8, and going on from it gives the bits of a run without a fault.
+void expect_to_go_on(Way way) {
+  fs::path folder = folder_of(::getpid());
+  auto found = find_checkpoint(folder, Prefer::kLast);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->damage, "");
+  EXPECT_EQ(read_checkpoint_json(found->path, "trainer_state.json").at("steps"), 8);
+  std::vector<float> resumed = train(false, way, folder, found->path);
+  EXPECT_EQ(resumed, train(false, way, folder));
+  fs::remove_all(folder);
 }
 
-TEST(CudaFaultDeathTest, CallByCallAnIllegalAddressNamesItsKernel) {
+class CudaFaultDeathTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Samples, CudaFaultDeathTest, testing::Bool(),
+                         [](const auto& row) { return row.param ? "Resident" : "Streamed"; });
+
+TEST_P(CudaFaultDeathTest, AnIllegalAddressNamesItsSubmissionsAndTheRunGoesOnFromTheLastCheckpoint) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(train_into_the_fault(true), testing::ExitedWithCode(1),
-              "the GPU reported a fault while running layers.0 own_kernel .*got cudaErrorIllegalAddress.*"
-              "checkpoint whole");
+  Way way{.resident = GetParam()};
+  EXPECT_EXIT(train_into_the_fault(way), testing::ExitedWithCode(1),
+              "the GPU reported a fault while running a step of [0-9]+ kernels for [0-9]+ calls, noticed "
+              ".*submission.*got cudaErrorIllegalAddress.*--call-by-call");
+  expect_to_go_on(way);
+}
+
+TEST_P(CudaFaultDeathTest, CallByCallAnIllegalAddressNamesItsKernel) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Way way{.resident = GetParam(), .call_by_call = true};
+  EXPECT_EXIT(train_into_the_fault(way), testing::ExitedWithCode(1),
+              "the GPU reported a fault while running layers.0 own_kernel .*got cudaErrorIllegalAddress");
+  expect_to_go_on(way);
 }
 
 }  // namespace
