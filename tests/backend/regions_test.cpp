@@ -124,5 +124,31 @@ TEST(Regions, FewestPutsPhasesOfOneChunkThatNeedEachOtherIntoOneLane) {
   EXPECT_EQ(regions.regions[0].lane_sets[0].steps[2].call, 2);
 }
 
+TEST(Regions, FewestGivesRowsThatDoNotNeedEachOtherLanesOfTheirOwn) {
+  std::vector schedule{call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows, 1, 1), {0}, {2}),
+                       call(over_rows(kRows, 1, 1), {1}, {3})};
+  Regions apart = build_regions(schedule, Placement::kFewest);
+  ASSERT_EQ(apart.regions.size(), 1u);
+  ASSERT_EQ(apart.regions[0].lane_sets.size(), 2u);
+  EXPECT_EQ(apart.regions[0].lane_sets[0].steps.size(), 2u) << "the third needs the first";
+  EXPECT_EQ(build_regions(schedule).regions[0].lane_sets.size(), 1u) << "on a CPU, less to hand out";
+}
+
+TEST(Regions, AViewIsNotRunAndItsReadersWaitForWhatItShows) {
+  for (Placement placement : {Placement::kInOrder, Placement::kFewest}) {
+    std::vector schedule{call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(kRows / 2, 1, 1), {1}, {2}),
+                         call(over_rows(kRows, 1, 1), {2}, {3}), call(over_rows(kRows, 0, 1), {2}, {4})};
+    schedule[1].view = true;
+    Regions regions = build_regions(schedule, placement);
+    ASSERT_EQ(regions.regions.size(), 2u);
+    for (const Region& region : regions.regions)
+      for (const LaneSet& set : region.lane_sets)
+        for (const LaneSet::Step& step : set.steps) EXPECT_NE(step.call, 1);
+    EXPECT_EQ(regions.spans[1].first, 0) << "where its operand is made";
+    EXPECT_EQ(regions.spans[1].last, 0);
+    EXPECT_EQ(regions.spans[3].first, 1) << "a reader of all rows";
+  }
+}
+
 }  // namespace
 }  // namespace wholestep

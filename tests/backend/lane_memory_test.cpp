@@ -1,0 +1,200 @@
+// What a lane has in shared memory: kept values, fetched operands, and that nothing is overwritten while
+// somebody still needs it.
+#include "wholestep/backend/cuda/lane_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "wholestep/backend/cuda/library.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/zoo.h"
+#include "wholestep/optim/adam.h"
+#include "wholestep/train/train_step.h"
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kRows = 32, kElsewhere = LaneMemory::kElsewhere;
+const TensorType kSmall{DType::f32, {kRows, 64}}, kWeight{DType::f32, {64, 64}};
+
+/// A phase over rows that reads `inputs` and makes `output`: bit i of `by_rows` says that it takes input i by
+/// rows.
+Call row_call(std::vector<int> inputs, uint64_t by_rows, int output, int64_t scratch = 0) {
+  auto kernel = std::make_shared<CudaCall>();
+  kernel->phases.push_back(cuda_row_phase(kRows, by_rows, 1, "run", scratch));
+  Call call;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    kernel->inputs.push_back(by_rows >> i & 1 ? kSmall : kWeight);
+    call.inputs.push_back({0, inputs[i] * 65536});
+  }
+  kernel->outputs.push_back(kSmall);
+  call.outputs.push_back({0, output * 65536});
+  call.kernel = {.label = "", .kernel = kernel, .inputs = std::move(inputs), .outputs = {output}, .overwrites = {}};
+  return call;
+}
+
+LaneSet lanes_of(const Program& program) {
+  LaneSet set{.rows = kRows, .chunks = kRows, .steps = {}};
+  for (int i = 0; i < static_cast<int>(program.calls.size()); ++i) set.steps.push_back({i, 0});
+  return set;
+}
+
+const std::optional<std::set<int>> kAnythingBefore;
+constexpr int64_t kRoom = 160 * 1024;
+
+TEST(LaneMemory, KeepsWhatALaneMakesForItselfAndStoresWhatOthersRead) {
+  // Value 1 is read by the lane alone, 2 is a result of the step, 3 is read by nobody here.
+  Program program{.calls = {row_call({0}, 1, 1), row_call({1}, 1, 2), row_call({2}, 1, 3)}, .outputs = {2}};
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom);
+  EXPECT_EQ(memory.steps[0].inputs[0], kElsewhere);
+  EXPECT_NE(memory.steps[0].outputs[0], kElsewhere);
+  EXPECT_EQ(memory.steps[0].outputs[0], memory.steps[1].inputs[0]);
+  EXPECT_FALSE(memory.steps[0].stored[0]);
+  EXPECT_NE(memory.steps[1].outputs[0], kElsewhere);
+  EXPECT_TRUE(memory.steps[1].stored[0]);
+  EXPECT_EQ(memory.steps[2].outputs[0], kElsewhere);
+  EXPECT_EQ(memory.shared_bytes, 2 * 256) << "two rows of 64 floats";
+}
+
+TEST(LaneMemory, FetchesAWeightWhileThePhaseBeforeRuns) {
+  Program program{.calls = {row_call({0, 9}, 1, 1), row_call({1, 8}, 1, 2)}, .outputs = {2}};
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom);
+  EXPECT_EQ(memory.steps[0].inputs[1], kElsewhere) << "there is no time before the first phase";
+  ASSERT_EQ(memory.fetches.size(), 1u);
+  EXPECT_EQ(memory.fetches[0].from.offset, 8 * 65536);
+  EXPECT_EQ(memory.fetches[0].bytes, 64 * 64 * 4);
+  EXPECT_FALSE(memory.fetches[0].early);
+  EXPECT_EQ(memory.steps[1].inputs[1], memory.fetches[0].to);
+  EXPECT_EQ(memory.steps[1].fetches, 1);
+}
+
+TEST(LaneMemory, FetchesBeforeTheStartWhatTheRegionBeforeDoesNotWrite) {
+  Program program{.calls = {row_call({0, 9}, 1, 1), row_call({1, 8}, 1, 2)}, .outputs = {2}};
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), std::set<int>{0, 8}, kRoom);
+  ASSERT_EQ(memory.fetches.size(), 2u);
+  EXPECT_TRUE(memory.fetches[0].early);
+  EXPECT_EQ(memory.fetches[0].from.offset, 9 * 65536);
+  EXPECT_EQ(memory.steps[0].inputs[1], memory.fetches[0].to);
+  EXPECT_EQ(memory.steps[0].fetches, 1);
+  EXPECT_FALSE(memory.fetches[1].early) << "the region before writes value 8";
+  EXPECT_EQ(memory.steps[0].inputs[0], kElsewhere) << "and value 0, which is needed at once";
+}
+
+TEST(LaneMemory, LeavesElsewhereWhatDoesNotFitOrMustLieInMemory) {
+  Program program{.calls = {row_call({0}, 1, 1, 1024), row_call({1}, 1, 2, 2048)}, .outputs = {2}};
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0], 2048)
+      << "above the scratch of both phases it lives through";
+  LaneMemory tight = plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 255);
+  EXPECT_EQ(tight.steps[0].outputs[0], kElsewhere);
+  EXPECT_EQ(tight.shared_bytes, 2048);
+  auto& reader = const_cast<CudaCall&>(dynamic_cast<const CudaCall&>(*program.calls[1].kernel.kernel));
+  reader.phases[0].in_memory = true;
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom).steps[0].outputs[0], kElsewhere);
+}
+
+TEST(LaneMemory, AViewIsTheValueItShows) {
+  Program program{.calls = {row_call({0}, 1, 1), row_call({1}, 1, 2), row_call({2}, 1, 3)}, .outputs = {3}};
+  program.calls[1].kernel.view = true;
+  program.calls[1].outputs = program.calls[1].inputs;
+  LaneSet set{.rows = kRows, .chunks = kRows, .steps = {{0, 0}, {2, 0}}};
+  LaneMemory memory = plan_lane_memory(program, set, kAnythingBefore, kRoom);
+  EXPECT_NE(memory.steps[0].outputs[0], kElsewhere);
+  EXPECT_EQ(memory.steps[0].outputs[0], memory.steps[1].inputs[0]);
+}
+
+/// Runs a lane in thought: every byte of shared memory remembers whose it is.
+void expect_whole(const Program& program, const LaneSet& set, const LaneMemory& memory) {
+  constexpr int kScratch = -1;
+  struct Held {
+    int64_t end;
+    int value;
+  };
+  std::map<int64_t, Held> held;
+  auto write = [&](int64_t begin, int64_t bytes, int value) {
+    ASSERT_LE(begin + bytes, memory.shared_bytes);
+    std::erase_if(held, [&](const auto& h) { return h.first < begin + bytes && begin < h.second.end; });
+    held[begin] = {begin + bytes, value};
+  };
+  std::map<int, int> roots;
+  for (const Call& call : program.calls)
+    if (call.kernel.view) {
+      int from = call.kernel.inputs[0];
+      roots[call.kernel.outputs[0]] = roots.contains(from) ? roots[from] : from;
+    }
+  auto root = [&](int value) { return roots.contains(value) ? roots[value] : value; };
+  std::map<int64_t, int> fetched;  // place to value
+  for (size_t s = 0; s < set.steps.size(); ++s) {
+    const Call& call = program.calls[static_cast<size_t>(set.steps[s].call)];
+    for (size_t i = 0; i < call.inputs.size(); ++i)
+      for (const LaneMemory::Fetch& fetch : memory.fetches)
+        if (fetch.to == memory.steps[s].inputs[i] && fetch.from.arena == call.inputs[i].arena &&
+            fetch.from.offset == call.inputs[i].offset)
+          fetched[fetch.to] = root(call.kernel.inputs[i]);
+  }
+  for (const LaneMemory::Fetch& fetch : memory.fetches) write(fetch.to, fetch.bytes, fetched.at(fetch.to));
+  int arrived = 0;
+  for (size_t s = 0; s < set.steps.size(); ++s) {
+    const Call& call = program.calls[static_cast<size_t>(set.steps[s].call)];
+    const auto& kernel = dynamic_cast<const CudaCall&>(*call.kernel.kernel);
+    const LaneMemory::Step& step = memory.steps[s];
+    arrived = std::max(arrived, step.fetches);
+    if (int64_t scratch = kernel.phases[static_cast<size_t>(set.steps[s].phase)].shared_bytes; scratch > 0)
+      write(0, scratch, kScratch);
+    for (size_t i = 0; i < call.outputs.size(); ++i)
+      if (step.outputs[i] != kElsewhere)
+        write(step.outputs[i], lane_bytes(kernel.outputs[i], set), root(call.kernel.outputs[i]));
+    // Operands, and what the step before left to be stored, must have survived all this.
+    auto expect_held = [&](int64_t place, int value, const std::string& label) {
+      auto at = held.find(place);
+      ASSERT_TRUE(at != held.end() && at->second.value == value) << label << ", step " << s;
+    };
+    for (size_t i = 0; i < call.inputs.size(); ++i)
+      if (step.inputs[i] != kElsewhere) {
+        expect_held(step.inputs[i], root(call.kernel.inputs[i]), call.kernel.label);
+        for (size_t f = 0; f < memory.fetches.size(); ++f)
+          if (memory.fetches[f].to == step.inputs[i] && fetched.at(step.inputs[i]) == root(call.kernel.inputs[i])) {
+            EXPECT_LT(f, static_cast<size_t>(arrived)) << call.kernel.label << " does not wait for its operand";
+          }
+      }
+    if (s > 0) {
+      const Call& before = program.calls[static_cast<size_t>(set.steps[s - 1].call)];
+      for (size_t i = 0; i < before.outputs.size(); ++i)
+        if (memory.steps[s - 1].stored[i])
+          expect_held(memory.steps[s - 1].outputs[i], root(before.kernel.outputs[i]), before.kernel.label);
+    }
+  }
+}
+
+TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
+  int kept = 0, fetched = 0;
+  for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"simple-cnn", 16}}) {
+    nn::Model model = nn::find_model(name);
+    model.module->initialize(0);
+    optim::Adam adam;
+    adam.attach(model.module->parameters());
+    nn::CrossEntropyLoss loss;
+    size_t channels = model.input.rank() == 3 ? static_cast<size_t>(model.input[0]) : 1;
+    TrainStep step(*model.module, loss, adam, model.input,
+                   {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
+                    .compile = {.backend = &cuda_planner()}});
+    Plan plan = step.make_train_plan(batch);
+    Program program = make_program(plan);
+    for (const Region& region : build_regions(plan.schedule, Placement::kFewest).regions)
+      for (const LaneSet& set : region.lane_sets)
+        for (int64_t budget : {int64_t{8} * 1024, int64_t{48} * 1024, kRoom})
+          for (const auto& before : {kAnythingBefore, std::optional(std::set<int>())}) {
+            LaneMemory memory = plan_lane_memory(program, set, before, budget);
+            expect_whole(program, set, memory);
+            fetched += static_cast<int>(memory.fetches.size());
+            for (const LaneMemory::Step& s : memory.steps)
+              kept += static_cast<int>(s.outputs.size() - std::ranges::count(s.outputs, kElsewhere));
+          }
+  }
+  EXPECT_GT(kept, 100);
+  EXPECT_GT(fetched, 100);
+}
+
+}  // namespace
+}  // namespace wholestep
