@@ -31,7 +31,8 @@ Call row_call(std::vector<int> inputs, uint64_t by_rows, int output, int64_t scr
   }
   kernel->outputs.push_back(kSmall);
   call.outputs.push_back({0, output * 65536});
-  call.kernel = {.label = "", .kernel = kernel, .inputs = std::move(inputs), .outputs = {output}, .overwrites = {}};
+  call.kernel = {
+      .label = "", .kernel = kernel, .inputs = std::move(inputs), .outputs = {output}, .overwrites = {}};
   return call;
 }
 
@@ -84,14 +85,16 @@ TEST(LaneMemory, FetchesBeforeTheStartWhatTheRegionBeforeDoesNotWrite) {
 
 TEST(LaneMemory, LeavesElsewhereWhatDoesNotFitOrMustLieInMemory) {
   Program program{.calls = {row_call({0}, 1, 1, 1024), row_call({1}, 1, 2, 2048)}, .outputs = {2}};
-  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0], 2048)
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0],
+            2048)
       << "above the scratch of both phases it lives through";
   LaneMemory tight = plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 255);
   EXPECT_EQ(tight.steps[0].outputs[0], kElsewhere);
   EXPECT_EQ(tight.shared_bytes, 2048);
   auto& reader = const_cast<CudaCall&>(dynamic_cast<const CudaCall&>(*program.calls[1].kernel.kernel));
   reader.phases[0].in_memory = true;
-  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom).steps[0].outputs[0], kElsewhere);
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom).steps[0].outputs[0],
+            kElsewhere);
 }
 
 TEST(LaneMemory, AViewIsTheValueItShows) {
@@ -154,8 +157,10 @@ void expect_whole(const Program& program, const LaneSet& set, const LaneMemory& 
       if (step.inputs[i] != kElsewhere) {
         expect_held(step.inputs[i], root(call.kernel.inputs[i]), call.kernel.label);
         for (size_t f = 0; f < memory.fetches.size(); ++f)
-          if (memory.fetches[f].to == step.inputs[i] && fetched.at(step.inputs[i]) == root(call.kernel.inputs[i])) {
-            EXPECT_LT(f, static_cast<size_t>(arrived)) << call.kernel.label << " does not wait for its operand";
+          if (memory.fetches[f].to == step.inputs[i] &&
+              fetched.at(step.inputs[i]) == root(call.kernel.inputs[i])) {
+            EXPECT_LT(f, static_cast<size_t>(arrived))
+                << call.kernel.label << " does not wait for its operand";
           }
       }
     if (s > 0) {
@@ -169,7 +174,8 @@ void expect_whole(const Program& program, const LaneSet& set, const LaneMemory& 
 
 TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
   int kept = 0, fetched = 0;
-  for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"simple-cnn", 16}}) {
+  for (auto [name, batch] :
+       {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"simple-cnn", 16}}) {
     nn::Model model = nn::find_model(name);
     model.module->initialize(0);
     optim::Adam adam;

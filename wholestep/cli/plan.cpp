@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/human.h"
 #include "wholestep/base/philox.h"
@@ -43,6 +47,59 @@ std::string regions_text(const Plan& plan) {
   return text;
 }
 
+/// What a region of a GPU's step cannot do without: bytes between the multiprocessors and memory, each value
+/// it needs from before read once and each that is needed later written once, and operations.
+struct RegionWork {
+  double bytes = 0, flops = 0;
+};
+
+std::vector<RegionWork> region_work(const Plan& plan) {
+  const Graph& graph = *plan.graph;
+  Regions regions = build_regions(plan.schedule, Placement::kFewest);
+  std::vector<int> root(graph.values.size());  // of a view: the value it shows
+  std::iota(root.begin(), root.end(), 0);
+  for (const ScheduledKernel& call : plan.schedule)
+    if (call.view) root[static_cast<size_t>(call.outputs[0])] = root[static_cast<size_t>(call.inputs[0])];
+  std::map<int, std::set<int>> reading;  // of every value: the regions that read it
+  for (const GraphOutput& output : graph.outputs) reading[root[static_cast<size_t>(output.value)]].insert(-1);
+  for (const Update& update : graph.updates) reading[root[static_cast<size_t>(update.value)]].insert(-1);
+  auto reads = [&](const LaneSet::Step& step, auto&& visit) {
+    const ScheduledKernel& call = plan.schedule[static_cast<size_t>(step.call)];
+    const auto& phase = dynamic_cast<const CudaCall&>(*call.kernel).phases[static_cast<size_t>(step.phase)];
+    for (size_t i = 0; i < call.inputs.size(); ++i)
+      if (has_operand(phase.reads, i)) visit(root[static_cast<size_t>(call.inputs[i])]);
+  };
+  auto for_steps = [&](auto&& visit) {
+    for (size_t r = 0; r < regions.regions.size(); ++r)
+      for (const LaneSet& set : regions.regions[r].lane_sets)
+        for (const LaneSet::Step& step : set.steps) visit(static_cast<int>(r), step);
+  };
+  for_steps(
+      [&](int r, const LaneSet::Step& step) { reads(step, [&](int value) { reading[value].insert(r); }); });
+  std::vector<RegionWork> work(regions.regions.size());
+  std::set<std::pair<int, int>> counted;  // value, region
+  for_steps([&](int r, const LaneSet::Step& step) {
+    const Node& node = graph.nodes[static_cast<size_t>(step.call)];
+    RegionWork& region = work[static_cast<size_t>(r)];
+    auto add = [&](int value) {
+      if (counted.insert({value, r}).second) region.bytes += static_cast<double>(graph.type(value).bytes());
+    };
+    reads(step, [&](int value) {
+      int maker = graph.values[static_cast<size_t>(value)].node;
+      if (maker < 0 || plan.spans[static_cast<size_t>(maker)].last != r) add(value);
+    });
+    region.bytes += static_cast<double>(plan.kernels[static_cast<size_t>(step.call)].kernel->workspace_bytes);
+    if (plan.spans[static_cast<size_t>(step.call)].last == r)
+      for (int value : node.outputs)
+        if (std::ranges::any_of(reading[value], [&](int reader) { return reader != r; })) add(value);
+    if (step.phase == 0) {
+      std::vector<TensorType> inputs = graph.input_types(node), outputs = graph.output_types(node);
+      region.flops += flops(*node.op, {node.op->name, inputs, outputs, node.attrs});
+    }
+  });
+  return work;
+}
+
 /// A batch of random pixels and labels: a step is never timed on zeros.
 void write_random_batch(CompiledStep& step, const nn::Model& model, int64_t batch, uint64_t seed) {
   PhiloxStream random(seed, 1);
@@ -73,11 +130,20 @@ std::string profile_text(const Job& job, Plan plan, int64_t batch) {
   double step_us = std::min({run(kSteps), run(kSteps), run(kSteps)});
   std::string text = fmt::format("{:.2f} us a step\n", step_us);
   std::vector<PhaseTime> phases = step.profile();
+  std::vector<RegionWork> work;
+  if (!phases.empty()) work = region_work(step.plan());
   for (const PhaseTime& p : phases)
-    text += p.label.empty() ? fmt::format("  region {:>2}, {:>5} blocks {:>10.2f} us\n", p.region, p.blocks,
-                                          p.microseconds)
-                            : fmt::format("    {:>9.2f} us x {:<5} {:<24} {}\n", p.microseconds, p.blocks,
-                                          p.label, p.what.substr(0, p.what.find('<')));
+    if (p.label.empty()) {
+      const RegionWork& w = work[static_cast<size_t>(p.region)];
+      text += fmt::format(
+          "  region {:>2}, {:>5} blocks {:>10.2f} us {:>10.3f} MB {:>8.2f} TB/s {:>11.3f} MFLOP {:>8.2f} "
+          "TFLOP/s\n",
+          p.region, p.blocks, p.microseconds, w.bytes / 1e6, w.bytes / p.microseconds / 1e6, w.flops / 1e6,
+          w.flops / p.microseconds / 1e6);
+    } else {
+      text += fmt::format("    {:>9.2f} us x {:<5} {:<24} {}\n", p.microseconds, p.blocks, p.label,
+                          p.what.substr(0, p.what.find('<')));
+    }
   if (!phases.empty()) return text;
   std::vector<double> seconds = step.time_kernels();
   for (size_t i = 0; i < seconds.size(); ++i)
