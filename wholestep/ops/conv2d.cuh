@@ -274,27 +274,6 @@ __device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* w
   }
 }
 
-/// Adds up the CHUNKS partial sums of every element, in order: a block has 32 elements, a warp a run of chunks.
-template <class T, int OUTPUTS, int CHUNKS>
-__device__ void conv2d_dw_join(Lane lane, const T*, const T*, T* dw, char* workspace) {
-  constexpr int run = (CHUNKS + kWarps - 1) / kWarps;
-  const int warp = threadIdx.x / 32, e = lane.chunk * 32 + threadIdx.x % 32;
-  T* sums = reinterpret_cast<T*>(lane.shared);  // [kWarps][32]
-  const T* partial = reinterpret_cast<const T*>(workspace);
-  T total = T(0);
-  if (e < OUTPUTS) {
-#pragma unroll
-    for (int i = 0; i < run; ++i)
-      if (warp * run + i < CHUNKS) total += partial[int64_t(warp * run + i) * OUTPUTS + e];
-  }
-  sums[threadIdx.x] = total;
-  __syncthreads();
-  if (warp == 0 && e < OUTPUTS) {
-    for (int w = 1; w < kWarps; ++w) total += sums[w * 32 + threadIdx.x];
-    dw[e] = total;
-  }
-}
-
 // Plain kernels for every convolution: a thread an element of the result.
 template <class T, class G, int GROUPS, bool BIAS, bool RELU>
 __device__ void conv2d_plain(Lane lane, const T* x, const T* weight, const T* bias, T* y, char*) {

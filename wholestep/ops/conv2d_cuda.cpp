@@ -10,21 +10,14 @@
 #include "wholestep/ops/matmul_cuda.h"
 
 namespace wholestep {
-namespace {
 
-int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
-
-/// Inputs along an axis that the outputs read, padding included.
-int64_t span_of(const ConvAxis& a) { return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1; }
-
-std::string geometry(int64_t batch, const Conv2d& c) {
+std::string conv2d_geometry(int64_t batch, const Conv2d& c) {
   return device_function("Conv", batch, c.in_channels, c.y.in, c.x.in, c.out_channels, c.y.out, c.x.out,
                          c.y.kernel, c.x.kernel, c.y.stride, c.x.stride, c.y.padding, c.x.padding,
                          c.y.dilation, c.x.dilation);
 }
 
-/// The convolution that gives dx of g, where g has stride - 1 zeros between its rows and columns.
-Conv2d transposed(const Conv2d& c) {
+Conv2d conv2d_transposed(const Conv2d& c) {
   auto axis = [](const ConvAxis& a) {
     return ConvAxis{.in = a.out,
                     .out = a.in,
@@ -39,6 +32,20 @@ Conv2d transposed(const Conv2d& c) {
           .y = axis(c.y),
           .x = axis(c.x)};
 }
+
+std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p) {
+  if (request.outputs[0].dtype != DType::f32) return "takes f32 only";
+  if (p.conv.groups != 1) return fmt::format("groups is {}", p.conv.groups);
+  if (p.batch == 0) return "the batch is empty";
+  return "";
+}
+
+namespace {
+
+int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
+
+/// Inputs along an axis that the outputs read, padding included.
+int64_t span_of(const ConvAxis& a) { return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1; }
 
 /// Channels as a block of them lies in shared memory.
 int64_t padded_channels(int64_t channels) { return channels == 1 ? 1 : rounded_up(channels, 4); }
@@ -111,13 +118,6 @@ std::optional<Tile> dx_tile(const Conv2d& c) {
   return best;
 }
 
-std::string refuse_common(const KernelRequest& request, const Conv2dProblem& p) {
-  if (request.outputs[0].dtype != DType::f32) return "takes f32 only";
-  if (p.conv.groups != 1) return fmt::format("groups is {}", p.conv.groups);
-  if (p.batch == 0) return "the batch is empty";
-  return "";
-}
-
 /// More work than this a sample is better spread over many blocks.
 constexpr double kSampleFlops = 2e6;
 
@@ -127,7 +127,7 @@ double sample_flops(const Conv2d& c) {
 }
 
 std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p) {
-  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
+  if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
   if (sample_flops(p.conv) > kSampleFlops && refuse_conv2d_tensor_cuda(request).empty())
     return fmt::format("{:.1f} MFLOP a sample are better spread over many blocks",
                        sample_flops(p.conv) / 1e6);
@@ -161,16 +161,6 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
     }
   }
   return best;
-}
-
-/// The second phase of a weight gradient: the chunks' partial sums, added up in order.
-void add_weight_join(CudaCall& call, const KernelRequest& request) {
-  int64_t outputs = request.outputs[0].shape.numel(), chunks = call.phases[0].chunks;
-  call.workspace_bytes = chunks * outputs * 4;
-  call.phases.push_back({.chunks = ceil_div(outputs, 32),
-                         .reads = 0,
-                         .run = device_function("conv2d_dw_join", DType::f32, outputs, chunks),
-                         .shared_bytes = kCudaThreads * 4});
 }
 
 /// Groups of 8 columns a warp has on tensor cores, and parts of the sum; as in conv2d.cuh.
@@ -230,7 +220,7 @@ std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   if (!tf32_allowed()) return "TF32 is switched off";
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   bool fits = request.op == "conv2d_dw"   ? tensor_weight_tile(p.conv).has_value()
-              : request.op == "conv2d_dx" ? tensor_forward_tile(transposed(p.conv)).has_value()
+              : request.op == "conv2d_dx" ? tensor_forward_tile(conv2d_transposed(p.conv)).has_value()
                                           : tensor_forward_tile(p.conv).has_value();
   return fits ? "" : kTooLarge;
 }
@@ -240,19 +230,20 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelR
   auto call = cuda_call(request, "conv2d_tensor.cuh");
   if (request.op == "conv2d_dw") {
     TensorSampleTile tile = *tensor_weight_tile(p.conv);
-    call->phases.push_back(cuda_row_phase(
-        p.batch, 3, 0,
-        device_function("conv2d_dw_tensor_samples", geometry(p.batch, p.conv), tile.groups, tile.split),
-        tile.shared_bytes));
-    add_weight_join(*call, request);
+    call->phases.push_back(
+        cuda_row_phase(p.batch, 3, 0,
+                       device_function("conv2d_dw_tensor_samples", conv2d_geometry(p.batch, p.conv),
+                                       tile.groups, tile.split),
+                       tile.shared_bytes));
+    add_split_join(*call, request, call->phases[0].chunks, false, false);
     return call;
   }
   bool dx = request.op == "conv2d_dx";
-  Conv2d c = dx ? transposed(p.conv) : p.conv;
+  Conv2d c = dx ? conv2d_transposed(p.conv) : p.conv;
   TensorSampleTile tile = *tensor_forward_tile(c);
   call->phases.push_back(
       cuda_row_phase(p.batch, 1, 1,
-                     device_function("conv2d_tensor_samples", geometry(p.batch, c), tile.groups,
+                     device_function("conv2d_tensor_samples", conv2d_geometry(p.batch, c), tile.groups,
                                      dx ? p.conv.y.stride : int64_t{1}, dx ? p.conv.x.stride : int64_t{1}, dx,
                                      !dx && p.bias, !dx && p.relu),
                      tile.shared_bytes));
@@ -271,8 +262,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest&
   auto call = cuda_call(request, "conv2d.cuh");
   call->phases.push_back(
       cuda_row_phase(p.batch, 1, 1,
-                     device_function("conv2d_samples", DType::f32, geometry(p.batch, p.conv), tile.pixels,
-                                     tile.channels, tile.split, false, p.bias, p.relu),
+                     device_function("conv2d_samples", DType::f32, conv2d_geometry(p.batch, p.conv),
+                                     tile.pixels, tile.channels, tile.split, false, p.bias, p.relu),
                      tile.shared_bytes));
   return call;
 }
@@ -281,7 +272,7 @@ std::string refuse_conv2d_dx_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   bool one = p.conv.y.stride == 1 && p.conv.x.stride == 1;
-  bool fits = one ? forward_tile(transposed(p.conv)).has_value() : dx_tile(p.conv).has_value();
+  bool fits = one ? forward_tile(conv2d_transposed(p.conv)).has_value() : dx_tile(p.conv).has_value();
   return fits ? "" : kTooLarge;
 }
 
@@ -291,14 +282,14 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
   std::string run;
   int64_t shared = 0;
   if (p.conv.y.stride == 1 && p.conv.x.stride == 1) {
-    Conv2d c = transposed(p.conv);
+    Conv2d c = conv2d_transposed(p.conv);
     Tile tile = *forward_tile(c);
-    run = device_function("conv2d_samples", DType::f32, geometry(p.batch, c), tile.pixels, tile.channels,
-                          tile.split, true, false, false);
+    run = device_function("conv2d_samples", DType::f32, conv2d_geometry(p.batch, c), tile.pixels,
+                          tile.channels, tile.split, true, false, false);
     shared = tile.shared_bytes;
   } else {
     Tile tile = *dx_tile(p.conv);
-    run = device_function("conv2d_dx_samples", DType::f32, geometry(p.batch, p.conv), tile.channels,
+    run = device_function("conv2d_dx_samples", DType::f32, conv2d_geometry(p.batch, p.conv), tile.channels,
                           tile.split);
     shared = tile.shared_bytes;
   }
@@ -316,60 +307,19 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
   Conv2dProblem p = conv2d_problem(request);
   WeightTile tile = *weight_tile(p.conv);
   auto call = cuda_call(request, "conv2d.cuh");
-  call->phases.push_back(cuda_row_phase(
-      p.batch, 3, 0,
-      device_function("conv2d_dw_samples", DType::f32, geometry(p.batch, p.conv), tile.channels, tile.parts),
-      tile.shared_bytes));
-  add_weight_join(*call, request);
-  return call;
-}
-
-std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse_common(request, p); !refusal.empty()) return refusal;
-  if (!tf32_allowed()) return "TF32 is switched off";
-  const Conv2d& c = p.conv;
-  if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";
-  if (c.y.kernel * c.x.kernel > 31) return "more than 31 taps";
-  if (std::max(c.in_channels * c.y.in * c.x.in, c.out_channels * c.y.out * c.x.out) >= int64_t{1} << 27)
-    return "a sample is too large for the table of taps";
-  int64_t depth = std::max(c.in_channels, c.out_channels) * c.y.kernel * c.x.kernel;
-  if (depth > 8192) return "too many taps and channels for their table";
-  return "";
-}
-
-std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  auto call = cuda_call(request, "conv2d_tensor.cuh");
-  if (request.op == "conv2d_dw") {
-    call->headers.push_back("matmul.cuh");
-    int64_t taps = p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel;
-    TensorShape shape = tensor_shape(p.conv.out_channels, taps, p.batch * p.conv.y.out * p.conv.x.out);
-    call->phases.push_back({.chunks = shape.tiles * shape.splits,
-                            .in_memory = true,
-                            .run = device_function("conv2d_dw_tensor", shape.tile.text(),
-                                                   geometry(p.batch, p.conv), shape.splits),
-                            .shared_bytes = shape.tile.shared_bytes()});
-    add_split_join(*call, request, shape.splits, false, false);
-    return call;
-  }
-  bool dx = request.op == "conv2d_dx";
-  Conv2d c = dx ? transposed(p.conv) : p.conv;
-  int64_t depth = c.in_channels * c.y.kernel * c.x.kernel;
-  TensorTile tile = tensor_shape(c.out_channels, p.batch * c.y.out * c.x.out, depth).tile;
   call->phases.push_back(
-      {.chunks = ceil_div(c.out_channels, tile.m) * ceil_div(p.batch * c.y.out * c.x.out, tile.n),
-       .in_memory = true,
-       .run = device_function("conv2d_tensor", tile.text(), geometry(p.batch, c), dx, !dx && p.bias,
-                              !dx && p.relu),
-       .shared_bytes = tile.shared_bytes() + rounded_up(depth, 32) * 4});
+      cuda_row_phase(p.batch, 3, 0,
+                     device_function("conv2d_dw_samples", DType::f32, conv2d_geometry(p.batch, p.conv),
+                                     tile.channels, tile.parts),
+                     tile.shared_bytes));
+  add_split_join(*call, request, call->phases[0].chunks, false, false);
   return call;
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   auto call = cuda_call(request, "conv2d.cuh");
-  std::string shape = geometry(p.batch, p.conv);
+  std::string shape = conv2d_geometry(p.batch, p.conv);
   DType dtype = request.outputs[0].dtype;
   int64_t elements = request.outputs[0].shape.numel();
   CudaPhase phase = {.chunks = ceil_div(elements, kCudaThreads)};

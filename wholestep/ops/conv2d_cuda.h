@@ -3,6 +3,7 @@
 #include <string>
 
 #include "wholestep/backend/backend.h"
+#include "wholestep/ops/conv2d_cpu.h"
 
 namespace wholestep {
 
@@ -18,11 +19,21 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
 std::string refuse_conv2d_dw_samples_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelRequest& request);
 
-/// For ops "conv2d", "conv2d_dx" (of stride 1) and "conv2d_dw" alike: products on tensor cores, in TF32.
+/// For ops "conv2d", "conv2d_dx" (of stride 1) and "conv2d_dw" alike: a block tiles of pixels, on tensor
+/// cores, in TF32.
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request);
 
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: plain loops.
 std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& request);
+
+// What their sources share.
+
+/// Conv<...> of conv2d.cuh.
+std::string conv2d_geometry(int64_t batch, const Conv2d& c);
+/// The convolution that gives dx of g, where g has stride - 1 zeros between its rows and columns.
+Conv2d conv2d_transposed(const Conv2d& c);
+/// What none of them but the plain loops takes.
+std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p);
 
 }  // namespace wholestep

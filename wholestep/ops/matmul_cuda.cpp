@@ -64,15 +64,17 @@ std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& r
   return call;
 }
 
-void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits, bool bias, bool relu) {
-  if (splits == 1) return;
+void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu) {
   const TensorType& result = request.outputs[0];
-  int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1);
-  call.workspace_bytes = splits * result.bytes();
+  int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1), ways = 1;
+  while (ways < 16 && ways < parts) ways *= 2;
+  call.workspace_bytes = parts * result.bytes();
+  call.headers.push_back("matmul.cuh");
   call.phases.push_back(
-      {.chunks = ceil_div(rows * columns, kCudaThreads),
+      {.chunks = ceil_div(rows * columns * ways, kCudaThreads),
        .reads = bias ? 4u : 0u,
-       .run = device_function("matmul_join", result.dtype, rows, columns, bias, relu, splits)});
+       .run = device_function("matmul_join", result.dtype, rows, columns, bias, relu, parts, ways),
+       .shared_bytes = kCudaThreads * size_bytes(result.dtype)});
 }
 
 namespace {
@@ -83,7 +85,7 @@ std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const M
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back(
       {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
-  add_split_join(*call, request, splits, d.bias, d.relu);
+  if (splits > 1) add_split_join(*call, request, splits, d.bias, d.relu);
   return call;
 }
 

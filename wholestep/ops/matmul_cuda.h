@@ -6,8 +6,8 @@
 
 namespace wholestep {
 
-/// The phase that adds up, in order, `splits` partial results in the workspace, by matmul.cuh; none for one.
-void add_split_join(CudaCall& call, const KernelRequest& request, int64_t splits, bool bias, bool relu);
+/// The phase that adds up, in order, `parts` partial results in the workspace, by matmul.cuh.
+void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu);
 
 /// A row of the result a block: for the rows of a batch over a weight that a block reads quickly.
 std::string refuse_matmul_rows_cuda(const KernelRequest& request);

@@ -32,6 +32,46 @@ __device__ Vector<float, V> load_if(bool valid, const float* from) {
   return to;
 }
 
+/// Calls use(row, column) for ROWS x COLUMNS pairs shared out among the threads, which keep to their columns.
+template <int ROWS, int COLUMNS, class Use>
+__device__ void share(Use use) {
+  constexpr int at_once = COLUMNS < kThreads ? kThreads / COLUMNS : 1;
+  const int first = COLUMNS < kThreads ? threadIdx.x / COLUMNS : 0;
+  if (first >= at_once) return;
+  for (int column = COLUMNS < kThreads ? threadIdx.x % COLUMNS : threadIdx.x; column < COLUMNS; column += kThreads)
+#pragma unroll
+    for (int row = 0; row < ROWS; row += at_once)
+      if (row + at_once <= ROWS || row + first < ROWS) use(row + first, column);
+}
+
+/// V neighbours from global to shared memory, past the registers, or zeros.
+template <int V>
+__device__ void copy_async(uint32_t* to, const float* from, bool valid) {
+  const uint32_t address = uint32_t(__cvta_generic_to_shared(to));
+  if constexpr (V == 4)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(V * 4),
+                 "r"(valid ? V * 4 : 0)
+                 : "memory");
+}
+/// Until what this thread copies has arrived.
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// V words in shared memory.
+template <int V>
+__device__ void round_to_tf32(uint32_t* words) {
+  auto& at = *reinterpret_cast<Vector<uint32_t, V>*>(words);
+  Vector<uint32_t, V> bits = at;
+#pragma unroll
+  for (int v = 0; v < V; ++v) bits.at[v] = to_tf32(__uint_as_float(bits.at[v]));
+  at = bits;
+}
+
+/// The smallest number from `words` on that leaves `rest` when divided by `of`: how far apart rows lie in shared memory.
+constexpr int with_rest(int words, int rest, int of) { return (words - rest + of - 1) / of * of + rest; }
+
 /// The tile of a block, cut into one [WM, WN] part a warp, over TK of the sum at a time.
 template <int TM_, int TN_, int WM_, int WN_>
 struct TensorTile {
