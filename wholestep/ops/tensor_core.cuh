@@ -13,25 +13,6 @@ __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], co
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/// V neighbours in global memory, or zeros. A predicate, not a branch: the loads of a loop go out together.
-template <int V>
-__device__ Vector<float, V> load_if(bool valid, const float* from) {
-  Vector<float, V> to = {};
-  if constexpr (V == 4)
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; @p ld.global.v4.f32 {%0, %1, %2, %3}, [%4]; }"
-                 : "+f"(to.at[0]), "+f"(to.at[1]), "+f"(to.at[2]), "+f"(to.at[3])
-                 : "l"(from), "r"(int(valid)));
-  else if constexpr (V == 2)
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0, %1}, [%2]; }"
-                 : "+f"(to.at[0]), "+f"(to.at[1])
-                 : "l"(from), "r"(int(valid)));
-  else
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p ld.global.f32 %0, [%1]; }"
-                 : "+f"(to.at[0])
-                 : "l"(from), "r"(int(valid)));
-  return to;
-}
-
 /// Calls use(row, column) for ROWS x COLUMNS pairs shared out among the threads, which keep to their columns.
 template <int ROWS, int COLUMNS, class Use>
 __device__ void share(Use use) {
@@ -56,8 +37,14 @@ __device__ void copy_async(uint32_t* to, const float* from, bool valid) {
                  "r"(valid ? V * 4 : 0)
                  : "memory");
 }
-/// Until what this thread copies has arrived.
-__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+/// What a thread copies up to here makes one group.
+__device__ inline void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Until all of this thread's groups but the last PENDING have arrived.
+template <int PENDING = 0>
+__device__ void wait_for_copies() {
+  if constexpr (PENDING == 0) asm volatile("cp.async.wait_all;" ::: "memory");
+  else asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
 
 /// V words in shared memory.
 template <int V>
@@ -72,98 +59,95 @@ __device__ void round_to_tf32(uint32_t* words) {
 /// The smallest number from `words` on that leaves `rest` when divided by `of`: how far apart rows lie in shared memory.
 constexpr int with_rest(int words, int rest, int of) { return (words - rest + of - 1) / of * of + rest; }
 
-/// The tile of a block, cut into one [WM, WN] part a warp, over TK of the sum at a time.
-template <int TM_, int TN_, int WM_, int WN_>
+/// The tile of a block, cut into [32, 32] a warp; where those are fewer than warps, in each slice of TK of the sum every
+/// warp has one of PARTS parts. STAGES slices lie in shared memory.
+template <int TM_, int TN_, int STAGES_>
 struct TensorTile {
-  static constexpr int TM = TM_, TN = TN_, WM = WM_, WN = WN_, TK = 32;
-  static constexpr int SA = TM + 8, SB = TN + 8;  // rows of shared memory: a warp's reads hit 32 banks
-  static constexpr int shared_words = 2 * TK * (SA + SB);
-  static_assert(TM / WM * (TN / WN) == kWarps);
+  static constexpr int TM = TM_, TN = TN_, TK = 32, STAGES = STAGES_;
+  static constexpr int TILES = TM / 32 * (TN / 32), PARTS = kWarps / TILES;
+  static constexpr int stage_words = (TK + 4) * (TM + TN + 16), shared_words = STAGES * stage_words;
+  static_assert(TILES * PARTS == kWarps && PARTS * 8 <= TK && STAGES > 1);
 };
 
-/// One tile of c, summed over [begin, end). The operands fetch a slice of the sum into registers, zeros where there is
-/// nothing, and place it in shared memory, while the tensor cores work on the slice before.
+/// One tile of c, summed over [begin, end). The operands copy a slice of the sum to shared memory, zeros where there is
+/// nothing, while the tensor cores work on those before.
 template <class Tile, class A, class B>
 struct TensorProduct {
-  static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
+  static constexpr int X = 2, Y = 4;
   float sum[X][Y][4];
+  const int warp = threadIdx.x / 32, part = warp / Tile::TILES, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int m0 = warp % Tile::TILES / (Tile::TN / 32) * 32, n0 = warp % (Tile::TN / 32) * 32;
 
-  __device__ void run(A& a, B& b, int begin, int end, uint32_t* shared) {
-    constexpr int TK = Tile::TK, SA = Tile::SA, SB = Tile::SB;
-    uint32_t* as = shared;                // [2][TK][SA]
-    uint32_t* bs = shared + 2 * TK * SA;  // [2][TK][SB]
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int m0 = warp / (Tile::TN / Tile::WN) * Tile::WM, n0 = warp % (Tile::TN / Tile::WN) * Tile::WN;
-    const int g = lane / 4, t = lane % 4;
+  __device__ void run(const A& a, const B& b, int begin, int end, uint32_t* shared) {
+    constexpr int TK = Tile::TK;
+    static_assert(A::words + B::words <= Tile::stage_words);
 #pragma unroll
-    for (int x = 0; x < X; ++x)
+    for (int e = 0; e < X * Y * 4; ++e) sum[e / (Y * 4)][e / 4 % Y][e % 4] = 0;
+    auto copy = [&](int slice) {
+      const int k0 = begin + slice * TK;
+      uint32_t* to = shared + slice % Tile::STAGES * Tile::stage_words;
+      if (k0 < end) a.copy(k0, end, to), b.copy(k0, end, to + A::words);
+      end_copies();
+    };
 #pragma unroll
-      for (int y = 0; y < Y; ++y)
-#pragma unroll
-        for (int r = 0; r < 4; ++r) sum[x][y][r] = 0;
-    if (begin >= end) return;
-    a.fetch(begin, end);
-    b.fetch(begin, end);
-    a.place(as);
-    b.place(bs);
-    __syncthreads();
-    int stage = 0;
-    for (int k0 = begin; k0 < end; k0 += TK, stage ^= 1) {
-      const bool more = k0 + TK < end;
-      if (more) {
-        a.fetch(k0 + TK, end);
-        b.fetch(k0 + TK, end);
-      }
-      const uint32_t* from_a = as + stage * TK * SA + t * SA + m0 + g;
-      const uint32_t* from_b = bs + stage * TK * SB + t * SB + n0 + g;
-#pragma unroll
-      for (int k = 0; k < TK; k += 8) {
-        uint32_t fa[X][4], fb[Y][2];
-#pragma unroll
-        for (int x = 0; x < X; ++x)
-#pragma unroll
-          for (int r = 0; r < 4; ++r) fa[x][r] = from_a[(k + r / 2 * 4) * SA + x * 16 + r % 2 * 8];
-#pragma unroll
-        for (int y = 0; y < Y; ++y)
-#pragma unroll
-          for (int r = 0; r < 2; ++r) fb[y][r] = from_b[(k + r * 4) * SB + y * 8];
-#pragma unroll
-        for (int x = 0; x < X; ++x)
-#pragma unroll
-          for (int y = 0; y < Y; ++y) multiply_tf32(sum[x][y], fa[x], fb[y]);
-      }
-      if (more) {
-        a.place(as + (stage ^ 1) * TK * SA);
-        b.place(bs + (stage ^ 1) * TK * SB);
-      }
+    for (int slice = 0; slice < Tile::STAGES - 1; ++slice) copy(slice);
+    for (int slice = 0; begin + slice * TK < end; ++slice) {
+      wait_for_copies<Tile::STAGES - 2>();
       __syncthreads();
+      copy(slice + Tile::STAGES - 1);
+      const uint32_t* from_a = shared + slice % Tile::STAGES * Tile::stage_words;
+      const uint32_t* from_b = from_a + A::words + (n0 + g) * B::kSide + (part * 8 + t) * B::kSum;
+      from_a += (m0 + g) * A::kSide + (part * 8 + t) * A::kSum;
+#pragma unroll
+      for (int k = 0; k < TK; k += Tile::PARTS * 8) {
+        auto read = [](uint32_t word) { return to_tf32(__uint_as_float(word)); };
+        uint32_t fa[X][4];
+#pragma unroll
+        for (int x = 0; x < X; ++x)
+#pragma unroll
+          for (int r = 0; r < 4; ++r)
+            fa[x][r] = read(from_a[(x * 16 + r % 2 * 8) * A::kSide + (k + r / 2 * 4) * A::kSum]);
+#pragma unroll
+        for (int y = 0; y < Y; ++y) {
+          const uint32_t fb[2] = {read(from_b[y * 8 * B::kSide + k * B::kSum]),
+                                  read(from_b[y * 8 * B::kSide + (k + 4) * B::kSum])};
+#pragma unroll
+          for (int x = 0; x < X; ++x) multiply_tf32(sum[x][y], fa[x], fb);
+        }
+      }
     }
+    __syncthreads();
   }
 
-  /// Calls store(m, n, values) for elements (m, n) to (m, n + 3) of the tile, n a multiple of 4, neighbouring threads along n:
-  /// the tile goes through shared memory, which run() has left.
-  template <class Store>
-  __device__ void store(uint32_t* shared, Store store) const {
+  /// Leaves the tile in shared memory, which run() has left, in rows of TN + 4.
+  __device__ const float* spill(uint32_t* shared) const {
     constexpr int S = Tile::TN + 4;
     static_assert(Tile::TM * S <= Tile::shared_words);
     float* tile = reinterpret_cast<float*>(shared);
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int m0 = warp / (Tile::TN / Tile::WN) * Tile::WM + lane / 4,
-              n0 = warp % (Tile::TN / Tile::WN) * Tile::WN + lane % 4 * 2;
+#pragma unroll 1
+    for (int p = 0; p < Tile::PARTS; ++p) {  // added in order
+      if (part == p)
 #pragma unroll
-    for (int x = 0; x < X; ++x)
-#pragma unroll
-      for (int y = 0; y < Y; ++y)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          *reinterpret_cast<Vector<float, 2>*>(tile + (m0 + x * 16 + half * 8) * S + n0 + y * 8) = {
-              sum[x][y][half * 2], sum[x][y][half * 2 + 1]};
-    __syncthreads();
+        for (int e = 0; e < X * Y * 2; ++e) {
+          const int x = e / (Y * 2), y = e / 2 % Y, half = e % 2;
+          auto& to = *reinterpret_cast<Vector<float, 2>*>(tile + (m0 + x * 16 + half * 8 + g) * S + n0 + y * 8 + t * 2);
+          const Vector<float, 2> before = p == 0 ? Vector<float, 2>{} : to;
+          to = {before.at[0] + sum[x][y][half * 2], before.at[1] + sum[x][y][half * 2 + 1]};
+        }
+      __syncthreads();
+    }
+    return tile;
+  }
+
+  /// Calls store(m, n, values) for elements (m, n) to (m, n + 3) of the tile, n a multiple of 4, neighbouring threads along n.
+  template <class Store>
+  __device__ void store(uint32_t* shared, Store store) const {
+    const float* tile = spill(shared);
     constexpr int columns = Tile::TN / 4;
 #pragma unroll 4
     for (int e = threadIdx.x; e < Tile::TM * columns; e += kThreads)
       store(e / columns, e % columns * 4,
-            *reinterpret_cast<const Vector<float, 4>*>(tile + e / columns * S + e % columns * 4));
+            *reinterpret_cast<const Vector<float, 4>*>(tile + e / columns * (Tile::TN + 4) + e % columns * 4));
   }
 };
 
@@ -179,59 +163,22 @@ __device__ void store_four(float* to, const Vector<float, 4>& values, int64_t co
     if (v < count) to[v] = values.at[v];
 }
 
-/// How the threads of a block walk an operand's [TK, WIDTH] part of a tile, V neighbours in memory at a time: along the
-/// sum where elements that follow each other in it lie side by side, or else along the side.
-template <int WIDTH, bool ALONG_SUM, int MOST = 1>
-struct TensorWalk {
-  static constexpr int TK = 32, S = WIDTH + 8, each = WIDTH * TK / kThreads, V = each < MOST ? each : MOST;
-  static constexpr int L = each / V, run = 8 / V;  // lanes side by side along the sum
-  __device__ static int k_of(int l) {
-    const int e = threadIdx.x + l * kThreads;
-    return ALONG_SUM ? (e % run + e / (run * WIDTH) * run) * V : e / (WIDTH / V);
-  }
-  __device__ static int i_of(int l) {
-    const int e = threadIdx.x + l * kThreads;
-    return ALONG_SUM ? e / run % WIDTH : e % (WIDTH / V) * V;
-  }
-  __device__ static void place(const Vector<float, V> (&next)[L], uint32_t* shared) {
-#pragma unroll
-    for (int l = 0; l < L; ++l) {
-      uint32_t* to = shared + k_of(l) * S + i_of(l);
-      Vector<uint32_t, V> bits;
-#pragma unroll
-      for (int v = 0; v < V; ++v) bits.at[v] = to_tf32(next[l].at[v]);
-      if (ALONG_SUM)
-#pragma unroll
-        for (int v = 0; v < V; ++v) to[v * S] = bits.at[v];
-      else *reinterpret_cast<Vector<uint32_t, V>*>(to) = bits;
-    }
-  }
-};
-
-/// An operand in memory: element (k, i) is at data[Address::at(k, i)], for i below EXTENT; the tile starts at `first`.
-/// Address::kVector neighbours lie side by side at a multiple of it.
-template <int WIDTH, int64_t EXTENT, bool ALONG_SUM, class Address>
-struct AddressedOperand {
-  using Walk = TensorWalk<WIDTH, ALONG_SUM, Address::kVector>;
+/// An operand in memory: element (k, i) is at data[k * K_STEP + i * I_STEP], one of them 1, for i below EXTENT; the tile
+/// starts at `first`. Rows lie in shared memory as in memory, so far apart that a warp reads a fragment from 32 banks.
+/// Sums are cut at multiples of 32, so that vectors stay whole.
+template <int WIDTH, int64_t EXTENT, int64_t K_STEP, int64_t I_STEP>
+struct MatrixOperand {
+  static constexpr bool along_sum = K_STEP == 1;
+  static constexpr int TK = 32, pitch = along_sum ? TK + 4 : WIDTH + 8, words = (along_sum ? WIDTH : TK) * pitch;
+  static constexpr int kSide = along_sum ? pitch : 1, kSum = along_sum ? 1 : pitch;
+  static constexpr int V = (along_sum ? I_STEP : K_STEP) % 4 == 0 ? 4 : 1;
   const float* data;
   int first;
-  Vector<float, Walk::V> next[Walk::L];
-  __device__ void fetch(int k0, int end) {
-#pragma unroll
-    for (int l = 0; l < Walk::L; ++l) {
-      const int k = k0 + Walk::k_of(l), i = first + Walk::i_of(l);
-      next[l] = load_if<Walk::V>(k < end && i < EXTENT, data + Address::at(k, i));
-    }
+  __device__ void copy(int k0, int end, uint32_t* to) const {
+    share<along_sum ? WIDTH : TK, (along_sum ? TK : WIDTH) / V>([&](int row, int column) {
+      const int k = k0 + (along_sum ? column * V : row), i = first + (along_sum ? row : column * V);
+      const bool inside = k < end && i < EXTENT;
+      copy_async<V>(to + row * pitch + column * V, inside ? data + (k * K_STEP + i * I_STEP) : data, inside);
+    });
   }
-  __device__ void place(uint32_t* shared) const { Walk::place(next, shared); }
 };
-
-/// LENGTH: of the rows along the step of 1; sums are cut at multiples of 32, so that vectors stay whole.
-template <int64_t K_STEP, int64_t I_STEP, int64_t LENGTH>
-struct MatrixAddress {
-  static constexpr int kVector = LENGTH % 4 == 0 ? 4 : 1;
-  __device__ static int64_t at(int64_t k, int64_t i) { return k * K_STEP + i * I_STEP; }
-};
-template <int WIDTH, int64_t EXTENT, int64_t K_STEP, int64_t I_STEP>
-using MatrixOperand =
-    AddressedOperand<WIDTH, EXTENT, K_STEP == 1, MatrixAddress<K_STEP, I_STEP, K_STEP == 1 ? I_STEP : K_STEP>>;

@@ -29,8 +29,8 @@ void set_tf32_allowed(bool allowed);
 
 /// The tile of a block on tensor cores, as TensorTile in tensor_core.cuh.
 struct TensorTile {
-  int64_t m, n, warp_m, warp_n;
-  int64_t shared_bytes() const { return 4 * 2 * 32 * (m + 8 + n + 8); }
+  int64_t m, n, stages = 2;
+  int64_t shared_bytes() const { return 4 * stages * 36 * (m + n + 16); }
   std::string text() const;
 };
 /// The tile and the number of parts of the sum that keep a GPU busy with c [m, n] over k.
