@@ -185,6 +185,9 @@ std::vector<Case> shapes() {
       {.x = {9, 64, 3, 2}, .weight = {64, 64, 3, 1}, .stride = {2, 1}, .padding = {1, 0}},
       {.x = {3, 17, 10, 11}, .weight = {33, 17, 3, 3}, .padding = {1, 1}},
       {.x = {2, 3, 12, 10}, .weight = {4, 3, 3, 3}, .stride = {3, 2}, .padding = {3, 4}, .dilation = {2, 3}},
+      {.x = {2, 12, 21, 36}, .weight = {20, 12, 3, 3}, .padding = {1, 1}},
+      {.x = {3, 5, 13, 18}, .weight = {34, 5, 1, 2}, .padding = {2, 0}, .dilation = {1, 3}},
+      {.x = {1, 1, 3, 1096}, .weight = {2, 1, 2, 3}, .padding = {1, 1}},
       {.x = {0, 2, 5, 5}, .weight = {3, 2, 3, 3}}};
 }
 Attrs attrs_of(const Case& c) {

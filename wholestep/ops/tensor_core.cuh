@@ -5,6 +5,8 @@
 /// Rounded to the nearest: tensor cores cut off the 13 low bits, so half of what is cut is added first. Infinities stay,
 /// and so do NaNs, which the sum could otherwise carry over into a small number.
 __device__ inline uint32_t to_tf32(float x) { return __float_as_uint(x) + (x == x ? 0x1000u : 0u); }
+/// The same of a word that was copied as it is.
+__device__ inline uint32_t read_tf32(uint32_t word) { return to_tf32(__uint_as_float(word)); }
 
 /// sum [16, 8] += a [16, 8] b [8, 8], spread over a warp as PTX's mma.m16n8k8 lays it out.
 __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -52,7 +54,7 @@ __device__ void round_to_tf32(uint32_t* words) {
   auto& at = *reinterpret_cast<Vector<uint32_t, V>*>(words);
   Vector<uint32_t, V> bits = at;
 #pragma unroll
-  for (int v = 0; v < V; ++v) bits.at[v] = to_tf32(__uint_as_float(bits.at[v]));
+  for (int v = 0; v < V; ++v) bits.at[v] = read_tf32(bits.at[v]);
   at = bits;
 }
 
@@ -100,17 +102,16 @@ struct TensorProduct {
       from_a += (m0 + g) * A::kSide + (part * 8 + t) * A::kSum;
 #pragma unroll
       for (int k = 0; k < TK; k += Tile::PARTS * 8) {
-        auto read = [](uint32_t word) { return to_tf32(__uint_as_float(word)); };
         uint32_t fa[X][4];
 #pragma unroll
         for (int x = 0; x < X; ++x)
 #pragma unroll
           for (int r = 0; r < 4; ++r)
-            fa[x][r] = read(from_a[(x * 16 + r % 2 * 8) * A::kSide + (k + r / 2 * 4) * A::kSum]);
+            fa[x][r] = read_tf32(from_a[(x * 16 + r % 2 * 8) * A::kSide + (k + r / 2 * 4) * A::kSum]);
 #pragma unroll
         for (int y = 0; y < Y; ++y) {
-          const uint32_t fb[2] = {read(from_b[y * 8 * B::kSide + k * B::kSum]),
-                                  read(from_b[y * 8 * B::kSide + (k + 4) * B::kSum])};
+          const uint32_t fb[2] = {read_tf32(from_b[y * 8 * B::kSide + k * B::kSum]),
+                                  read_tf32(from_b[y * 8 * B::kSide + (k + 4) * B::kSum])};
 #pragma unroll
           for (int x = 0; x < X; ++x) multiply_tf32(sum[x][y], fa[x], fb);
         }
