@@ -47,6 +47,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
   if (options.fuse) stage("fuse", fuse(*plan.graph));
+  if (options.recompute) stage("recompute", recompute(*plan.graph));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);
   plan.schedule = scheduled(*plan.graph, plan.kernels);

@@ -15,6 +15,7 @@ struct CompileOptions {
   bool simplify = true;
   bool layout = true;
   bool fuse = true;
+  bool recompute = true;     ///< large weight gradients are made where they are read, not stored
   bool reuse_memory = true;  ///< off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection
   /// Run the calls of a step one at a time, waiting for each: slow, the same bits, and a fault of a device

@@ -17,7 +17,7 @@ using nlohmann::json;
 
 std::vector<std::string> fused_ops(const Node& node) {
   std::vector<std::string> ops;
-  if (node.op->name == "fused")
+  if (node.attrs.has("program"))
     for (const auto& instruction : parse_elementwise_program(node.attrs.text("program")).instructions)
       ops.emplace_back(name(instruction.code));
   if (std::string activation = node.attrs.text_or("activation", ""); !activation.empty())

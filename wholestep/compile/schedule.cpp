@@ -30,7 +30,7 @@ bool writes_in_place(const Graph& graph, const Update& update, const std::vector
   int producer = graph.values[static_cast<size_t>(update.value)].node;
   if (producer < 0) return false;
   const OpDef& op = *graph.node(producer).op;
-  if (!op.elementwise && op.name != "fused") return false;
+  if (!op.elementwise && op.name != "fused" && op.name != "matmul_fused") return false;
   int updates_of_value = 0;
   for (const Update& other : graph.updates) updates_of_value += other.value == update.value;
   if (updates_of_value > 1) return false;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/base/error.h"
 #include "wholestep/ops/element_access.h"
@@ -94,7 +93,7 @@ struct Plan {
   int slots = 0;
   int64_t block = kMaxBlock;
 
-  void run(const CpuArgs& args, Range range) const;
+  void run(const CpuArgs& args, const ElementRuns& runs, const T* first) const;
 };
 
 template <class T>
@@ -138,11 +137,11 @@ void assign_slots(Plan<T>& plan) {
 }
 
 template <class T>
-void Plan<T>::run(const CpuArgs& args, Range range) const {
+void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) const {
   alignas(64) std::byte scratch[kScratchBytes];
   T* base = reinterpret_cast<T*>(scratch);
   auto slot_of = [&](int r) { return base + slot[static_cast<size_t>(r)] * block; };
-  int64_t longest = std::min(block, range.size());
+  int64_t longest = std::min(block, runs.length);
   for (int r = 0; r < program.first_result(); ++r) {
     if (r >= program.inputs)
       std::fill_n(slot_of(r), longest,
@@ -150,12 +149,12 @@ void Plan<T>::run(const CpuArgs& args, Range range) const {
     else if (const ElementAccess& access = accesses[static_cast<size_t>(r)]; access.scalar && !access.direct)
       load_any(access, args.inputs[r], 0, 1, slot_of(r)), std::fill_n(slot_of(r), longest, *slot_of(r));
   }
-  for (int64_t begin = range.begin; begin < range.end; begin += block) {
-    int64_t n = std::min(block, range.end - begin);
+  auto run_block = [&](int64_t begin, int64_t n, const T* given) {
     for (int r = 0; r < program.inputs; ++r)
       if (const ElementAccess& access = accesses[static_cast<size_t>(r)]; !access.direct && !access.scalar)
         load_any(access, args.inputs[r], begin, n, slot_of(r));
     auto address = [&](int r) -> T* {
+      if (r == 0 && given) return const_cast<T*>(given);
       if (slot[static_cast<size_t>(r)] >= 0) return slot_of(r);
       if (r < program.inputs) return const_cast<T*>(args.in<T>(r)) + begin;
       return args.out<T>(direct_output[static_cast<size_t>(r)]) + begin;
@@ -171,29 +170,51 @@ void Plan<T>::run(const CpuArgs& args, Range range) const {
     for (size_t o = 0; o < program.outputs.size(); ++o)
       if (int r = program.outputs[o]; direct_output[static_cast<size_t>(r)] != static_cast<int>(o))
         store_any(address(r), output_dtypes[o], args.outputs[o], begin, n);
-  }
+  };
+  for (int64_t i = 0; i < runs.count; ++i)
+    for (int64_t at = 0; at < runs.length; at += block)
+      run_block(runs.begin + i * runs.stride + at, std::min(block, runs.length - at),
+                first ? first + i * runs.length + at : nullptr);
 }
 
 template <class T>
-std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const KernelRequest& request) {
+Plan<T> plan_of(ElementwiseProgram program, std::span<const TensorType> operands,
+                std::span<const TensorType> results) {
   Plan<T> plan{.program = std::move(program),
                .accesses = {},
                .output_dtypes = {},
                .loops = loops_of<T>(),
                .slot = {},
                .direct_output = {}};
-  const Shape& shape = request.outputs[0].shape;
-  for (const TensorType& input : request.inputs)
-    plan.accesses.push_back(element_access(input, shape, plan.program.compute));
-  for (const TensorType& output : request.outputs) plan.output_dtypes.push_back(output.dtype);
+  for (const TensorType& operand : operands)
+    plan.accesses.push_back(element_access(operand, results[0].shape, plan.program.compute));
+  for (const TensorType& result : results) plan.output_dtypes.push_back(result.dtype);
   assign_slots(plan);
   plan.block = std::min<int64_t>(
       kMaxBlock, kScratchBytes / static_cast<int64_t>(sizeof(T)) / std::max(1, plan.slots) / 16 * 16);
   WHOLESTEP_CHECK(plan.block > 0);
   for (const auto& instruction : plan.program.instructions)
     WHOLESTEP_CHECK(plan.loops[static_cast<size_t>(instruction.code)]);
+  return plan;
+}
 
+}  // namespace
+
+ElementwiseRun elementwise_run_cpu(ElementwiseProgram program, std::span<const TensorType> operands,
+                                   std::span<const TensorType> results) {
+  return visit(program.compute, [&](auto zero) -> ElementwiseRun {
+    using T = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
+    return [plan = plan_of<T>(std::move(program), operands, results)](
+               const CpuArgs& args, const ElementRuns& runs, const void* first) {
+      plan.run(args, runs, static_cast<const T*>(first));
+    };
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request) {
+  ElementwiseRun run = elementwise_run_cpu(elementwise_program(request), request.inputs, request.outputs);
   // Split by rows where there are rows, so that a batch passes through neighbouring layers without a barrier.
+  const Shape& shape = request.outputs[0].shape;
   int64_t rows = shape.rank() > 0 ? shape[0] : 1, row_elements = rows > 0 ? shape.numel() / rows : 0;
   uint64_t row_inputs = 0;
   for (size_t i = 0; i < request.inputs.size(); ++i) {
@@ -202,26 +223,17 @@ std::unique_ptr<PreparedKernel> prepare_typed(ElementwiseProgram program, const 
   }
   std::unique_ptr<CpuCall> call;
   if (rows > 1)
-    call = row_call(rows, row_inputs, kAllOperands, [plan, row_elements](const CpuArgs& args, Range r) {
-      plan.run(args, {r.begin * row_elements, r.end * row_elements});
+    call = row_call(rows, row_inputs, kAllOperands, [run, row_elements](const CpuArgs& args, Range r) {
+      run(args, {.begin = r.begin * row_elements, .length = r.size() * row_elements}, nullptr);
     });
   else
-    call = split_call((row_elements + kMaxBlock - 1) / kMaxBlock,
-                      [plan, row_elements](const CpuArgs& args, Range r) {
-                        plan.run(args, {r.begin * kMaxBlock, std::min(row_elements, r.end * kMaxBlock)});
-                      });
+    call = split_call(
+        (row_elements + kMaxBlock - 1) / kMaxBlock, [run, row_elements](const CpuArgs& args, Range r) {
+          int64_t begin = r.begin * kMaxBlock;
+          run(args, {.begin = begin, .length = std::min(row_elements, r.end * kMaxBlock) - begin}, nullptr);
+        });
   call->in_place = true;
   return call;
-}
-
-}  // namespace
-
-std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request) {
-  ElementwiseProgram program = elementwise_program(request);
-  return visit(program.compute, [&](auto zero) {
-    using T = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
-    return prepare_typed<T>(std::move(program), request);
-  });
 }
 
 }  // namespace wholestep

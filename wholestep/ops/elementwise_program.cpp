@@ -92,7 +92,7 @@ ElementwiseProgram parse_elementwise_program(const std::string& text) {
 }
 
 ElementwiseProgram elementwise_program(const KernelRequest& request) {
-  if (request.op == "fused") return parse_elementwise_program(request.attrs.text("program"));
+  if (request.attrs.has("program")) return parse_elementwise_program(request.attrs.text("program"));
   ElementwiseProgram program{.compute = compute_type(request),
                              .inputs = static_cast<int>(request.inputs.size()),
                              .immediates = {},

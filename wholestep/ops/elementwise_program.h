@@ -48,7 +48,8 @@ struct ElementwiseProgram {
 /// "f32 2 | 0.5 | mul 0 1; add 3 2 | 4": compute type and inputs, immediates, instructions, outputs.
 std::string to_string(const ElementwiseProgram& program);
 ElementwiseProgram parse_elementwise_program(const std::string& text);
-/// Of op "fused" its attribute; of every single element-wise op its program of at most one instruction.
+/// Its attribute where the op has one; of every single element-wise op its program of at most one
+/// instruction.
 ElementwiseProgram elementwise_program(const KernelRequest& request);
 
 }  // namespace wholestep

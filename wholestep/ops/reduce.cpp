@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/ops/elementwise.h"
@@ -14,6 +15,7 @@
 #include "wholestep/ops/reduce_walk.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
+#include "wholestep/ops/square_blocks.h"
 
 namespace wholestep {
 namespace {
@@ -209,54 +211,79 @@ std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
 
 double reduce_flops(const KernelRequest& q) { return static_cast<double>(q.inputs[0].shape.numel()); }
 
-Types infer_sum_squares(std::span<const TensorType> in, const Attrs&) {
-  for (const TensorType& type : in)
-    if (!is_floating(type.dtype) || type.dtype != in[0].dtype)
-      throw Error(ErrorCode::kUsage,
-                  {.what = "sum_squares takes floating-point tensors of one dtype", .got = to_string(type)});
-  return {{DType::f64, {}}};
+/// Whether operand i is a sum of squares already.
+bool is_sum(const Attrs& attrs, size_t i) {
+  return attrs.has("sums") &&
+         std::ranges::find(attrs.integers("sums"), static_cast<int64_t>(i)) != attrs.integers("sums").end();
 }
 
-/// Blocks of all operands are numbered through and summed side by side; then the block sums are added in
-/// order.
-template <class T>
-std::unique_ptr<PreparedKernel> sum_squares_call(std::span<const TensorType> inputs) {
+Types infer_sum_squares(std::span<const TensorType> in, const Attrs& attrs) {
+  const TensorType sum{DType::f64, {}};
+  std::optional<DType> dtype;
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (is_sum(attrs, i) ? in[i] != sum
+                         : !is_floating(in[i].dtype) || in[i].dtype != dtype.value_or(in[i].dtype))
+      throw Error(ErrorCode::kUsage,
+                  {.what = "sum_squares takes floating-point tensors of one dtype", .got = to_string(in[i])});
+    if (!is_sum(attrs, i)) dtype = in[i].dtype;
+  }
+  return {sum};
+}
+
+/// Blocks of all operands are numbered through and summed side by side; then each operand's are added in
+/// order, and the operands' sums.
+std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
   struct Block {
-    int operand;
-    int64_t begin, end;
+    size_t operand;
+    int64_t begin, elements;
   };
-  constexpr int64_t kBlock = 4096;
   std::vector<Block> blocks;
-  for (size_t i = 0; i < inputs.size(); ++i)
-    for (int64_t at = 0, n = inputs[i].shape.numel(); at < n; at += kBlock)
-      blocks.push_back({static_cast<int>(i), at, std::min(n, at + kBlock)});
+  std::vector<int64_t> ends;  // per operand, in blocks
+  for (size_t i = 0; i < q.inputs.size(); ++i) {
+    SquareBlocks cut(q.inputs[i].shape);
+    for (int64_t row = 0; row < cut.rows && !is_sum(q.attrs, i); row += cut.block_rows)
+      for (int64_t column = 0; column < cut.columns; column += cut.block_columns)
+        blocks.push_back(
+            {i, row * cut.columns + column,
+             std::min(cut.block_rows, cut.rows - row) * std::min(cut.block_columns, cut.columns - column)});
+    ends.push_back(is_sum(q.attrs, i) ? -1 : static_cast<int64_t>(blocks.size()));
+  }
   Split split(static_cast<int64_t>(blocks.size()));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = split.total * int64_t{sizeof(double)};
   call->phases.push_back(
-      {.chunks = split.chunks(), .run = [split, blocks](const CpuArgs& args, int64_t chunk) {
+      {.chunks = split.chunks(),
+       .run = [split, blocks, single = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype == DType::f32](
+                  const CpuArgs& args, int64_t chunk) {
          double* sums = reinterpret_cast<double*>(args.workspace);
          for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
            const Block& block = blocks[static_cast<size_t>(b)];
-           sums[b] = reduce_loops<T>().sum_squares(args.in<T>(block.operand) + block.begin,
-                                                   block.end - block.begin);
+           int i = static_cast<int>(block.operand);
+           sums[b] =
+               single ? reduce_loops<float>().sum_squares(args.in<float>(i) + block.begin, block.elements)
+                      : reduce_loops<double>().sum_squares(args.in<double>(i) + block.begin, block.elements);
          }
        }});
-  call->phases.push_back({.chunks = 1, .run = [n = split.total](const CpuArgs& args, int64_t) {
+  call->phases.push_back({.chunks = 1, .run = [ends](const CpuArgs& args, int64_t) {
+                            const double* sums = reinterpret_cast<const double*>(args.workspace);
                             double total = 0;
-                            for (int64_t b = 0; b < n; ++b)
-                              total += reinterpret_cast<double*>(args.workspace)[b];
+                            int64_t begin = 0;
+                            for (size_t i = 0; i < ends.size(); ++i) {
+                              if (ends[i] < 0) {
+                                total += *args.in<double>(static_cast<int>(i));
+                                continue;
+                              }
+                              total += reduce_loops<double>().sum(sums + begin, ends[i] - begin);
+                              begin = ends[i];
+                            }
                             *args.out<double>(0) = total;
                           }});
   return call;
 }
-std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
-  return q.inputs[0].dtype == DType::f32 ? sum_squares_call<float>(q.inputs)
-                                         : sum_squares_call<double>(q.inputs);
-}
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
   std::vector<Tensor> grads;
-  for (const Tensor& x : r.inputs) grads.push_back(x * cast(g[0] * 2.0, x.dtype()));
+  for (size_t i = 0; i < r.inputs.size(); ++i)
+    grads.push_back(is_sum(r.attrs, i) ? g[0] : r.inputs[i] * cast(g[0] * 2.0, r.inputs[i].dtype()));
   return grads;
 }
 double sum_squares_flops(const KernelRequest& q) {
@@ -269,7 +296,10 @@ std::vector<OpCase> sum_squares_cases() {
           {.inputs = {{DType::f32, {0, 3}}}},
           {.inputs = {{DType::f32, {7, 13}}}},
           {.inputs = {{DType::f32, {11, 1031}}}},
-          {.inputs = {{DType::f32, {5}}, {DType::f32, {3, 4}}, {DType::f32, {4100}}}}};
+          {.inputs = {{DType::f32, {5}}, {DType::f32, {3, 4}}, {DType::f32, {4100}}}},
+          {.inputs = {{DType::f64, {}}, {DType::f32, {3, 4}}, {DType::f64, {}}},
+           .attrs = {{"sums", std::vector<int64_t>{0, 2}}}},
+          {.inputs = {{DType::f64, {}}}, .attrs = {{"sums", std::vector<int64_t>{0}}}}};
 }
 
 std::vector<OpCase> reduce_cases(DType dtype) {
@@ -313,7 +343,10 @@ const OpDef k_sum{.name = "sum",
                               {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_cuda}}};
 const OpDef k_sum_squares{
     .name = "sum_squares",
-    .doc = "sum of x * x over all elements of all operands, accumulated in f64",
+    .doc =
+        "sum of x * x over all elements of all operands, accumulated in f64; operands in attribute sums are "
+        "such "
+        "sums already",
     .operands = {"x"},
     .infer = infer_sum_squares,
     .vjp = sum_squares_vjp,

@@ -1,0 +1,133 @@
+// A large weight gradient is written once and read by its sum of squares and by the optimizer: three passes
+// over memory for a product of a few rows. Made where it is read, it never leaves the caches; each reader
+// more costs the product again.
+#include <algorithm>
+#include <map>
+
+#include "wholestep/compile/passes.h"
+#include "wholestep/ops/elementwise_program.h"
+
+namespace wholestep {
+namespace {
+
+/// Smaller results stay in the caches of a large GPU, or nearly so, and storing them costs little.
+constexpr int64_t kBeyondCachesBytes = int64_t{32} << 20;
+/// Operations worth a byte of memory traffic: two CPU cores make about 10 of them in the time a byte takes,
+/// GPUs more.
+constexpr double kFlopsPerByte = 12;
+
+class Recomputer {
+ public:
+  explicit Recomputer(const Graph& graph)
+      : graph_(graph), users_(graph.users()), kept_(graph.kept()), rewriter_(graph) {}
+
+  GraphPtr run() {
+    for (const Node& node : graph_.nodes)
+      if (node.op->name == "matmul") consider(node);
+    for (const Node& node : graph_.nodes) {
+      if (node.op->name == "matmul" && product(node.outputs[0])) continue;
+      if (node.op->name == "fused" && takes_product(node)) update_from_product(node);
+      else if (node.op->name == "sum_squares" && takes_product(node)) add_squares_of_products(node);
+      else rewriter_.copy(node);
+    }
+    return rewriter_.finish();
+  }
+
+ private:
+  /// The product not stored, of which `value` is the result.
+  const Node* product(int value) const {
+    auto found = products_.find(value);
+    return found == products_.end() ? nullptr : found->second;
+  }
+  bool takes_product(const Node& reader) const {
+    return std::ranges::any_of(reader.inputs, [&](int value) { return product(value) != nullptr; });
+  }
+
+  void consider(const Node& node) {
+    int value = node.outputs[0];
+    const std::vector<int>& readers = users_[static_cast<size_t>(value)];
+    if (kept_[static_cast<size_t>(value)] || node.inputs.size() != 2 || node.attrs.has("activation")) return;
+    bool made_where_read =
+        std::ranges::all_of(readers, [&](int r) { return takes(graph_.node(r), value); }) &&
+        std::ranges::all_of(node.inputs, [&](int operand) { return stays(operand); });
+    if (made_where_read && pays(node, static_cast<double>(readers.size()))) products_[value] = &node;
+  }
+
+  /// Whether a reader can take the elements of `value` as they are made; of several products only one.
+  bool takes(const Node& reader, int value) const {
+    if (reader.op->name == "sum_squares") return true;
+    const TensorType& type = graph_.type(value);
+    return reader.op->name == "fused" && !takes_product(reader) &&
+           graph_.type(reader.outputs[0]).shape == type.shape &&
+           parse_elementwise_program(reader.attrs.text("program")).compute == type.dtype;
+  }
+
+  /// Whether an operand of the product still has its value while an update of parameters and state is
+  /// written.
+  bool stays(int value) const {
+    for (int node; (node = graph_.values[static_cast<size_t>(value)].node) >= 0;
+         value = graph_.node(node).inputs[0])
+      if (graph_.node(node).op->name != "reshape") return true;
+    return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
+  }
+
+  /// Bytes no longer written and read against a product a reader instead of one.
+  bool pays(const Node& node, double readers) const {
+    const TensorType& type = graph_.type(node.outputs[0]);
+    Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
+    double saved_bytes = static_cast<double>(type.bytes()) * (1 + readers),
+           more_flops = flops(*node.op, {node.op->name, inputs, outputs, node.attrs}) * (readers - 1);
+    return type.bytes() >= kBeyondCachesBytes && more_flops <= kFlopsPerByte * saved_bytes;
+  }
+
+  /// The product becomes register 0 of the program.
+  void update_from_product(const Node& node) {
+    std::vector<int> rest = node.inputs;
+    auto at = std::ranges::find_if(rest, [&](int value) { return product(value) != nullptr; });
+    const Node& made = *product(*at);
+    int place = static_cast<int>(at - rest.begin());
+    std::iter_swap(rest.begin(), at);
+    ElementwiseProgram program = parse_elementwise_program(node.attrs.text("program"));
+    auto swap_registers = [&](int& r) { r = r == 0 ? place : r == place ? 0 : r; };
+    for (auto& instruction : program.instructions)
+      std::ranges::for_each(instruction.operands, swap_registers);
+    std::ranges::for_each(program.outputs, swap_registers);
+
+    Attrs attrs = node.attrs;
+    attrs.set({"program", to_string(program)});
+    for (const char* flag : {"transpose_a", "transpose_b"}) attrs.set({flag, made.attrs.flag(flag)});
+    std::vector<int> inputs = rewriter_.mapped(made.inputs);
+    for (size_t i = 1; i < rest.size(); ++i) inputs.push_back(rewriter_.mapped(rest[i]));
+    std::vector<int> results =
+        rewriter_.add(find_op("matmul_fused"), attrs, inputs, graph_.output_types(node), made);
+    for (size_t i = 0; i < results.size(); ++i) rewriter_.map(node.outputs[i], results[i]);
+  }
+
+  void add_squares_of_products(const Node& node) {
+    std::vector<int> inputs;
+    std::vector<int64_t> sums;
+    for (int value : node.inputs) {
+      const Node* made = product(value);
+      if (made) sums.push_back(static_cast<int64_t>(inputs.size()));
+      inputs.push_back(made ? rewriter_.add(find_op("matmul_squares"), made->attrs,
+                                            rewriter_.mapped(made->inputs), {{DType::f64, {}}}, *made)[0]
+                            : rewriter_.mapped(value));
+    }
+    Attrs attrs = node.attrs;
+    attrs.set({"sums", sums});
+    rewriter_.map(node.outputs[0],
+                  rewriter_.add(*node.op, attrs, inputs, graph_.output_types(node), node)[0]);
+  }
+
+  const Graph& graph_;
+  std::vector<std::vector<int>> users_;
+  std::vector<bool> kept_;
+  Rewriter rewriter_;
+  std::map<int, const Node*> products_;  // not stored, by their results
+};
+
+}  // namespace
+
+GraphPtr recompute(const Graph& graph) { return Recomputer(graph).run(); }
+
+}  // namespace wholestep

@@ -1,0 +1,103 @@
+// matmul_fused, an element-wise program over a product and operands of its shape, and matmul_squares, the sum
+// of its squares: rows, cases, sizes.
+#include "wholestep/ops/matmul_fused.h"
+
+#include <array>
+
+#include "wholestep/ops/registry.h"
+
+namespace wholestep {
+
+Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs) {
+  Types operands = find_op("matmul").infer(inputs.first(2), attrs);
+  operands.insert(operands.end(), inputs.begin() + 2, inputs.end());
+  return operands;
+}
+
+namespace {
+
+Types infer_fused(std::span<const TensorType> in, const Attrs& attrs) {
+  Types operands = program_operands(in, attrs), results = find_op("fused").infer(operands, attrs);
+  for (const TensorType& result : results)
+    if (result.shape != operands[0].shape)
+      throw Error(ErrorCode::kUsage,
+                  {.what = "the results of a program over a product have another shape than it",
+                   .got = to_string(result.shape),
+                   .expected = to_string(operands[0].shape)});
+  return results;
+}
+Types infer_squares(std::span<const TensorType> in, const Attrs& attrs) {
+  program_operands(in, attrs);  // the checks of matmul
+  return {{DType::f64, {}}};
+}
+
+double product_flops(const KernelRequest& q) {
+  return find_op("matmul").flops({"matmul", q.inputs.first(2), {}, q.attrs});
+}
+double fused_flops(const KernelRequest& q) { return product_flops(q) + find_op("fused").flops(q); }
+double squares_flops(const KernelRequest& q) {
+  MatmulDims d = product_dims(q);
+  return product_flops(q) + 2.0 * static_cast<double>(d.m) * static_cast<double>(d.n);
+}
+
+/// Products of one row, of one column, of one term, of none, of odd sizes, and of several tiles.
+std::vector<OpCase> product_cases() {
+  std::vector<OpCase> cases;
+  for (bool ta : {false, true})
+    for (bool tb : {false, true})
+      for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {7, 13, 5}, {130, 68, 1}})
+        cases.push_back({.inputs = {{DType::f32, ta ? Shape{k, m} : Shape{m, k}},
+                                    {DType::f32, tb ? Shape{n, k} : Shape{k, n}}},
+                         .attrs = {{"transpose_a", ta}, {"transpose_b", tb}}});
+  for (auto [m, n, k] :
+       {std::array<int64_t, 3>{1, 1031, 3}, {1031, 1, 2}, {133, 1100, 37}, {0, 4, 3}, {3, 4, 0}})
+    cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}},
+                     .attrs = {{"transpose_a", true}, {"transpose_b", false}}});
+  return cases;
+}
+
+/// Each product in a momentum step that a flag guards, and once with operands that broadcast and a bool
+/// result.
+std::vector<OpCase> fused_cases() {
+  std::vector<OpCase> cases = product_cases();
+  for (OpCase& c : cases) {
+    Shape shape = program_operands(c.inputs, c.attrs)[0].shape;
+    for (Shape operand : {shape, shape, Shape{}})
+      c.inputs.push_back({operand.rank() > 0 ? DType::f32 : DType::boolean, operand});
+    c.attrs.set({"program", "f32 4 | 0.5 | mul 1 4; add 5 0; sub 2 6; where 3 7 2; where 3 6 1 | 8 9"});
+    c.attrs.set({"outputs", "f32 f32"});
+    c.attrs.set({"shape", std::vector<int64_t>(shape.begin(), shape.end())});
+  }
+  cases.push_back(
+      {.inputs = {{DType::f32, {9, 6}}, {DType::f32, {6, 140}}, {DType::f32, {140}}, {DType::f32, {9, 1}}},
+       .attrs = {{"transpose_a", false},
+                 {"transpose_b", false},
+                 {"shape", std::vector<int64_t>{9, 140}},
+                 {"outputs", "f32 bool"},
+                 {"program", "f32 3 | 60 | add 0 1; mul 4 2; greater 4 3 | 5 6"}}});
+  return cases;
+}
+
+const OpDef k_matmul_fused{
+    .name = "matmul_fused",
+    .doc =
+        "an element-wise region over op(a) op(b), register 0 of attribute `program`, and broadcast operands",
+    .operands = {"a", "b"},
+    .infer = infer_fused,
+    .flops = fused_flops,
+    .cases = fused_cases,
+    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu}}};
+const OpDef k_matmul_squares{
+    .name = "matmul_squares",
+    .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
+    .operands = {"a", "b"},
+    .infer = infer_squares,
+    .flops = squares_flops,
+    .cases = product_cases,
+    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu}}};
+
+}  // namespace
+
+std::vector<const OpDef*> matmul_fused_ops() { return {&k_matmul_fused, &k_matmul_squares}; }
+
+}  // namespace wholestep

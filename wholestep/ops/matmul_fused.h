@@ -1,0 +1,19 @@
+// Products that are used tile by tile as they are made and never stored: what compile/recompute.cpp puts in
+// the place of large weight gradients.
+#pragma once
+#include "wholestep/graph/op.h"
+#include "wholestep/ops/matmul_cpu.h"
+
+namespace wholestep {
+
+/// Sizes of the product of operands 0 and 1.
+inline MatmulDims product_dims(const KernelRequest& request) {
+  return matmul_dims(request.inputs.first(2), request.attrs);
+}
+/// What the registers of matmul_fused's program begin with: the product, then operands 2, 3, ...
+Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
+
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
+
+}  // namespace wholestep

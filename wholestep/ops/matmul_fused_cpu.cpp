@@ -1,0 +1,126 @@
+// A product is made a tile at a time in a buffer that stays in cache, and used from there.
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/ops/elementwise_cpu.h"
+#include "wholestep/ops/matmul_fused.h"
+#include "wholestep/ops/reduce_loops.h"
+#include "wholestep/ops/square_blocks.h"
+
+namespace wholestep {
+namespace {
+
+constexpr int64_t kTileRows = 128;  ///< with 512 columns of f32 a quarter of a megabyte
+
+/// Elements [row, row + rows) x [column, column + columns) of a product, without gaps.
+template <class T>
+struct Tile {
+  int64_t row, column, rows, columns;
+  const T* values;
+};
+
+/// Tiles of whole blocks of a sum of squares, down the rows first: neighbours share the columns of b.
+template <class T>
+struct TiledProduct {
+  explicit TiledProduct(const KernelRequest& request)
+      : d(product_dims(request)),
+        blocks({d.m, d.n}),
+        rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
+        down(rows > 0 ? (d.m + rows - 1) / rows : 0),
+        split(down * blocks.across()),
+        gemm{.m = rows,
+             .n = blocks.block_columns,
+             .k = d.k,
+             .transpose_a = d.transpose_a,
+             .transpose_b = d.transpose_b,
+             .lda = d.transpose_a ? d.m : d.k,
+             .ldb = d.transpose_b ? d.k : d.n},
+        tile_bytes(aligned(gemm.m * gemm.n * int64_t{sizeof(T)})),
+        chunk_bytes(tile_bytes + aligned(gemm_workspace_bytes(gemm))) {}
+
+  /// Calls use(tile) for the tiles of a chunk.
+  template <class Use>
+  void run(const CpuArgs& args, std::byte* workspace, int64_t chunk, Use use) const {
+    std::byte* scratch = workspace + chunk * chunk_bytes;
+    T* values = reinterpret_cast<T*>(scratch);
+    for (int64_t t = split[chunk].begin; t < split[chunk].end; ++t) {
+      Tile<T> tile = {.row = t % down * rows,
+                      .column = t / down * blocks.block_columns,
+                      .rows = std::min(rows, d.m - t % down * rows),
+                      .columns = std::min(blocks.block_columns, d.n - t / down * blocks.block_columns),
+                      .values = values};
+      Gemm product = gemm;
+      product.m = tile.rows, product.n = product.ldc = tile.columns;
+      const T* a = args.in<T>(0) + tile.row * (d.transpose_a ? 1 : gemm.lda);
+      const T* b = args.in<T>(1) + tile.column * (d.transpose_b ? gemm.ldb : 1);
+      if constexpr (std::is_same_v<T, float>)
+        cpu_kernels().gemm(product, {a, b, nullptr, values}, {0, product.m, 0, product.n},
+                           scratch + tile_bytes);
+      else gemm_f64(product, a, b, nullptr, values);
+      use(tile);
+    }
+  }
+
+  MatmulDims d;
+  SquareBlocks blocks;
+  int64_t rows, down;
+  Split split;
+  Gemm gemm;
+  int64_t tile_bytes, chunk_bytes;
+};
+
+/// prepare(zero) for the type the product is made in.
+template <class Prepare>
+std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, Prepare prepare) {
+  return request.inputs[0].dtype == DType::f32 ? prepare(float{}) : prepare(double{});
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
+  return for_product_type(request, [&](auto zero) {
+    using T = decltype(zero);
+    TiledProduct<T> product(request);
+    ElementwiseRun program = elementwise_run_cpu(
+        elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
+    auto call = split_call(product.split.total, nullptr);
+    call->workspace_bytes = product.split.chunks() * product.chunk_bytes;
+    call->phases[0].run = [product, program](const CpuArgs& args, int64_t chunk) {
+      product.run(args, args.workspace, chunk, [&](const Tile<T>& tile) {
+        // Register r lies in operand r + 1, but for the product.
+        program({args.inputs + 1, args.outputs, nullptr},
+                {.begin = tile.row * product.d.n + tile.column,
+                 .length = tile.columns,
+                 .count = tile.rows,
+                 .stride = product.d.n},
+                tile.values);
+      });
+    };
+    return call;
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
+  return for_product_type(request, [&](auto zero) {
+    using T = decltype(zero);
+    TiledProduct<T> product(request);
+    int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)});
+    auto call = split_call(product.split.total, nullptr);
+    call->workspace_bytes = sums_bytes + product.split.chunks() * product.chunk_bytes;
+    call->phases[0].run = [product, sums_bytes](const CpuArgs& args, int64_t chunk) {
+      product.run(args, args.workspace + sums_bytes, chunk, [&](const Tile<T>& tile) {
+        const SquareBlocks& blocks = product.blocks;
+        for (int64_t row = 0; row < tile.rows; row += blocks.block_rows)
+          reinterpret_cast<double*>(args.workspace)[blocks.index(tile.row + row, tile.column)] =
+              reduce_loops<T>().sum_squares(tile.values + row * tile.columns,
+                                            std::min(blocks.block_rows, tile.rows - row) * tile.columns);
+      });
+    };
+    call->phases.push_back({.chunks = 1, .run = [count](const CpuArgs& args, int64_t) {
+                              *args.out<double>(0) = reduce_loops<double>().sum(
+                                  reinterpret_cast<const double*>(args.workspace), count);
+                            }});
+    return call;
+  });
+}
+
+}  // namespace wholestep
