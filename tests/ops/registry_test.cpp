@@ -25,6 +25,8 @@ namespace {
 /// numbers must have a gradient rule.
 const std::map<std::string, std::string> kNoDerivative = {
     {"fused", "made by a compiler pass, after differentiation"},
+    {"matmul_fused", "made by a compiler pass, after differentiation"},
+    {"matmul_squares", "made by a compiler pass, after differentiation"},
     {"stop_gradient", "its gradient is none by definition"},
 };
 

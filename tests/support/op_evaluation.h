@@ -14,6 +14,7 @@ using Index = std::vector<int64_t>;
 struct Operand {
   Shape shape;
   std::vector<double> values;
+  DType dtype = DType::f64;
 
   size_t offset(const Index& index) const;
   double at(const Index& index) const { return values[offset(index)]; }

@@ -54,9 +54,13 @@ Expected sum(const Question& q) {
 }
 Expected sum_squares(const Question& q) {
   double total = 0;
-  for (const auto& operand : q.in)
-    for (double x : operand.values) total += x * x;
-  return {{total}, {total}};
+  for (size_t i = 0; i < q.in.size(); ++i) {
+    bool is_sum =
+        q.attrs.has("sums") && std::ranges::find(q.attrs.integers("sums"), static_cast<int64_t>(i)) !=
+                                   q.attrs.integers("sums").end();
+    for (double x : q.in[i].values) total += is_sum ? x : x * x;
+  }
+  return {{total}, {std::abs(total)}};
 }
 Expected max(const Question& q) {
   std::vector<double> values(static_cast<size_t>(q.out[0].shape.numel()),
@@ -89,6 +93,25 @@ Expected matmul(const Question& q) {
     e.magnitudes.push_back(magnitude);
   });
   return e;
+}
+
+/// The matmul of operands 0 and 1.
+Question product_of(const Question& q) {
+  Shape shape = {q.in[0].shape[q.attrs.flag("transpose_a") ? 1 : 0],
+                 q.in[1].shape[q.attrs.flag("transpose_b") ? 0 : 1]};
+  return {{q.in[0], q.in[1]}, q.attrs, {{shape, {}}}};
+}
+
+/// A product whose elements were rounded to f32 before they were squared: units of f32 as magnitudes of an
+/// f64.
+Expected matmul_squares(const Question& q) {
+  Expected elements = matmul(product_of(q));
+  double total = 0, magnitude = 0;
+  for (size_t i = 0; i < elements.values.size(); ++i) {
+    total += elements.values[i] * elements.values[i];
+    magnitude += 2 * std::abs(elements.values[i]) * elements.magnitudes[i];
+  }
+  return {{total}, {magnitude * (q.in[0].dtype == DType::f32 ? 0x1p29 : 1)}};
 }
 
 /// The rows of operand 0 along its last axis, with their log-sum-exp.
@@ -196,16 +219,28 @@ std::vector<Expected> fused(const Question& q) {
   std::vector<Expected> results;
   for (size_t o = 0; o < program.outputs.size(); ++o) {
     const Tensor& result = registers[static_cast<size_t>(program.outputs[o])];
+    const Operand elements{result.shape(), as_doubles(result)};
     Expected e;
     for_each(q.out[o].shape, [&](const Index& index) {
       Index own(index.end() - result.rank(), index.end());
       for (int axis = 0; axis < result.rank(); ++axis)
         if (result.shape()[axis] == 1) own[static_cast<size_t>(axis)] = 0;
-      e.values.push_back(Operand{result.shape(), as_doubles(result)}.at(own));
+      e.values.push_back(elements.at(own));
       e.magnitudes.push_back(std::abs(e.values.back()) + 1);
     });
     results.push_back(std::move(e));
   }
+  return results;
+}
+
+std::vector<Expected> matmul_fused(const Question& q) {
+  Question product = product_of(q), region{{}, q.attrs, q.out};
+  Expected elements = matmul(product);
+  region.in.push_back({product.out[0].shape, elements.values});
+  region.in.insert(region.in.end(), q.in.begin() + 2, q.in.end());
+  std::vector<Expected> results = fused(region);
+  for (Expected& e : results)
+    for (size_t i = 0; i < e.magnitudes.size(); ++i) e.magnitudes[i] += elements.magnitudes[i];
   return results;
 }
 
@@ -230,6 +265,8 @@ const Evaluations& evaluations() {
       {"random_uniform", only<random_uniform>},
       {"cast", only<cast>},
       {"fused", fused},
+      {"matmul_fused", matmul_fused},
+      {"matmul_squares", only<matmul_squares>},
       {"full",
        [](const Question& q) -> std::vector<Expected> {
          return {exact(
@@ -333,7 +370,7 @@ std::optional<std::vector<Expected>> expected_results(const OpDef& op, const std
     Types types;
     for (const Tensor& t : inputs) {
       types.push_back(t.type());
-      q.in.push_back({t.shape(), as_doubles(t)});
+      q.in.push_back({t.shape(), as_doubles(t), t.dtype()});
     }
     for (const TensorType& type : infer_types(op, types, attrs)) q.out.push_back({type.shape, {}});
     return found->second(q);

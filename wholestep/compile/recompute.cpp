@@ -6,6 +6,7 @@
 
 #include "wholestep/compile/passes.h"
 #include "wholestep/ops/elementwise_program.h"
+#include "wholestep/ops/matmul_fused.h"
 
 namespace wholestep {
 namespace {
@@ -77,7 +78,8 @@ class Recomputer {
     Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
     double saved_bytes = static_cast<double>(type.bytes()) * (1 + readers),
            more_flops = flops(*node.op, {node.op->name, inputs, outputs, node.attrs}) * (readers - 1);
-    return type.bytes() >= kBeyondCachesBytes && more_flops <= kFlopsPerByte * saved_bytes;
+    return type.bytes() >= kBeyondCachesBytes && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
+           more_flops <= kFlopsPerByte * saved_bytes;
   }
 
   /// The product becomes register 0 of the program.

@@ -41,115 +41,129 @@ std::string immediate(double value, DType compute) {
   return fmt::format("{}({}ll)", cuda_name(compute), static_cast<int64_t>(value));
 }
 
-struct Writer {
-  const KernelRequest& request;
-  ElementwiseProgram program;
-  std::vector<ElementAccess> accesses;
-  int64_t vector = kVector;
-
-  std::string type() const { return std::string(cuda_name(program.compute)); }
-
-  /// Everything behind the function's name.
-  std::string body(int64_t rows, int64_t elements, int64_t per_chunk) const {
-    std::string text = "(Lane lane";
-    for (size_t k = 0; k < request.inputs.size(); ++k)
-      text += fmt::format(", const {}* p{}", cuda_name(request.inputs[k].dtype), k);
-    for (size_t k = 0; k < request.outputs.size(); ++k)
-      text += fmt::format(", {}* q{}", cuda_name(request.outputs[k].dtype), k);
-    text += fmt::format(", char*) {{\n  using index = {};\n",
-                        elements < int64_t{1} << 31 ? "unsigned" : "int64_t");
-    if (rows > 0)
-      text += fmt::format(
-          "  Range r = rows_of<{}>(lane);\n  const index begin = r.begin * {}, end = r.end * {};\n", rows,
-          elements / rows, elements / rows);
-    else
-      text += fmt::format("  const index begin = lane.chunk * {}, end = begin + {} < {} ? begin + {} : {};\n",
-                          per_chunk, per_chunk, elements, per_chunk, elements);
-    for (size_t k = 0; k < accesses.size(); ++k)
-      if (accesses[k].scalar) text += fmt::format("  const {0} r{1} = static_cast<{0}>(*p{1});\n", type(), k);
-    for (size_t k = 0; k < program.immediates.size(); ++k)
-      text += fmt::format("  const {} r{} = {};\n", type(), program.inputs + static_cast<int>(k),
-                          immediate(program.immediates[k], program.compute));
-    // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before
-    // it writes.
-    int64_t length = rows > 0 ? elements / rows : per_chunk, step = kCudaThreads * vector,
-            rounds = std::clamp<int64_t>((length + step - 1) / step, 1, 4);
-    text += fmt::format("  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n",
-                        vector, step * rounds);
-    for (size_t k = 0; k < accesses.size(); ++k)
-      if (!accesses[k].scalar) text += fmt::format("    {} v{}[{}];\n", loaded(k), k, rounds);
-    std::string round = fmt::format(
-        "#pragma unroll\n    for (int u = 0; u < {}; ++u) {{\n      const index i = first + u * {};\n      "
-        "if (i >= end) break;\n",
-        rounds, step);
-    text += round;
-    for (size_t k = 0; k < accesses.size(); ++k)
-      if (!accesses[k].scalar) text += load(k);
-    text += "    }\n" + round;
-    for (size_t k = 0; k < request.outputs.size(); ++k)
-      text += fmt::format("      Vector<{}, {}> w{};\n", cuda_name(request.outputs[k].dtype), vector, k);
-    text += fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{\n{}      }}\n", vector,
-                        instructions());
-    for (size_t k = 0; k < request.outputs.size(); ++k)
-      text += fmt::format("      *reinterpret_cast<Vector<{}, {}>*>(q{} + i) = w{};\n",
-                          cuda_name(request.outputs[k].dtype), vector, k, k);
-    return text + "    }\n  }\n}\n";
-  }
-
-  bool as_vector(size_t k) const { return accesses[k].strides.back() == 1; }
-  std::string loaded(size_t k) const {
-    std::string type(cuda_name(accesses[k].dtype));
-    return as_vector(k) ? fmt::format("Vector<{}, {}>", type, vector) : type;
-  }
-  std::string load(size_t k) const {
-    std::string at = accesses[k].contiguous() ? "i" : offset(accesses[k]);
-    return fmt::format("      v{0}[u] = *reinterpret_cast<const {1}*>(p{0} + {2});\n", k, loaded(k), at);
-  }
-
-  std::string instructions() const {
-    std::string text;
-    for (size_t k = 0; k < accesses.size(); ++k)
-      if (!accesses[k].scalar)
-        text += fmt::format("        const {0} r{1} = static_cast<{0}>(v{1}[u]{2});\n", type(), k,
-                            as_vector(k) ? ".at[e]" : "");
-    for (size_t k = 0; k < program.instructions.size(); ++k) {
-      const auto& instruction = program.instructions[k];
-      text += fmt::format("      const {} r{} = apply_{}<{}>(", type(),
-                          program.first_result() + static_cast<int>(k), name(instruction.code), type());
-      for (int operand = 0; operand < arity(instruction.code); ++operand)
-        text += fmt::format("{}r{}", operand ? ", " : "", instruction.operands[operand]);
-      text += ");\n";
-    }
-    for (size_t k = 0; k < request.outputs.size(); ++k) {
-      DType dtype = request.outputs[k].dtype;
-      text += dtype == DType::boolean
-                  ? fmt::format("      w{}.at[e] = r{} != {}(0);\n", k, program.outputs[k], type())
-                  : fmt::format("      w{}.at[e] = static_cast<{}>(r{});\n", k, cuda_name(dtype),
-                                program.outputs[k]);
-    }
-    return text;
-  }
-};
-
 }  // namespace
+
+ElementwiseText::ElementwiseText(ElementwiseProgram text_of, std::span<const TensorType> program_operands,
+                                 std::span<const TensorType> program_results)
+    : program(std::move(text_of)), results(program_results.begin(), program_results.end()) {
+  for (const TensorType& operand : program_operands)
+    accesses.push_back(element_access(operand, results[0].shape, program.compute));
+}
+
+bool ElementwiseText::vectorises() const { return std::ranges::all_of(accesses, wholestep::vectorises); }
+
+std::string ElementwiseText::parameters() const {
+  std::string text;
+  for (size_t k = 0; k < accesses.size(); ++k)
+    if (!given(k)) text += fmt::format(", const {}* p{}", cuda_name(accesses[k].dtype), k);
+  for (size_t k = 0; k < results.size(); ++k)
+    text += fmt::format(", {}* q{}", cuda_name(results[k].dtype), k);
+  return text + ", char*";
+}
+
+std::string ElementwiseText::constants() const {
+  std::string text = fmt::format("  using index = {};\n",
+                                 results[0].shape.numel() < int64_t{1} << 31 ? "unsigned" : "int64_t");
+  for (size_t k = 0; k < accesses.size(); ++k)
+    if (accesses[k].scalar && !given(k))
+      text += fmt::format("  const {0} r{1} = static_cast<{0}>(*p{1});\n", type(), k);
+  for (size_t k = 0; k < program.immediates.size(); ++k)
+    text += fmt::format("  const {} r{} = {};\n", type(), program.inputs + static_cast<int>(k),
+                        immediate(program.immediates[k], program.compute));
+  return text;
+}
+
+std::string ElementwiseText::rounds(int64_t count, const std::string& index,
+                                    const std::string& between) const {
+  std::string text,
+      round = fmt::format("#pragma unroll\n    for (int u = 0; u < {}; ++u) {{\n{}", count, index);
+  for (size_t k = 0; k < accesses.size(); ++k)
+    if (loaded(k)) text += fmt::format("    {} v{}[{}];\n", loaded_type(k), k, count);
+  text += round;
+  for (size_t k = 0; k < accesses.size(); ++k)
+    if (loaded(k)) {
+      std::string at = accesses[k].contiguous() ? "i" : offset(accesses[k]);
+      text +=
+          fmt::format("      v{0}[u] = *reinterpret_cast<const {1}*>(p{0} + {2});\n", k, loaded_type(k), at);
+    }
+  text += "    }\n" + between + round;
+  if (!first.empty())
+    text += fmt::format("      const auto v0 = *reinterpret_cast<const Vector<{}, {}>*>({});\n", type(),
+                        vector, first);
+  for (size_t k = 0; k < results.size(); ++k)
+    text += fmt::format("      Vector<{}, {}> w{};\n", cuda_name(results[k].dtype), vector, k);
+  text += fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{\n{}      }}\n", vector,
+                      instructions());
+  for (size_t k = 0; k < results.size(); ++k)
+    text += fmt::format("      *reinterpret_cast<Vector<{}, {}>*>(q{} + i) = w{};\n",
+                        cuda_name(results[k].dtype), vector, k, k);
+  return text + "    }\n";
+}
+
+std::string ElementwiseText::type() const { return std::string(cuda_name(program.compute)); }
+bool ElementwiseText::given(size_t k) const { return k == 0 && !first.empty(); }
+bool ElementwiseText::loaded(size_t k) const { return !accesses[k].scalar && !given(k); }
+bool ElementwiseText::as_vector(size_t k) const { return accesses[k].strides.back() == 1; }
+std::string ElementwiseText::loaded_type(size_t k) const {
+  std::string element(cuda_name(accesses[k].dtype));
+  return as_vector(k) ? fmt::format("Vector<{}, {}>", element, vector) : element;
+}
+
+std::string ElementwiseText::instructions() const {
+  std::string text;
+  for (size_t k = 0; k < accesses.size(); ++k)
+    if (loaded(k) || given(k))
+      text += fmt::format("        const {0} r{1} = static_cast<{0}>(v{1}{2}{3});\n", type(), k,
+                          given(k) ? "" : "[u]", given(k) || as_vector(k) ? ".at[e]" : "");
+  for (size_t k = 0; k < program.instructions.size(); ++k) {
+    const auto& instruction = program.instructions[k];
+    text += fmt::format("      const {} r{} = apply_{}<{}>(", type(),
+                        program.first_result() + static_cast<int>(k), name(instruction.code), type());
+    for (int operand = 0; operand < arity(instruction.code); ++operand)
+      text += fmt::format("{}r{}", operand ? ", " : "", instruction.operands[operand]);
+    text += ");\n";
+  }
+  for (size_t k = 0; k < results.size(); ++k) {
+    DType dtype = results[k].dtype;
+    text += dtype == DType::boolean
+                ? fmt::format("      w{}.at[e] = r{} != {}(0);\n", k, program.outputs[k], type())
+                : fmt::format("      w{}.at[e] = static_cast<{}>(r{});\n", k, cuda_name(dtype),
+                              program.outputs[k]);
+  }
+  return text;
+}
 
 std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& request) {
   const Shape& shape = request.outputs[0].shape;
   int64_t elements = shape.numel(), rows = shape.rank() > 0 ? shape[0] : 1,
           row_elements = rows > 0 ? elements / rows : 0;
-  Writer writer{.request = request, .program = elementwise_program(request), .accesses = {}};
-  for (const TensorType& input : request.inputs)
-    writer.accesses.push_back(element_access(input, shape, writer.program.compute));
+  ElementwiseText text(elementwise_program(request), request.inputs, request.outputs);
   bool by_rows = rows > 1 && row_elements <= kCudaMaxRowElements;
-  if ((by_rows ? row_elements : elements) % kVector != 0 || !std::ranges::all_of(writer.accesses, vectorises))
-    writer.vector = 1;
+  if ((by_rows ? row_elements : elements) % ElementwiseText::kVector != 0 || !text.vectorises())
+    text.vector = 1;
 
   auto call = cuda_call(request, "elementwise.cuh");
   call->in_place = true;
-  int64_t per_chunk = kCudaThreads * writer.vector * 2;
-  std::string function =
-      cuda_define(*call, "elementwise", writer.body(by_rows ? rows : 0, elements, per_chunk));
-  CudaPhase phase = {.chunks = (elements + per_chunk - 1) / per_chunk};
+  const int64_t step = kCudaThreads * text.vector, per_chunk = step * 2;
+  std::string body = fmt::format("(Lane lane{}) {{\n{}", text.parameters(), text.constants());
+  if (by_rows)
+    body +=
+        fmt::format("  Range r = rows_of<{}>(lane);\n  const index begin = r.begin * {}, end = r.end * {};\n",
+                    rows, row_elements, row_elements);
+  else
+    body +=
+        fmt::format("  const index begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n",
+                    per_chunk, elements);
+  // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before
+  // it writes.
+  int64_t rounds = std::clamp<int64_t>(ceil_div(by_rows ? row_elements : per_chunk, step), 1, 4);
+  body += fmt::format(
+      "  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n{}  }}\n}}\n",
+      text.vector, step * rounds,
+      text.rounds(rounds,
+                  fmt::format("      const index i = first + u * {};\n      if (i >= end) break;\n", step)));
+  std::string function = cuda_define(*call, "elementwise", body);
+  CudaPhase phase = {.chunks = ceil_div(elements, per_chunk)};
   if (by_rows) {
     uint64_t row_inputs = 0;
     for (size_t i = 0; i < request.inputs.size(); ++i) {

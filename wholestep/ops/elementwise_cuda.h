@@ -1,10 +1,39 @@
-// The CUDA kernel of element-wise ops and fused regions.
+// The CUDA kernel of element-wise ops and fused regions, and their programs as text for kernels of other ops.
 #pragma once
-#include "wholestep/backend/backend.h"
+#include "wholestep/ops/element_access.h"
+#include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep {
 
 /// For op "fused" (its program in the attributes) and for every single element-wise op.
 std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& request);
+
+/// A program as parts of a device function: operand k is p<k>, result k is q<k>.
+struct ElementwiseText {
+  static constexpr int64_t kVector = 4;
+  ElementwiseText(ElementwiseProgram text_of, std::span<const TensorType> program_operands,
+                  std::span<const TensorType> program_results);
+
+  ElementwiseProgram program;
+  std::vector<ElementAccess> accesses;
+  std::vector<TensorType> results;
+  int64_t vector = kVector;  ///< neighbours a thread takes at a time
+  std::string first = {};    ///< where they lie for register 0, in the compute type; empty: in operand 0
+
+  bool vectorises() const;         ///< whether four neighbours lie together in every operand
+  std::string parameters() const;  ///< ", const float* p0, float* q0, char*"
+  std::string constants() const;   ///< the type `index`, and what is the same for all elements
+  /// The elements of `count` rounds of a thread. `index` gives element i of round u, or leaves the round;
+  /// `between` stands where the loads of all rounds are under way.
+  std::string rounds(int64_t count, const std::string& index, const std::string& between = {}) const;
+
+ private:
+  std::string type() const;
+  bool given(size_t k) const;
+  bool loaded(size_t k) const;
+  bool as_vector(size_t k) const;
+  std::string loaded_type(size_t k) const;
+  std::string instructions() const;
+};
 
 }  // namespace wholestep

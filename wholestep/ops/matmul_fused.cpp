@@ -2,6 +2,8 @@
 // of its squares: rows, cases, sizes.
 #include "wholestep/ops/matmul_fused.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 #include "wholestep/ops/registry.h"
@@ -10,6 +12,10 @@ namespace wholestep {
 
 Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs) {
   Types operands = find_op("matmul").infer(inputs.first(2), attrs);
+  if (int64_t terms = matmul_dims(inputs.first(2), attrs).k; terms > kFusedTerms)
+    throw Error(ErrorCode::kUsage, {.what = "a product that is not stored has too many terms",
+                                    .got = std::to_string(terms),
+                                    .expected = fmt::format("at most {}", kFusedTerms)});
   operands.insert(operands.end(), inputs.begin() + 2, inputs.end());
   return operands;
 }
@@ -49,8 +55,12 @@ std::vector<OpCase> product_cases() {
         cases.push_back({.inputs = {{DType::f32, ta ? Shape{k, m} : Shape{m, k}},
                                     {DType::f32, tb ? Shape{n, k} : Shape{k, n}}},
                          .attrs = {{"transpose_a", ta}, {"transpose_b", tb}}});
-  for (auto [m, n, k] :
-       {std::array<int64_t, 3>{1, 1031, 3}, {1031, 1, 2}, {133, 1100, 37}, {0, 4, 3}, {3, 4, 0}})
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1031, 3},
+                         {1031, 1, 2},
+                         {133, 1100, 37},
+                         {65, 140, 72},
+                         {0, 4, 3},
+                         {3, 4, 0}})
     cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}},
                      .attrs = {{"transpose_a", true}, {"transpose_b", false}}});
   return cases;
@@ -86,7 +96,12 @@ const OpDef k_matmul_fused{
     .infer = infer_fused,
     .flops = fused_flops,
     .cases = fused_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu}}};
+    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_product_tensor_cuda,
+                 .prepare = prepare_matmul_fused_tensor_cuda},
+                {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
 const OpDef k_matmul_squares{
     .name = "matmul_squares",
     .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
@@ -94,7 +109,12 @@ const OpDef k_matmul_squares{
     .infer = infer_squares,
     .flops = squares_flops,
     .cases = product_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu}}};
+    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
+                {.backend = "cuda",
+                 .name = "tensor",
+                 .refuse = refuse_product_tensor_cuda,
+                 .prepare = prepare_matmul_squares_tensor_cuda},
+                {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_squares_tiles_cuda}}};
 
 }  // namespace
 

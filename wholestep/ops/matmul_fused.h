@@ -6,6 +6,10 @@
 
 namespace wholestep {
 
+/// Products of more terms are refused: on a GPU the operands of a tile are kept in shared memory for the
+/// whole sum.
+constexpr int64_t kFusedTerms = 72;
+
 /// Sizes of the product of operands 0 and 1.
 inline MatmulDims product_dims(const KernelRequest& request) {
   return matmul_dims(request.inputs.first(2), request.attrs);
@@ -15,5 +19,13 @@ Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
+
+/// On tensor cores, in TF32.
+std::string refuse_product_tensor_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_tensor_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_tensor_cuda(const KernelRequest& request);
+/// In the type of the operands.
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_tiles_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_tiles_cuda(const KernelRequest& request);
 
 }  // namespace wholestep

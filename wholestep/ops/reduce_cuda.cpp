@@ -84,15 +84,22 @@ std::unique_ptr<PreparedKernel> prepare_argmax_cuda(const KernelRequest& q) {
 }
 
 /// Tiles of all operands are numbered through and shared out; the blocks' sums are few enough for one block.
+/// What is a sum already begins the first block's.
 std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q) {
   constexpr int64_t kTile = 8 * kCudaThreads, kFewTiles = 4;
-  std::string_view type = cuda_name(q.inputs[0].dtype);
+  const std::vector<int64_t> sums = q.attrs.has("sums") ? q.attrs.integers("sums") : std::vector<int64_t>();
+  std::string_view type;
   std::vector<int64_t> ends, sizes;
   std::vector<size_t> operands;
-  std::string parameters = "(Lane lane";
+  std::string parameters = "(Lane lane", known;
   for (size_t i = 0; i < q.inputs.size(); ++i) {
     int64_t n = q.inputs[i].shape.numel();
-    parameters += fmt::format(", const {}* p{}", type, i);
+    parameters += fmt::format(", const {}* p{}", cuda_name(q.inputs[i].dtype), i);
+    if (std::ranges::find(sums, static_cast<int64_t>(i)) != sums.end()) {
+      known += fmt::format(" + *p{}", i);
+      continue;
+    }
+    type = cuda_name(q.inputs[i].dtype);
     if (n == 0) continue;
     ends.push_back((ends.empty() ? 0 : ends.back()) + ceil_div(n, kTile));
     sizes.push_back(n);
@@ -105,6 +112,8 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
 
   auto call = cuda_call(q, "reduce.cuh");
   std::string body = parameters + " {\n  double total = 0;\n";
+  if (!known.empty())
+    body += fmt::format("  if (lane.chunk == 0 && threadIdx.x == 0) total = 0.0{};\n", known);
   if (tiles > 0)
     body += fmt::format(
         "  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"

@@ -10,7 +10,7 @@ namespace wholestep {
 
 /// Several whole rows a block, or a part of one where rows are long; neighbours in memory either way.
 struct SquareBlocks {
-  static constexpr int64_t kElements = 512;
+  static constexpr int64_t kElements = 1024;
   explicit SquareBlocks(const Shape& shape)
       : rows(shape.rank() > 0 ? shape[0] : 1),
         columns(rows > 0 ? shape.numel() / rows : 0),

@@ -1,0 +1,182 @@
+// Large gradients that are never stored: where the pass fires, what it saves, and that it changes no bit.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "train/net.h"
+#include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/cuda/library.h"
+#include "wholestep/base/philox.h"
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/flatten.h"
+#include "wholestep/nn/linear.h"
+#include "wholestep/nn/sequential.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/matmul.h"
+#include "wholestep/ops/reduce.h"
+#include "wholestep/optim/adam.h"
+#include "wholestep/optim/sgd.h"
+
+namespace wholestep::test {
+namespace {
+
+int64_t count(const Plan& plan, std::string_view op) {
+  return std::ranges::count_if(plan.graph->nodes, [&](const Node& node) { return node.op->name == op; });
+}
+
+Plan plan_of(const std::string& model, int64_t batch, CompileOptions options = {}) {
+  return Net(nn::find_model(model), std::make_unique<optim::Adam>(), {},
+             {.normalization = {}, .compile = options})
+      .step->make_train_plan(batch);
+}
+
+TEST(Recompute, TheWideGradientOfW4IsNotStoredAndItsBytesAreSaved) {
+  constexpr int64_t kGradientBytes = int64_t{128} * 262144 * 4, kSumsBytes = 32768;  // of tiles, in f64
+  for (Backend* backend : {&cpu_backend(), &cuda_planner()}) {
+    Plan with = plan_of("w4", 32, {.backend = backend}),
+         without = plan_of("w4", 32, {.backend = backend, .recompute = false});
+    EXPECT_EQ(count(with, "matmul_fused"), 1) << backend->name();
+    EXPECT_EQ(count(with, "matmul_squares"), 1);
+    EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - 1);
+    EXPECT_EQ(count(without, "matmul_fused"), 0);
+    EXPECT_GE(without.memory.activation_bytes - with.memory.activation_bytes, kGradientBytes - kSumsBytes);
+  }
+}
+
+TEST(Recompute, SmallLayersAndLargeBatchesKeepTheirGradients) {
+  for (auto [model, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"w4", 96}}) {
+    Plan plan = plan_of(model, batch);
+    EXPECT_EQ(count(plan, "matmul_fused") + count(plan, "matmul_squares"), 0) << model;
+  }
+}
+
+/// A layer of 2^23 weights, 32 MiB, and a small one.
+struct WideNet {
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels = {0, 2, 1};
+  Net net;
+
+  explicit WideNet(std::unique_ptr<optim::Optimizer> optimizer, CompileOptions compile)
+      : net(model(), std::move(optimizer), {3},
+            {.normalization = {}, .clip_norm = 0.5, .seed = 11, .compile = compile}) {
+    PhiloxStream random(5, 1);
+    for (int64_t i = 0; i < 3 * net.model.input.numel(); ++i)
+      pixels.push_back(static_cast<uint8_t>(random.below(256)));
+  }
+  static nn::Model model() {
+    nn::Model model{.name = "wide", .input = {1, 256, 256}, .classes = 3, .module = {}};
+    model.module = std::make_unique<nn::Sequential>(
+        nn::Flatten(), nn::Linear({.in_features = 65536, .out_features = 128}), nn::ReLU(),
+        nn::Linear({.in_features = 128, .out_features = 3}));
+    model.module->initialize(3);
+    return model;
+  }
+  std::vector<std::byte> bits() const {
+    std::vector<std::byte> all;
+    for (const auto& tensors : {net.step->model_tensors(), net.step->state_tensors()})
+      for (const Tensor& t : tensors) all.insert(all.end(), t.bytes().begin(), t.bytes().end());
+    return all;
+  }
+};
+
+std::unique_ptr<optim::Optimizer> optimizer(std::string_view name) {
+  if (name == "adam")
+    return std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 1e-3, .weight_decay = 0.01});
+  return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.01, .momentum = 0.9});
+}
+
+std::vector<std::byte> trained(std::string_view name, CompileOptions compile, int threads = 2) {
+  set_threads(threads);
+  WideNet wide(optimizer(name), compile);
+  for (int i = 0; i < 3; ++i) wide.net.step->train(wide.pixels, wide.labels);
+  EXPECT_EQ(count(wide.net.step->train_plan(3), "matmul_fused"), compile.recompute && compile.fuse);
+  set_threads(2);
+  return wide.bits();
+}
+
+TEST(Recompute, ClippedStepsHaveTheSameBitsWithAndWithoutItOnAnyNumberOfThreads) {
+  for (std::string_view name : {"adam", "sgd"}) {
+    std::vector<std::byte> expected = trained(name, {.recompute = false});
+    EXPECT_TRUE(trained(name, {}) == expected) << name;
+    EXPECT_TRUE(trained(name, {.simplify = false}) == expected) << name;
+    EXPECT_TRUE(trained(name, {.fuse = false}) == expected) << name;
+    EXPECT_TRUE(trained(name, {.reuse_memory = false}, 3) == expected) << name;
+    EXPECT_TRUE(trained(name, {}, 1) == expected) << name;
+  }
+}
+
+/// A step of plain gradient descent on w [m, n], whose gradient a^T b has k terms.
+struct OneStep {
+  Tensor a, b, w;
+
+  OneStep(int64_t m, int64_t n, int64_t k)
+      : a(zeros({DType::f32, {k, m}})), b(zeros({DType::f32, {k, n}})), w(zeros({DType::f32, {m, n}})) {
+    PhiloxStream random(7, 2);
+    for (Tensor* t : {&a, &b, &w})
+      for (float& x : t->data<float>()) x = random.uniform(-1, 1);
+    w.set_role(TensorRole::kParameter, "w");
+  }
+  void step(const Tensor& x, const Tensor& y) {
+    Tensor g = matmul(x, y, true, false), commit = isfinite(sum_squares({g}));
+    w.assign(where(commit, w - g * 0.1, w));
+  }
+  CompiledStep compiled() {
+    auto graph = std::make_shared<Graph>();
+    {
+      Trace trace(graph);
+      step(graph->add_input(InputKind::kBatch, "a", a.type()),
+           graph->add_input(InputKind::kBatch, "b", b.type()));
+    }
+    CompiledStep step(make_plan(graph));
+    step.write("a", a);
+    step.write("b", b);
+    return step;
+  }
+  bool holds(const Tensor& values) const {
+    return std::memcmp(w.bytes().data(), values.bytes().data(), w.bytes().size()) == 0;
+  }
+};
+
+TEST(Recompute, AwkwardShapesGiveTheBitsOfTheEagerStep) {
+  for (auto [m, n, k] :
+       {std::array<int64_t, 3>{1, 8388619, 1}, {9, 1048583, 5}, {8388619, 1, 2}, {2900, 2901, 3}}) {
+    OneStep eager(m, n, k), same(m, n, k);
+    eager.step(eager.a, eager.b);
+    CompiledStep step = same.compiled();
+    EXPECT_EQ(count(step.plan(), "matmul_fused"), 1);
+    step.run();
+    EXPECT_TRUE(same.holds(eager.w)) << m << " x " << n << " x " << k;
+  }
+}
+
+TEST(Recompute, AGradientThatIsNotFiniteChangesNothing) {
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    OneStep one(9, 1048583, 5);
+    one.b.data<float>()[1048582] = bad;
+    Tensor before = one.w.clone();
+    CompiledStep step = one.compiled();
+    step.run();
+    EXPECT_TRUE(one.holds(before));
+  }
+}
+
+TEST(Recompute, AProductThatIsKeptOrReadsWhatItsUpdateWritesIsStored) {
+  for (bool kept : {false, true}) {
+    Tensor w = zeros({DType::f32, {2900, 2900}});
+    for (float& x : w.data<float>()) x = 0.01f;
+    w.set_role(TensorRole::kParameter, "w");
+    auto graph = std::make_shared<Graph>();
+    {
+      Trace trace(graph);
+      Tensor x = kept ? graph->add_input(InputKind::kBatch, "x", {DType::f32, {1, 2900}}) : w;
+      Tensor g = matmul(x, x, kept, false);
+      if (kept) graph->add_output("gradient", g);
+      w.assign(w - g * 0.1 * w);
+    }
+    EXPECT_EQ(count(make_plan(graph), "matmul_fused"), 0);
+  }
+}
+
+}  // namespace
+}  // namespace wholestep::test
