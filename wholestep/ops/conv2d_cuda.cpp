@@ -7,6 +7,7 @@
 
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/conv2d_sample_tile.h"
 #include "wholestep/ops/matmul_cuda.h"
 
 namespace wholestep {
@@ -163,54 +164,10 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
   return best;
 }
 
-/// Groups of 8 columns a warp has on tensor cores, and parts of the sum; as in conv2d.cuh.
-struct TensorSampleTile {
-  int64_t groups, split, shared_bytes;
-};
-
-int64_t sample_words(const Conv2d& c) { return rounded_up(c.in_channels * span_of(c.y) * span_of(c.x), 4); }
-
-/// Instructions of a warp for one slice of 8 of the sum.
-double slice_instructions(int64_t row_tiles, int64_t groups) {
-  return static_cast<double>(4 * row_tiles + 2 * groups + 2 * row_tiles * groups + 10);
-}
-
-std::optional<TensorSampleTile> tensor_forward_tile(const Conv2d& c) {
-  int64_t depth = rounded_up(c.in_channels * c.y.kernel * c.x.kernel, 8), rows = ceil_div(c.out_channels, 16);
-  int64_t shared = 4 * (depth * (rows * 16 + 9) + sample_words(c));
-  if (rows > 4 || shared > kCudaSharedBytes) return std::nullopt;
-  std::optional<TensorSampleTile> best;
-  double least = 0;
-  for (int64_t groups : {1, 2, 4, 8}) {
-    if (rows * groups > 16) continue;
-    double rounds =
-        static_cast<double>(ceil_div(ceil_div(ceil_div(c.y.out * c.x.out, 8), groups), kCudaThreads / 32));
-    double time = rounds * static_cast<double>(depth) * slice_instructions(rows, groups);
-    if (!best || time < least) best = TensorSampleTile{groups, 1, shared}, least = time;
-  }
-  return best;
-}
-
-std::optional<TensorSampleTile> tensor_weight_tile(const Conv2d& c) {
-  int64_t taps = c.in_channels * c.y.kernel * c.x.kernel, rows = ceil_div(c.out_channels, 16),
-          pixels = rounded_up(c.y.out * c.x.out, 8);
-  int64_t samples = 4 * (sample_words(c) + c.out_channels * (rounded_up(pixels, 32) + 4));
-  std::optional<TensorSampleTile> best;
-  double least = 0;
-  for (int64_t groups : {1, 2, 4}) {
-    int64_t tiles = ceil_div(ceil_div(taps, 8), groups);
-    for (int64_t split = 1; split <= 16; ++split) {
-      int64_t rounds = ceil_div(tiles * split, kCudaThreads / 32),
-              shared = std::max(samples, split > 1 ? 4 * split * c.out_channels * taps : 0);
-      if (rows > 4 || rounds * rows * groups > 16 || split > pixels / 8 || shared > kCudaSharedBytes)
-        continue;
-      double time =
-          static_cast<double>(rounds * ceil_div(pixels / 8, split)) * 8 * slice_instructions(rows, groups) +
-          8 * join_cycles(c.out_channels * taps, split);
-      if (!best || time < least) best = TensorSampleTile{groups, split, shared}, least = time;
-    }
-  }
-  return best;
+std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c) {
+  return op == "conv2d_dw"   ? weight_sample_tile(c)
+         : op == "conv2d_dx" ? gradient_sample_tile(c)
+                             : forward_sample_tile(c);
 }
 
 }  // namespace
@@ -219,34 +176,32 @@ std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (!tf32_allowed()) return "TF32 is switched off";
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
-  bool fits = request.op == "conv2d_dw"   ? tensor_weight_tile(p.conv).has_value()
-              : request.op == "conv2d_dx" ? tensor_forward_tile(conv2d_transposed(p.conv)).has_value()
-                                          : tensor_forward_tile(p.conv).has_value();
-  return fits ? "" : kTooLarge;
+  if (request.op == "conv2d_dx" && (p.conv.y.dilation > 1 || p.conv.x.dilation > 1) &&
+      (p.conv.y.stride > 1 || p.conv.x.stride > 1))
+    return "a stride and a dilation";
+  return sample_tile(request.op, p.conv) ? "" : kTooLarge;
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
-  auto call = cuda_call(request, "conv2d_tensor.cuh");
+  auto call = cuda_call(request, "conv2d_samples.cuh");
+  SampleTile tile = *sample_tile(request.op, p.conv);
+  std::string shape = conv2d_geometry(p.batch, p.conv);
+  auto add = [&](uint64_t row_inputs, uint64_t row_outputs, std::string_view name, const std::string& of,
+                 const auto&... more) {
+    call->phases.push_back(cuda_row_phase(
+        p.batch, row_inputs, row_outputs,
+        device_function(name, of, tile.run, tile.row, tile.plane, tile.channel_groups, tile.split, more...),
+        tile.shared_bytes));
+  };
   if (request.op == "conv2d_dw") {
-    TensorSampleTile tile = *tensor_weight_tile(p.conv);
-    call->phases.push_back(
-        cuda_row_phase(p.batch, 3, 0,
-                       device_function("conv2d_dw_tensor_samples", conv2d_geometry(p.batch, p.conv),
-                                       tile.groups, tile.split),
-                       tile.shared_bytes));
+    add(3, 0, "conv2d_dw_tensor_samples", shape, tile.kernel_rows);
     add_split_join(*call, request, call->phases[0].chunks, false, false);
-    return call;
+  } else if (request.op == "conv2d_dx") {
+    add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, input_gradient(p.conv)), shape);
+  } else {
+    add(1, 1, "conv2d_forward_tensor_samples", shape, p.bias, p.relu);
   }
-  bool dx = request.op == "conv2d_dx";
-  Conv2d c = dx ? conv2d_transposed(p.conv) : p.conv;
-  TensorSampleTile tile = *tensor_forward_tile(c);
-  call->phases.push_back(
-      cuda_row_phase(p.batch, 1, 1,
-                     device_function("conv2d_tensor_samples", conv2d_geometry(p.batch, c), tile.groups,
-                                     dx ? p.conv.y.stride : int64_t{1}, dx ? p.conv.x.stride : int64_t{1}, dx,
-                                     !dx && p.bias, !dx && p.relu),
-                     tile.shared_bytes));
   return call;
 }
 

@@ -54,7 +54,9 @@ __device__ T warp_sum(T value) {
 template <int N, int U = 8, class Load, class Store>
 __device__ void staged(Load load, Store store) {
   constexpr int rounds = (N + kThreads - 1) / kThreads, width = rounds < U ? rounds : U;
-  for (int first = threadIdx.x; first < N; first += kThreads * width) {
+#pragma unroll 1
+  for (int round = 0; round < rounds; round += width) {  // a count the compiler knows
+    const int first = round * kThreads + threadIdx.x;
     decltype(load(0)) values[width];
 #pragma unroll
     for (int u = 0; u < width; ++u)

@@ -1,0 +1,314 @@
+// Convolutions of small networks and their gradients on tensor cores, in TF32: a block has whole samples. What limits it
+// is reading shared memory, so a thread reads a run of pixels once, for all taps of a row of the kernel. Lane numbers g and
+// t are those of PTX's mma.m16n8k8.
+#pragma once
+#include "conv2d.cuh"
+#include "tensor_core.cuh"
+
+constexpr int clamped(int n, int low, int high) { return n < low ? low : n < high ? n : high; }
+
+/// A sample [CI, H, W] with its padding, in rows of ROW words and planes of PLANE. Columns that a stride takes one after
+/// the other lie side by side. RUN pixels of an output row belong together, the last run of a row may reach beyond it.
+template <class G, int RUN, int ROW, int PLANE>
+struct SampleTile {
+  static constexpr int runs = (G::OW + RUN - 1) / RUN, reach = (RUN - 1) * G::SW + (G::KW - 1) * G::DW + 1;
+  static constexpr int HP = (G::OH - 1) * G::SH + (G::KH - 1) * G::DH + 1, WP = (runs - 1) * RUN * G::SW + reach;
+  static constexpr int words = (G::CI * PLANE + 3) / 4 * 4;
+  static constexpr int top = clamped(G::PH, 0, HP), bottom = clamped(G::H + G::PH, top, HP);
+  static constexpr int left = clamped(G::PW, 0, WP), right = clamped(G::W + G::PW, left, WP);
+
+  __device__ static constexpr unsigned column(unsigned w) { return w % G::SW * ((WP + G::SW - 1) / G::SW) + w / G::SW; }
+  /// Of the first pixel of a run, run = (oh, ow / RUN).
+  __device__ static unsigned run_offset(unsigned run) { return run / runs * G::SH * ROW + run % runs * RUN; }
+  /// What row r = (kh, ci) of the kernel adds.
+  __device__ static unsigned row_offset(unsigned r) { return r % G::CI * PLANE + r / G::CI * (G::DH * ROW); }
+
+  __device__ static void load(const float* x, uint32_t* xs) {
+    constexpr unsigned V = largest_power(G::W), inner = right - left, border = WP - inner, outside = HP - (bottom - top);
+    constexpr bool cut = right - left < G::W || bottom - top < G::H;
+    auto clear = [&](unsigned ci, unsigned h, unsigned w) { xs[ci * PLANE + h * ROW + column(w)] = 0; };
+    staged<G::CI * G::H * G::W / V, 4>(
+        [&](unsigned e) { return reinterpret_cast<const Vector<float, V>*>(x)[e]; },
+        [&](unsigned e, const Vector<float, V>& value) {
+          const int w = e % (G::W / V) * V + G::PW, h = e / (G::W / V) % G::H + G::PH, ci = e / (G::W / V * G::H);
+          uint32_t* row = xs + ci * PLANE + h * ROW;
+#pragma unroll
+          for (unsigned v = 0; v < V; ++v)
+            if (!cut || (h >= top && h < bottom && w + int(v) >= left && w + int(v) < right))
+              row[column(w + v)] = to_tf32(value.at[v]);
+        });
+    if constexpr (border > 0)
+      staged<G::CI * HP * border, 1>([](unsigned e) { return e; }, [&](unsigned, unsigned e) {
+        const unsigned w = e % border, row = e / border;
+        clear(row / HP, row % HP, int(w) < left ? w : w + inner);
+      });
+    if constexpr (outside > 0 && inner > 0)
+      staged<G::CI * outside * inner, 1>([](unsigned e) { return e; }, [&](unsigned, unsigned e) {
+        const unsigned row = e / inner, h = row % outside;
+        clear(row / outside, int(h) < top ? h : h + bottom - top, e % inner + left);
+      });
+  }
+};
+
+/// Where tap (kh, kw) of a channel's weight is, from FIRST on, and where the channel's pixel (oh, ow) goes.
+template <class G>
+struct Forward {
+  static constexpr int KH = G::KH, KW = G::KW, SH = 1, SW = 1, H = G::OH, W = G::OW, outputs = G::CO * H * W;
+  static constexpr int channel = G::CI * KH * KW, input = KH * KW, row = KW, column = 1;
+  int a = 0, b = 0, first = 0, first_kh = 0, first_kw = 0, h = 0, w = 0;
+  __device__ explicit Forward(int) {}
+};
+/// The gradient of F's input as a convolution of stride 1 over that of its result, G: pixels whose row and column leave
+/// (a, b) when divided by F's stride are a class of their own, which meets every so-manieth tap, backwards.
+template <class G, class F>
+struct Turned {
+  static constexpr int SH = F::SH, SW = F::SW, H = F::H, W = F::W, outputs = F::CI * H * W;
+  static constexpr int KH = (F::KH + SH - 1) / SH, KW = (F::KW + SW - 1) / SW;  // taps that a class may meet
+  static constexpr int channel = F::KH * F::KW, input = F::CI * channel, row = -SH * F::KW, column = -SW;
+  int a, b, first, first_kh, first_kw;  // taps before first_kh and first_kw do not exist
+  int h, w;                             // the class's place in the sample
+  __device__ explicit Turned(int number) {
+    a = number / SW, b = number % SW;
+    const int kh = (a + F::PH) % SH + (KH - 1) * SH, kw = (b + F::PW) % SW + (KW - 1) * SW;
+    first = kh * F::KW + kw;
+    first_kh = kh < F::KH ? 0 : (kh - F::KH) / SH + 1;
+    first_kw = kw < F::KW ? 0 : (kw - F::KW) / SW + 1;
+    h = (a + F::PH) / SH - F::PH / SH, w = (b + F::PW) / SW - F::PW / SW;
+  }
+};
+
+/// NaNs stay, as with value < 0 ? 0 : value.
+__device__ inline float relu(float value) {
+  float result;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
+  return result;
+}
+
+/// values[(i + t) % N] to place i. The channels that four neighbouring threads store often lie in the same banks, so each
+/// begins at another pixel.
+template <int N>
+__device__ void rotate(float (&values)[N], int t) {
+#pragma unroll
+  for (int step = 1; step < 4; step *= 2) {
+    float moved[N];
+#pragma unroll
+    for (int i = 0; i < N; ++i) moved[i] = t & step ? values[(i + step) % N] : values[i];
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = moved[i];
+  }
+}
+
+/// Pixels are the rows of the product, channels its columns, rows of the kernel its sum. A warp has 16 runs of pixels, NB
+/// groups of 8 channels and one of SPLIT parts of the sum. Shared memory: the sample, and with SPLIT > 1 the parts.
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, bool BIAS, bool RELU>
+__device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
+  using Tile = SampleTile<G, RUN, ROW, PLANE>;
+  constexpr int R = Taps::KH * G::CI, depth = ((R + 7) / 8 + SPLIT - 1) / SPLIT * 8, all = G::OH * Tile::runs;
+  constexpr int units = (all + 15) / 16, blocks = ((G::CO + 7) / 8 + NB - 1) / NB, classes = Taps::SH * Taps::SW;
+  constexpr int reach = (RUN - 1) * G::SW + (Taps::KW - 1) * G::DW + 1;
+  uint32_t* xs = reinterpret_cast<uint32_t*>(lane.shared);
+  float* parts = reinterpret_cast<float*>(xs + Tile::words);  // [SPLIT][outputs]
+  const unsigned warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const Range samples = rows_of<G::BATCH>(lane);
+  for (int64_t n = samples.begin; n < samples.end; ++n) {
+    Tile::load(x + n * (G::CI * G::H * G::W), xs);
+    __syncthreads();
+    float* result = y + n * Taps::outputs;
+#pragma unroll 1
+    for (unsigned task = warp; task < units * blocks * SPLIT * classes; task += kWarps) {
+      const unsigned unit = task % units, first_channel = task / units % blocks * NB * 8;
+      const int part = task / (units * blocks) % SPLIT;
+      const Taps taps(task / (units * blocks * SPLIT));
+      const uint32_t* from[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const unsigned run = unit * 16 + half * 8 + g;
+        from[half] = xs + Tile::run_offset(all % 16 == 0 || run < all ? run : all - 1) + taps.h * ROW + taps.w;
+      }
+      float sum[RUN][NB][4];
+#pragma unroll
+      for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int channel = first_channel + nb * 8 + t * 2 + r % 2;
+          const float shift = BIAS && part == 0 && channel < G::CO ? bias[channel] : 0;
+#pragma unroll
+          for (int i = 0; i < RUN; ++i) sum[i][nb][r] = shift;
+        }
+      const int begin = taps.first_kh * G::CI + part * depth, end = begin + depth < R ? begin + depth : R;
+#pragma unroll 1
+      for (int first_row = begin; first_row < end; first_row += 8) {
+        uint32_t in[4][reach];  // as a of multiply_tf32
+        const float* weights[2];
+        bool exists[2];
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+          const unsigned wanted = first_row + k * 4 + t, r = wanted < R ? wanted : R - 1, offset = Tile::row_offset(r);
+          exists[k] = R % 8 == 0 || wanted < R;
+          weights[k] = weight + int((first_channel + g) * Taps::channel + r % G::CI * Taps::input + taps.first) +
+                       int(r / G::CI) * Taps::row;
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+#pragma unroll
+            for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = from[half][offset + Tile::column(w)];
+        }
+#pragma unroll
+        for (int kw = 0; kw < Taps::KW; ++kw) {
+          if (Taps::SW > 1 && kw < taps.first_kw) continue;
+          uint32_t b[NB][2];
+#pragma unroll
+          for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+            for (int k = 0; k < 2; ++k) {
+              const bool used = exists[k] && (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + g < G::CO);
+              b[nb][k] = to_tf32(used ? weights[k][nb * 8 * Taps::channel + kw * Taps::column] : 0);
+            }
+#pragma unroll
+          for (int i = 0; i < RUN; ++i) {
+            const int w = i * G::SW + kw * G::DW;
+            const uint32_t a[4] = {in[0][w], in[1][w], in[2][w], in[3][w]};
+#pragma unroll
+            for (int nb = 0; nb < NB; ++nb) multiply_tf32(sum[i][nb], a, b[nb]);
+          }
+        }
+      }
+#pragma unroll
+      for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const unsigned channel = first_channel + nb * 8 + t * 2 + r % 2, run = unit * 16 + r / 2 * 8 + g;
+          const int h = run / Tile::runs * Taps::SH + taps.a;
+          if ((G::CO % (NB * 8) != 0 && channel >= G::CO) || (all % 16 != 0 && run >= all) || h >= Taps::H) continue;
+          float values[RUN];
+#pragma unroll
+          for (int i = 0; i < RUN; ++i) values[i] = RELU && SPLIT == 1 ? relu(sum[i][nb][r]) : sum[i][nb][r];
+          rotate(values, t);
+          float* to = (SPLIT == 1 ? result : parts + part * Taps::outputs) + (channel * Taps::H + h) * Taps::W + taps.b;
+#pragma unroll
+          for (int i = 0; i < RUN; ++i) {
+            const int ow = run % Tile::runs * RUN + (i + t) % RUN;
+            if ((G::OW % RUN == 0 && Taps::W % Taps::SW == 0) || ow * Taps::SW + taps.b < Taps::W) to[ow * Taps::SW] = values[i];
+          }
+        }
+    }
+    __syncthreads();
+    if (SPLIT > 1) {
+      staged<Taps::outputs, 4>(
+          [&](int e) {
+            float total = parts[e];
+#pragma unroll
+            for (int part = 1; part < SPLIT; ++part) total += parts[part * Taps::outputs + e];
+            return RELU ? relu(total) : total;
+          },
+          [&](int e, float value) { result[e] = value; });
+      __syncthreads();
+    }
+  }
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, bool BIAS, bool RELU>
+__device__ void conv2d_forward_tensor_samples(Lane lane, const float* x, const float* weight, const float* bias, float* y,
+                                              char* workspace) {
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, BIAS, RELU>(lane, x, weight, bias, y, workspace);
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, bool BIAS, bool RELU>
+__device__ void conv2d_forward_tensor_samples(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class F>
+__device__ void conv2d_dx_tensor_samples(Lane lane, const float* g, const float* weight, float* dx, char* workspace) {
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Turned<G, F>, false, false>(lane, g, weight, nullptr, dx, workspace);
+}
+
+/// Partial sums of dw over a block's samples, to the workspace as [chunk][CO][CI KH KW]. Rows of the product are taps: 8
+/// rows of the kernel with one kw are half a tile of it; channels are its columns, pixels its sum, of which a thread has a
+/// run. A warp has RB groups of 8 rows of the kernel, NB groups of 8 channels and one of SPLIT parts of the sum. Shared
+/// memory: the sample, or the parts [SPLIT][CO][K], whichever is larger. Runs end with a row.
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
+__device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g_all, float*, char* workspace) {
+  using Tile = SampleTile<G, RUN, ROW, PLANE>;
+  constexpr int R = G::CI * G::KH, K = R * G::KW, S = G::OH * G::OW, outputs = G::CO * K, all = G::OH * Tile::runs;
+  constexpr int row_blocks = ((R + 7) / 8 + RB - 1) / RB, blocks = ((G::CO + 7) / 8 + NB - 1) / NB;
+  constexpr int halves = RB * G::KW, tiles = (halves + 1) / 2, V = largest_power(RUN);
+  static_assert(G::OW % RUN == 0 && row_blocks * blocks * SPLIT <= kWarps);
+  uint32_t* xs = reinterpret_cast<uint32_t*>(lane.shared);
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int first_row = warp % row_blocks * RB * 8, first_channel = warp / row_blocks % blocks * NB * 8;
+  const int part = warp / row_blocks / blocks;
+  int offset[RB];
+#pragma unroll
+  for (int rb = 0; rb < RB; ++rb) {
+    const int r = first_row + rb * 8 + g;
+    offset[rb] = Tile::row_offset(r < R ? r : 0);
+  }
+  float sum[tiles][NB][4] = {};
+  const Range samples = rows_of<G::BATCH>(lane);
+  for (int64_t n = samples.begin; n < samples.end; ++n) {
+    Tile::load(x + n * (G::CI * G::H * G::W), xs);
+    __syncthreads();
+#pragma unroll 1
+    for (int run = part * 4 + t; part < SPLIT && run < (all + 3) / 4 * 4; run += SPLIT * 4) {
+      const bool exists = all % 4 == 0 || run < all;
+      const uint32_t* from = xs + Tile::run_offset(exists ? run : 0);
+      uint32_t in[RB][Tile::reach], out[NB][RUN];
+#pragma unroll
+      for (int rb = 0; rb < RB; ++rb)
+#pragma unroll
+        for (int w = 0; w < Tile::reach; ++w) in[rb][w] = exists ? from[offset[rb] + Tile::column(w)] : 0;
+#pragma unroll
+      for (int nb = 0; nb < NB; ++nb) {
+        const int channel = first_channel + nb * 8 + g;
+        const float* gradient = g_all + ((n * G::CO + channel) * S + run * RUN);
+#pragma unroll
+        for (int i = 0; i < RUN; i += V) {
+          Vector<float, V> value = {};
+          if (exists && (G::CO % (NB * 8) == 0 || channel < G::CO))
+            value = *reinterpret_cast<const Vector<float, V>*>(gradient + i);
+#pragma unroll
+          for (int v = 0; v < V; ++v) out[nb][i + v] = to_tf32(value.at[v]);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < RUN; i += 2)
+#pragma unroll
+        for (int m = 0; m < tiles; ++m) {
+          uint32_t a[4];
+#pragma unroll
+          for (int r = 0; r < 4; ++r) {
+            const int half = m * 2 + r % 2, pixel = i + r / 2;
+            a[r] = half < halves && pixel < RUN ? in[half / G::KW][pixel * G::SW + half % G::KW * G::DW] : 0;
+          }
+#pragma unroll
+          for (int nb = 0; nb < NB; ++nb) {
+            const uint32_t b[2] = {out[nb][i], i + 1 < RUN ? out[nb][i + 1] : 0};
+            multiply_tf32(sum[m][nb], a, b);
+          }
+        }
+    }
+    __syncthreads();
+  }
+  float* parts = reinterpret_cast<float*>(lane.shared);
+  float* to = reinterpret_cast<float*>(workspace) + lane.chunk * outputs;
+  if (part < SPLIT)
+#pragma unroll
+    for (int m = 0; m < tiles; ++m)
+#pragma unroll
+      for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int half = m * 2 + r / 2, row = first_row + half / G::KW * 8 + g, kw = half % G::KW;
+          const int channel = first_channel + nb * 8 + t * 2 + r % 2;
+          if (half < halves && row < R && channel < G::CO)
+            (SPLIT == 1 ? to : parts + part * outputs)[channel * K + (row % G::CI * G::KH + row / G::CI) * G::KW + kw] =
+                sum[m][nb][r];
+        }
+  if (SPLIT == 1) return;
+  __syncthreads();
+  staged<outputs, 4>(
+      [&](int e) {
+        float total = parts[e];
+#pragma unroll
+        for (int part = 1; part < SPLIT; ++part) total += parts[part * outputs + e];
+        return total;
+      },
+      [&](int e, float value) { to[e] = value; });
+}
