@@ -45,6 +45,12 @@ struct ConvPixels {
       copy_async<V>(to + c * PLANE + row % (NS * PR) * PC + column * V, inside ? from + offset : x, inside);
     });
   }
+  template <int CHANNELS, int PLANE>
+  __device__ static void round_patch(uint32_t* patch) {
+    share<CHANNELS * NS * PR, PC / V>([&](int row, int column) {
+      round_to_tf32<V>(patch + row / (NS * PR) * PLANE + row % (NS * PR) * PC + column * V);
+    });
+  }
 };
 
 /// The weight of TM output and SC input channels in shared memory, rows as they lie in memory: of an output channel, or
@@ -98,8 +104,10 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
   const int from_weight = patch_words + (m + g) * Weight::kOutput + t * Weight::kInput;
   float sum[X][Y][4];
   auto round = [&](int item) {
+    uint32_t* stage = shared + item % 2 * stage_words;
     wait_for_copies();
-    Weight::round(shared + item % 2 * stage_words + patch_words);
+    Pixels::template round_patch<SC, plane>(stage);
+    Weight::round(stage + patch_words);
   };
   fetch(0);
   round(0);
@@ -132,7 +140,7 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           const int q = quad + r, c = q % (SC / 4) * 4, tap = q / (SC / 4);
-          b[r] = q < quads ? read_tf32(stage[from_patch[j] + c * plane + Pixels::tap_offset(tap)]) : 0;
+          b[r] = q < quads ? stage[from_patch[j] + c * plane + Pixels::tap_offset(tap)] : 0;
         }
 #pragma unroll
         for (int i = 0; i < X; ++i) multiply_tf32(sum[i][j], a[i], b);
@@ -214,25 +222,35 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g_all, 
     from_patch[j] = n < SC * taps ? channel_of(n) * plane + Pixels::tap_offset(tap_of(n)) : 0;
   }
   float sum[X][Y][4] = {};
+  auto round = [&](int item) {
+    uint32_t* stage = shared + item % 2 * stage_words;
+    wait_for_copies();
+    Pixels::template round_patch<SC, plane>(stage);
+    share<TM, steps * 8 / V>(
+        [&](int row, int column) { round_to_tf32<V>(stage + patch_words + row * pitch + column * V); });
+  };
   fetch(0);
+  round(0);
   for (int item = 0; item < items; ++item) {
     const uint32_t* stage = shared + item % 2 * stage_words;
-    wait_for_copies();
     __syncthreads();
     fetch(item + 1);
     const uint32_t* from_gradient = stage + patch_words + (m + g) * pitch + t;
+    constexpr int own = (steps + parts - 1) / parts;
 #pragma unroll 2
-    for (int step = part; step < steps; step += parts) {
+    for (int s = 0; s < own; ++s) {
+      const int step = s * parts + part;
+      if (s == own / 3 * 2 && item + 1 < items) round(item + 1);
+      if (steps % parts != 0 && step >= steps) continue;
       const int low = Pixels::patch_offset(step * 8 + t), high = Pixels::patch_offset(step * 8 + t + 4);
       uint32_t a[X][4];
 #pragma unroll
       for (int i = 0; i < X; ++i)
 #pragma unroll
-        for (int r = 0; r < 4; ++r)
-          a[i][r] = read_tf32(from_gradient[(i * 16 + r % 2 * 8) * pitch + step * 8 + r / 2 * 4]);
+        for (int r = 0; r < 4; ++r) a[i][r] = from_gradient[(i * 16 + r % 2 * 8) * pitch + step * 8 + r / 2 * 4];
 #pragma unroll
       for (int j = 0; j < Y; ++j) {
-        const uint32_t b[2] = {read_tf32(stage[low + from_patch[j]]), read_tf32(stage[high + from_patch[j]])};
+        const uint32_t b[2] = {stage[low + from_patch[j]], stage[high + from_patch[j]]};
 #pragma unroll
         for (int i = 0; i < X; ++i) multiply_tf32(sum[i][j], a[i], b);
       }

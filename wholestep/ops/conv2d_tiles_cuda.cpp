@@ -41,13 +41,13 @@ Pixels pixels_of(int64_t batch, const Conv2d& c, int64_t most) {
           samples * height * rounded_up(left + width, vector)};
 }
 
-/// Cycles of a multiprocessor for a slice of 8 of the sum: warps read fragments of x and y registers from
-/// shared memory, round `rounded` of them and multiply.
-double slice_cycles(int64_t x, int64_t y, int64_t rounded) {
-  return static_cast<double>(kWarps * (4 * x + 2 * y) + 24 * x * y + 8 * rounded);
+/// Cycles of a multiprocessor for a slice of 8 of the sum: its warps read fragments from shared memory and
+/// multiply them.
+double slice_cycles(int64_t x, int64_t y) {
+  return static_cast<double>(kWarps * (4 * x + 2 * y) + 24 * x * y);
 }
-/// Of bringing words into shared memory, barrier included.
-double stage_cycles(int64_t words) { return static_cast<double>(words) / 12 + 300; }
+/// Of bringing words into shared memory and rounding them there, barrier included.
+double stage_cycles(int64_t words) { return static_cast<double>(words) / 10 + 300; }
 
 /// The template arguments of a kernel of conv2d_tiles.cuh, and what goes with them.
 struct Tiles {
@@ -83,7 +83,7 @@ std::optional<Tiles> forward_tiles(int64_t batch, const Conv2d& c, bool turned, 
                                   : tile_m * with_rest(channels * taps, 4, 8),
                   stage = channels * with_rest(pixels.patch_words, 8, 16) + weight;
           double cycles = static_cast<double>(per_block * slices) *
-                              (static_cast<double>(ceil_div(channels * taps, 8)) * slice_cycles(x, y, 2 * y) +
+                              (static_cast<double>(ceil_div(channels * taps, 8)) * slice_cycles(x, y) +
                                stage_cycles(stage)) +
                           static_cast<double>(per_block * tile_m * pixels.count()) / 4;
           best.offer(cycles, 2 * 4 * stage, [&] {
@@ -118,8 +118,7 @@ std::optional<Tiles> weight_tiles(int64_t batch, const Conv2d& c) {
                 channels * with_rest(pixels.patch_words, 4, 8) + tile_m * with_rest(steps * 8, 4, 8);
             int64_t warps_k = kWarps / (warps_m * warps_n);
             double cycles = static_cast<double>(ceil_div(tiles * parts, kBusy) * per_block) *
-                                (static_cast<double>(ceil_div(steps, warps_k)) *
-                                     (slice_cycles(x, y, 4 * x + 2 * y) + 200) +
+                                (static_cast<double>(ceil_div(steps, warps_k)) * (slice_cycles(x, y) + 200) +
                                  stage_cycles(stage)) +
                             static_cast<double>(warps_k * x * y * 200) + (parts > 1 ? 2000.0 : 0.0);
             best.offer(cycles, 4 * std::max(2 * stage, tile_m * row), [&] {
