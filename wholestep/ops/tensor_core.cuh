@@ -15,6 +15,25 @@ __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], co
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// V neighbours in global memory, or zeros. A predicate, not a branch: the loads of a loop go out together.
+template <int V>
+__device__ Vector<float, V> load_if(bool valid, const float* from) {
+  Vector<float, V> to = {};
+  if constexpr (V == 4)
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; @p ld.global.v4.f32 {%0, %1, %2, %3}, [%4]; }"
+                 : "+f"(to.at[0]), "+f"(to.at[1]), "+f"(to.at[2]), "+f"(to.at[3])
+                 : "l"(from), "r"(int(valid)));
+  else if constexpr (V == 2)
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0, %1}, [%2]; }"
+                 : "+f"(to.at[0]), "+f"(to.at[1])
+                 : "l"(from), "r"(int(valid)));
+  else
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p ld.global.f32 %0, [%1]; }"
+                 : "+f"(to.at[0])
+                 : "l"(from), "r"(int(valid)));
+  return to;
+}
+
 /// Calls use(row, column) for ROWS x COLUMNS pairs shared out among the threads, which keep to their columns.
 template <int ROWS, int COLUMNS, class Use>
 __device__ void share(Use use) {
@@ -77,12 +96,12 @@ __device__ void round_to_tf32(uint32_t* words) {
 /// The smallest number from `words` on that leaves `rest` when divided by `of`: how far apart rows lie in shared memory.
 constexpr int with_rest(int words, int rest, int of) { return (words - rest + of - 1) / of * of + rest; }
 
-/// The tile of a block, cut into [32, 32] a warp; where those are fewer than warps, in each slice of TK of the sum every
+/// The tile of a block, cut into [WM, WN] a warp; where those are fewer than warps, in each slice of TK of the sum every
 /// warp has one of PARTS parts. STAGES slices lie in shared memory.
-template <int TM_, int TN_, int STAGES_>
+template <int TM_, int TN_, int WM_, int WN_, int STAGES_>
 struct TensorTile {
-  static constexpr int TM = TM_, TN = TN_, TK = 32, STAGES = STAGES_;
-  static constexpr int TILES = TM / 32 * (TN / 32), PARTS = kWarps / TILES;
+  static constexpr int TM = TM_, TN = TN_, WM = WM_, WN = WN_, TK = 32, STAGES = STAGES_;
+  static constexpr int ACROSS = TN / WN, TILES = TM / WM * ACROSS, PARTS = kWarps / TILES;
   static constexpr int stage_words = (TK + 4) * (TM + TN + 16), shared_words = STAGES * stage_words;
   static_assert(TILES * PARTS == kWarps && PARTS * 8 <= TK && STAGES > 1);
 };
@@ -91,10 +110,10 @@ struct TensorTile {
 /// nothing, while the tensor cores work on those before.
 template <class Tile, class A, class B>
 struct TensorProduct {
-  static constexpr int X = 2, Y = 4;
+  static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
   float sum[X][Y][4];
   const int warp = threadIdx.x / 32, part = warp / Tile::TILES, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  const int m0 = warp % Tile::TILES / (Tile::TN / 32) * 32, n0 = warp % (Tile::TN / 32) * 32;
+  const int m0 = warp % Tile::TILES / Tile::ACROSS * Tile::WM, n0 = warp % Tile::ACROSS * Tile::WN;
 
   __device__ void run(const A& a, const B& b, int begin, int end, uint32_t* shared) {
     constexpr int TK = Tile::TK;
@@ -137,20 +156,24 @@ struct TensorProduct {
   }
 
   /// Leaves the tile in shared memory, which run() has left, in rows of TN + 4.
-  __device__ const float* spill(uint32_t* shared) const {
+  __device__ const float* spill(uint32_t* shared) {
     constexpr int S = Tile::TN + 4;
     static_assert(Tile::TM * S <= Tile::shared_words);
     float* tile = reinterpret_cast<float*>(shared);
+    auto each = [&](auto use) {
+#pragma unroll
+      for (int e = 0; e < X * Y * 2; ++e) {
+        const int x = e / (Y * 2), y = e / 2 % Y, half = e % 2;
+        use(*reinterpret_cast<Vector<float, 2>*>(tile + (m0 + x * 16 + half * 8 + g) * S + n0 + y * 8 + t * 2),
+            sum[x][y][half * 2], sum[x][y][half * 2 + 1]);
+      }
+    };
 #pragma unroll 1
     for (int p = 0; p < Tile::PARTS; ++p) {  // added in order
-      if (part == p)
-#pragma unroll
-        for (int e = 0; e < X * Y * 2; ++e) {
-          const int x = e / (Y * 2), y = e / 2 % Y, half = e % 2;
-          auto& to = *reinterpret_cast<Vector<float, 2>*>(tile + (m0 + x * 16 + half * 8 + g) * S + n0 + y * 8 + t * 2);
-          const Vector<float, 2> before = p == 0 ? Vector<float, 2>{} : to;
-          to = {before.at[0] + sum[x][y][half * 2], before.at[1] + sum[x][y][half * 2 + 1]};
-        }
+      if (part == p) {
+        if (p > 0) each([&](Vector<float, 2>& at, float& low, float& high) { low += at.at[0], high += at.at[1]; });
+        each([&](Vector<float, 2>& at, float& low, float& high) { at = {low, high}; });
+      }
       __syncthreads();
     }
     return tile;
@@ -158,7 +181,7 @@ struct TensorProduct {
 
   /// Calls store(m, n, values) for elements (m, n) to (m, n + 3) of the tile, n a multiple of 4, neighbouring threads along n.
   template <class Store>
-  __device__ void store(uint32_t* shared, Store store) const {
+  __device__ void store(uint32_t* shared, Store store) {
     const float* tile = spill(shared);
     constexpr int columns = Tile::TN / 4;
 #pragma unroll 4

@@ -12,34 +12,41 @@ std::atomic<bool> tf32{true};
 bool tf32_allowed() { return tf32; }
 void set_tf32_allowed(bool allowed) { tf32 = allowed; }
 
-std::string TensorTile::text() const { return device_function("TensorTile", m, n, stages); }
+std::string TensorTile::text() const { return device_function("TensorTile", m, n, warp_m, warp_n, stages); }
 
 TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   // About what the multiprocessors of a large GPU run at a time.
   constexpr int64_t kBusy = 132;
+  // Those of fewer than 16 warps' tiles share out each slice of the sum.
+  constexpr TensorTile kTiles[] = {{128, 128, 32, 32}, {64, 256, 32, 32}, {256, 64, 32, 32},
+                                   {32, 512, 32, 32},  {64, 128, 32, 16}, {128, 64, 16, 32},
+                                   {32, 256, 16, 32},  {64, 64, 16, 16},  {32, 128, 32, 32},
+                                   {128, 32, 32, 32},  {64, 64, 32, 32}};
   TensorShape best{};
   double least = 0;
-  for (int64_t tile_m = 32; tile_m <= 512; tile_m *= 2)
-    for (int64_t tile_n = 32; tile_n <= 512; tile_n *= 2) {
-      int64_t elements = tile_m * tile_n, parts = 16 * 1024 / elements;  // of a slice, a warp each
-      if (elements > 16 * 1024 || parts > 4) continue;
-      int64_t tiles = ceil_div(m, tile_m) * ceil_div(n, tile_n), splits = 1;
-      if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kBusy / tiles));
-      if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
-      int64_t slices = ceil_div(ceil_div(k, splits), 32);
-      TensorTile tile{tile_m, tile_n};
-      while (tile.stages < std::min<int64_t>(slices, 4) &&
-             TensorTile{tile_m, tile_n, tile.stages + 1}.shared_bytes() <= kCudaSharedBytes)
-        ++tile.stages;
-      // Cycles of a multiprocessor: a slice's fragments and products, or its way from memory; the tile's way
-      // back.
-      double side = static_cast<double>(tile_m + tile_n),
-             slice = std::max(1800.0 / static_cast<double>(parts) + 2 * side, 6 * side),
-             time = static_cast<double>(ceil_div(tiles * splits, kBusy)) *
-                        (slice * static_cast<double>(slices) + static_cast<double>(elements) / 8 + 1500) +
-                    (splits > 1 ? 2000.0 : 0.0);
-      if (best.tiles == 0 || time < least) best = {tile, tiles, splits}, least = time;
+  for (TensorTile tile : kTiles) {
+    int64_t tiles = ceil_div(m, tile.m) * ceil_div(n, tile.n), splits = 1;
+    if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kBusy / tiles));
+    if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
+    int64_t slices = ceil_div(ceil_div(k, splits), 32),
+            parts = 16 * tile.warp_m * tile.warp_n / (tile.m * tile.n);
+    for (; tile.stages < std::min<int64_t>(slices, 4); ++tile.stages) {
+      TensorTile deeper = tile;
+      ++deeper.stages;
+      if (deeper.shared_bytes() > kCudaSharedBytes) break;
     }
+    // Cycles of a multiprocessor: the fragments and products of a slice, or its way from memory; then the
+    // tile's way back, and the parts' to each other.
+    double side = static_cast<double>(tile.m + tile.n),
+           step = 4 * static_cast<double>(tile.warp_m + tile.warp_n) +
+                  static_cast<double>(tile.warp_m * tile.warp_n) * 3 / 16,
+           slice = std::max(step * 4 / static_cast<double>(parts) + 2 * side, 6 * side),
+           time = static_cast<double>(ceil_div(tiles * splits, kBusy)) *
+                      (slice * static_cast<double>(slices) + static_cast<double>(tile.m * tile.n) / 8 +
+                       static_cast<double>(300 * parts) + 1200) +
+                  (splits > 1 ? 2000.0 : 0.0);
+    if (best.tiles == 0 || time < least) best = {tile, tiles, splits}, least = time;
+  }
   return best;
 }
 

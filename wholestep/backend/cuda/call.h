@@ -29,7 +29,7 @@ void set_tf32_allowed(bool allowed);
 
 /// The tile of a block on tensor cores, as TensorTile in tensor_core.cuh.
 struct TensorTile {
-  int64_t m, n, stages = 2;
+  int64_t m, n, warp_m, warp_n, stages = 2;
   int64_t shared_bytes() const { return 4 * stages * 36 * (m + n + 16); }
   std::string text() const;
 };
