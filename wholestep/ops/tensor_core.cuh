@@ -46,22 +46,6 @@ __device__ void share(Use use) {
       if (row + at_once <= ROWS || row + first < ROWS) use(row + first, column);
 }
 
-/// V neighbours in global memory, or zeros. A predicate, not a branch: the loads of a loop go out together.
-template <int V>
-__device__ Vector<float, V> load_if(bool valid, const float* from) {
-  static_assert(V <= 2);
-  Vector<float, V> to = {};
-  if constexpr (V == 2)
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0, %1}, [%2]; }"
-                 : "+f"(to.at[0]), "+f"(to.at[1])
-                 : "l"(from), "r"(int(valid)));
-  else
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p ld.global.f32 %0, [%1]; }"
-                 : "+f"(to.at[0])
-                 : "l"(from), "r"(int(valid)));
-  return to;
-}
-
 /// V neighbours from global to shared memory, past the registers, or zeros.
 template <int V>
 __device__ void copy_async(uint32_t* to, const float* from, bool valid) {
