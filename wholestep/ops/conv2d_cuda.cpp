@@ -7,7 +7,7 @@
 
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/ops/conv2d_cpu.h"
-#include "wholestep/ops/conv2d_sample_tile.h"
+#include "wholestep/ops/conv2d_samples_cuda.h"
 #include "wholestep/ops/matmul_cuda.h"
 
 namespace wholestep {

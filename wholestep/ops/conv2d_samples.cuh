@@ -1,11 +1,8 @@
-// Convolutions of small networks and their gradients on tensor cores, in TF32: a block has whole samples. What limits it
-// is reading shared memory, so a thread reads a run of pixels once, for all taps of a row of the kernel. Lane numbers g and
-// t are those of PTX's mma.m16n8k8.
+// Convolutions of small networks and their gradients on tensor cores, in TF32: a block has whole samples, and a thread
+// reads a run of pixels once for all taps of a row of the kernel. Lane numbers g and t are those of PTX's mma.m16n8k8.
 #pragma once
 #include "conv2d.cuh"
 #include "tensor_core.cuh"
-
-constexpr int clamped(int n, int low, int high) { return n < low ? low : n < high ? n : high; }
 
 /// A sample [CI, H, W] with its padding, in rows of ROW words and planes of PLANE. Columns that a stride takes one after
 /// the other lie side by side. RUN pixels of an output row belong together, the last run of a row may reach beyond it.
@@ -14,8 +11,6 @@ struct SampleTile {
   static constexpr int runs = (G::OW + RUN - 1) / RUN, reach = (RUN - 1) * G::SW + (G::KW - 1) * G::DW + 1;
   static constexpr int HP = (G::OH - 1) * G::SH + (G::KH - 1) * G::DH + 1, WP = (runs - 1) * RUN * G::SW + reach;
   static constexpr int words = (G::CI * PLANE + 3) / 4 * 4;
-  static constexpr int top = clamped(G::PH, 0, HP), bottom = clamped(G::H + G::PH, top, HP);
-  static constexpr int left = clamped(G::PW, 0, WP), right = clamped(G::W + G::PW, left, WP);
 
   __device__ static constexpr unsigned column(unsigned w) { return w % G::SW * ((WP + G::SW - 1) / G::SW) + w / G::SW; }
   /// Of the first pixel of a run, run = (oh, ow / RUN).
@@ -24,29 +19,20 @@ struct SampleTile {
   __device__ static unsigned row_offset(unsigned r) { return r % G::CI * PLANE + r / G::CI * (G::DH * ROW); }
 
   __device__ static void load(const float* x, uint32_t* xs) {
-    constexpr unsigned V = largest_power(G::W), inner = right - left, border = WP - inner, outside = HP - (bottom - top);
-    constexpr bool cut = right - left < G::W || bottom - top < G::H;
-    auto clear = [&](unsigned ci, unsigned h, unsigned w) { xs[ci * PLANE + h * ROW + column(w)] = 0; };
+    constexpr unsigned V = largest_power(G::W), vectors = words / 4;
+    constexpr bool cut = G::PH < 0 || G::H + G::PH > HP || G::PW < 0 || G::W + G::PW > WP;
+    staged<vectors, 1>([](int e) { return e; },
+                       [&](int, int e) { reinterpret_cast<Vector<uint32_t, 4>*>(xs)[e] = {}; });
+    __syncthreads();
     staged<G::CI * G::H * G::W / V, 4>(
         [&](unsigned e) { return reinterpret_cast<const Vector<float, V>*>(x)[e]; },
         [&](unsigned e, const Vector<float, V>& value) {
           const int w = e % (G::W / V) * V + G::PW, h = e / (G::W / V) % G::H + G::PH, ci = e / (G::W / V * G::H);
           uint32_t* row = xs + ci * PLANE + h * ROW;
 #pragma unroll
-          for (unsigned v = 0; v < V; ++v)
-            if (!cut || (h >= top && h < bottom && w + int(v) >= left && w + int(v) < right))
-              row[column(w + v)] = to_tf32(value.at[v]);
+          for (int v = 0; v < int(V); ++v)
+            if (!cut || (h >= 0 && h < HP && w + v >= 0 && w + v < WP)) row[column(w + v)] = to_tf32(value.at[v]);
         });
-    if constexpr (border > 0)
-      staged<G::CI * HP * border, 1>([](unsigned e) { return e; }, [&](unsigned, unsigned e) {
-        const unsigned w = e % border, row = e / border;
-        clear(row / HP, row % HP, int(w) < left ? w : w + inner);
-      });
-    if constexpr (outside > 0 && inner > 0)
-      staged<G::CI * outside * inner, 1>([](unsigned e) { return e; }, [&](unsigned, unsigned e) {
-        const unsigned row = e / inner, h = row % outside;
-        clear(row / outside, int(h) < top ? h : h + bottom - top, e % inner + left);
-      });
   }
 };
 
@@ -59,7 +45,7 @@ struct Forward {
   __device__ explicit Forward(int) {}
 };
 /// The gradient of F's input as a convolution of stride 1 over that of its result, G: pixels whose row and column leave
-/// (a, b) when divided by F's stride are a class of their own, which meets every so-manieth tap, backwards.
+/// (a, b) when divided by F's stride are a class of their own, which meets one tap in a stride, backwards.
 template <class G, class F>
 struct Turned {
   static constexpr int SH = F::SH, SW = F::SW, H = F::H, W = F::W, outputs = F::CI * H * W;
@@ -139,19 +125,26 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll 1
       for (int first_row = begin; first_row < end; first_row += 8) {
         uint32_t in[4][reach];  // as a of multiply_tf32
-        const float* weights[2];
-        bool exists[2];
+        float weights[2][Taps::KW][NB];
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
           const unsigned wanted = first_row + k * 4 + t, r = wanted < R ? wanted : R - 1, offset = Tile::row_offset(r);
-          exists[k] = R % 8 == 0 || wanted < R;
-          weights[k] = weight + int((first_channel + g) * Taps::channel + r % G::CI * Taps::input + taps.first) +
-                       int(r / G::CI) * Taps::row;
+          const float* taps_of = weight + int((first_channel + g) * Taps::channel + r % G::CI * Taps::input + taps.first) +
+                                 int(r / G::CI) * Taps::row;
+#pragma unroll
+          for (int kw = 0; kw < Taps::KW; ++kw)
+#pragma unroll
+            for (int nb = 0; nb < NB; ++nb) {
+              const bool exists = (R % 8 == 0 || wanted < R) && (Taps::SW == 1 || kw >= taps.first_kw) &&
+                                  (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + g < G::CO);
+              weights[k][kw][nb] = exists ? taps_of[nb * 8 * Taps::channel + kw * Taps::column] : 0;
+            }
 #pragma unroll
           for (int half = 0; half < 2; ++half)
 #pragma unroll
             for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = from[half][offset + Tile::column(w)];
         }
+        __syncwarp();  // all reads go out before the first product waits for one
 #pragma unroll
         for (int kw = 0; kw < Taps::KW; ++kw) {
           if (Taps::SW > 1 && kw < taps.first_kw) continue;
@@ -159,10 +152,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll
           for (int nb = 0; nb < NB; ++nb)
 #pragma unroll
-            for (int k = 0; k < 2; ++k) {
-              const bool used = exists[k] && (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + g < G::CO);
-              b[nb][k] = to_tf32(used ? weights[k][nb * 8 * Taps::channel + kw * Taps::column] : 0);
-            }
+            for (int k = 0; k < 2; ++k) b[nb][k] = to_tf32(weights[k][kw][nb]);
 #pragma unroll
           for (int i = 0; i < RUN; ++i) {
             const int w = i * G::SW + kw * G::DW;
@@ -267,6 +257,7 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
           for (int v = 0; v < V; ++v) out[nb][i + v] = to_tf32(value.at[v]);
         }
       }
+      __syncwarp();  // as above
 #pragma unroll
       for (int i = 0; i < RUN; i += 2)
 #pragma unroll
@@ -298,10 +289,8 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
           const int half = m * 2 + r / 2, row = first_row + half / G::KW * 8 + g, kw = half % G::KW;
           const int channel = first_channel + nb * 8 + t * 2 + r % 2;
           if (half < halves && row < R && channel < G::CO)
-            (SPLIT == 1 ? to : parts + part * outputs)[channel * K + (row % G::CI * G::KH + row / G::CI) * G::KW + kw] =
-                sum[m][nb][r];
+            parts[part * outputs + channel * K + (row % G::CI * G::KH + row / G::CI) * G::KW + kw] = sum[m][nb][r];
         }
-  if (SPLIT == 1) return;
   __syncthreads();
   staged<outputs, 4>(
       [&](int e) {

@@ -1,6 +1,6 @@
 // Counts what every way to cut a sample costs: words read from shared memory, banks that meet, tensor core
 // instructions.
-#include "wholestep/ops/conv2d_sample_tile.h"
+#include "wholestep/ops/conv2d_samples_cuda.h"
 
 #include <algorithm>
 #include <array>
@@ -20,7 +20,8 @@ double block_cycles(int64_t tasks, int64_t slices, double instructions, double r
   double depth = static_cast<double>(slices);
   return static_cast<double>(ceil_div(tasks, kWarps)) *
          std::max({static_cast<double>(ceil_div(warps, 4)) * (depth * instructions + rest),
-                   static_cast<double>(warps) * depth * reads, depth * (instructions + 120) + rest + 60});
+                   static_cast<double>(warps) * depth * reads,
+                   depth * (1.5 * instructions + 120) + 1.5 * rest + 60});
 }
 
 int64_t span_of(const ConvAxis& a, int64_t out) {
@@ -200,7 +201,7 @@ std::optional<SampleTile> weight_sample_tile(const Conv2d& c) {
                       .channel_groups = groups,
                       .split = split,
                       .kernel_rows = rows,
-                      .shared_bytes = std::max(layout.bytes(), split > 1 ? 4 * split * outputs : 0)},
+                      .shared_bytes = std::max(layout.bytes(), 4 * split * outputs)},
                      cycles + join_cycles(outputs, split));
         }
       }
