@@ -1,5 +1,5 @@
-// Products of matrices on tensor cores, in TF32 (10 bits of mantissa, f32 sums): c [M, N] = a [M, K] b [K, N], where a, b
-// and c are anything that gives or takes elements. Matrix products and the three convolutions differ only in that.
+// Products on tensor cores, in TF32 (10 bits of mantissa, f32 sums): what brings operands into shared memory and rounds them,
+// for matrices and convolutions alike, and products of matrices, c [M, N] = a [M, K] b [K, N].
 #pragma once
 
 /// Rounded to the nearest: tensor cores cut off the 13 low bits, so half of what is cut is added first. Infinities stay,
