@@ -92,7 +92,7 @@ std::vector<OpCase> cases() {
     for (auto [m, n, k] : {std::array<int64_t, 3>{32, 70, 784}, {17, 1031, 64}, {33, 250, 200}})
       cases.push_back(
           {.inputs = {{DType::f32, {m, k}}, {DType::f32, tb ? Shape{n, k} : Shape{k, n}}, {DType::f32, {n}}},
-           .attrs = {{"transpose_a", false}, {"transpose_b", tb}, {"activation", "relu"}}});
+           .attrs = with(false, tb)});
   return cases;
 }
 
