@@ -9,7 +9,8 @@
 
 namespace wholestep {
 
-/// The passes can be switched off one by one; every combination gives the same bits.
+/// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute adds
+/// up the squares of a gradient in another order, in f64.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;

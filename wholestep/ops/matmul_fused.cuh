@@ -1,5 +1,6 @@
 // Products of few terms that are used where they are made. A block keeps the operands of its tile in shared memory, for
-// the whole sum; from there on its warps go their own ways, each making parts of [8 F, 32] elements at a time.
+// the whole sum, and every warp makes parts of it alone. A sum of squares and a program see the same numbers: an element
+// is summed over k in the same order, whatever the part.
 #pragma once
 #include "reduce.cuh"
 #include "tensor_core.cuh"
