@@ -365,11 +365,16 @@ TEST(CudaTraining, AChangedRateIsEightBytesAndNothingIsMadeAgain) {
 
 TEST(CudaTraining, LenetReaches98Point5PercentOnNewDigitsInThreeEpochs) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  Net net(initialized("lenet", 0), optimizer("adam", 2e-3), {});
-  FitResult result = Trainer({.max_epochs = 3, .backend = &cuda_backend()})
-                         .fit(*net.model.module, *net.optimizer, net.loss, make_digits());
-  EXPECT_GT(*result.history.back().val_accuracy, 0.985);
-  EXPECT_EQ(result.predicted_bytes, result.used_bytes);
+  // The mean of three seeds: at a constant rate single runs end between 98.0 and 99.8 %.
+  double total = 0;
+  for (uint64_t seed : {0, 1, 2}) {
+    Net net(initialized("lenet", seed), optimizer("adam", 2e-3), {});
+    FitResult result = Trainer({.max_epochs = 3, .seed = seed, .backend = &cuda_backend()})
+                           .fit(*net.model.module, *net.optimizer, net.loss, make_digits());
+    total += *result.history.back().val_accuracy;
+    EXPECT_EQ(result.predicted_bytes, result.used_bytes);
+  }
+  EXPECT_GT(total / 3, 0.985);
 }
 
 TEST(CudaTraining, TwoProcessesWriteTheSameCheckpoint) {

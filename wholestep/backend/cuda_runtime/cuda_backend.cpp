@@ -210,9 +210,8 @@ class CudaExecutable final : public Executable {
   }
 
   /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge
-  /// a kernel's blocks take their places while the one before it ends, and wait there before they read. They
-  /// let the next ones in as they begin to wait: plain edges between the repeats keep that chain from filling
-  /// the GPU with blocks of steps to come.
+  /// a kernel's blocks take their places while the one before it ends, and wait there before they read. Edges
+  /// between the repeats are plain.
   cudaGraphExec_t capture(int64_t times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
