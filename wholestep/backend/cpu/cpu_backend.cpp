@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/flush_subnormals.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/error.h"
@@ -36,6 +37,7 @@ class HostMemory final : public Memory {
 };
 
 void run_phases(const CpuCall& call, const CpuArgs& args) {
+  FlushSubnormals mode;
   for (const CpuPhase& phase : call.phases) {
     auto item = [&](int64_t chunk) { phase.run(args, chunk); };
     if (phase.chunks == 1) item(0);
@@ -61,6 +63,7 @@ class CpuExecutable final : public Executable {
   }
 
   void run(int64_t steps) override {
+    FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
       for (const Region& region : regions_) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 
+#include "wholestep/backend/cpu/flush_subnormals.h"
 #include "wholestep/base/error.h"
 #ifdef __linux__
 #include <sched.h>
@@ -106,6 +107,7 @@ bool ThreadPool::take_one() {
 }
 
 void ThreadPool::work(int slot) {
+  FlushSubnormals mode;
   place = {this, slot};
   for (;;) {
     uint32_t signal = signal_.load(std::memory_order_acquire);
