@@ -71,7 +71,7 @@ std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request, int64
   call->workspace_bytes = blocks * int64_t{sizeof(double)};
   call->phases.push_back({.chunks = blocks, .run = std::move(run), .shared_bytes = bytes});
   call->phases.push_back(
-      {.chunks = 1, .run = device_function("matmul_squares_join", blocks), .shared_bytes = 256});
+      {.chunks = 1, .reads = 0, .run = device_function("matmul_squares_join", blocks), .shared_bytes = 256});
   return call;
 }
 
