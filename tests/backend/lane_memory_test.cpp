@@ -6,12 +6,7 @@
 
 #include <map>
 
-#include "wholestep/backend/cuda/library.h"
-#include "wholestep/compile/compile.h"
-#include "wholestep/nn/loss.h"
-#include "wholestep/nn/zoo.h"
-#include "wholestep/optim/adam.h"
-#include "wholestep/train/train_step.h"
+#include "support/cuda_plan.h"
 
 namespace wholestep {
 namespace {
@@ -176,16 +171,7 @@ TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
   int kept = 0, fetched = 0;
   for (auto [name, batch] :
        {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"simple-cnn", 16}}) {
-    nn::Model model = nn::find_model(name);
-    model.module->initialize(0);
-    optim::Adam adam;
-    adam.attach(model.module->parameters());
-    nn::CrossEntropyLoss loss;
-    size_t channels = model.input.rank() == 3 ? static_cast<size_t>(model.input[0]) : 1;
-    TrainStep step(*model.module, loss, adam, model.input,
-                   {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
-                    .compile = {.backend = &cuda_planner()}});
-    Plan plan = step.make_train_plan(batch);
+    Plan plan = test::cuda_train_plan(name, batch);
     Program program = make_program(plan);
     for (const Region& region : build_regions(plan.schedule, Placement::kFewest).regions)
       for (const LaneSet& set : region.lane_sets)

@@ -2,14 +2,11 @@
 // needs NVRTC and no GPU.
 #include <gtest/gtest.h>
 
+#include "support/cuda_plan.h"
 #include "support/op_case.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/compile/compile.h"
-#include "wholestep/nn/loss.h"
-#include "wholestep/nn/zoo.h"
 #include "wholestep/ops/registry.h"
-#include "wholestep/optim/adam.h"
-#include "wholestep/train/train_step.h"
 
 namespace wholestep::test {
 namespace {
@@ -48,16 +45,7 @@ TEST(CudaSource, TrainingStepsOfTheZooCompile) {
   const CudaLibrary* library = cuda_library(&why);
   if (!library) GTEST_SKIP() << "no CUDA library: " << why;
   for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4", 32}, {"w4s", 32}}) {
-    nn::Model model = nn::find_model(name);
-    model.module->initialize(0);
-    optim::Adam adam;
-    adam.attach(model.module->parameters());
-    nn::CrossEntropyLoss loss;
-    size_t channels = model.input.rank() == 3 ? static_cast<size_t>(model.input[0]) : 1;
-    TrainStep step(*model.module, loss, adam, model.input,
-                   {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
-                    .compile = {.backend = &cuda_planner()}});
-    Plan plan = step.make_train_plan(batch);
+    Plan plan = cuda_train_plan(name, batch);
     CudaSource source = write_regions(make_program(plan), build_regions(plan.schedule, Placement::kFewest));
     EXPECT_GT(library->compile(source, "sm_90").size(), 0u) << name;
     // Every kernel more is a microsecond more.

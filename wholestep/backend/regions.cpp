@@ -32,10 +32,8 @@ class Builder {
 
   Regions build() {
     for (size_t c = 0; c < schedule_.size(); ++c) {
-      if (schedule_[c].view) {
-        roots_[schedule_[c].outputs[0]] = root(schedule_[c].inputs[0]);
-        continue;
-      }
+      views_.add(schedule_[c]);
+      if (schedule_[c].view) continue;
       const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[c].kernel);
       for (size_t p = 0; p < kernel.phase_count(); ++p)
         add({.call = static_cast<int>(c),
@@ -48,11 +46,6 @@ class Builder {
   }
 
  private:
-  int root(int value) const {
-    auto found = roots_.find(value);
-    return found == roots_.end() ? value : found->second;
-  }
-
   /// By what lane a phase touches an operand.
   int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
     if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
@@ -63,7 +56,7 @@ class Builder {
     const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
     int index = static_cast<int>(phases_.size());
     auto wait = [&](const Touches& touches, int value, int64_t lane) {
-      if (auto found = touches.find(root(value)); found != touches.end())
+      if (auto found = touches.find(views_.shown(value)); found != touches.end())
         for (const Touch& touch : found->second)
           placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane, lane == kSerial});
     };
@@ -80,7 +73,8 @@ class Builder {
       placed.region =
           std::max(placed.region, phases_[static_cast<size_t>(edge.from)].region + (edge.same_lane ? 0 : 1));
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
-      read_[root(kernel.inputs[i])].push_back({index, lane_of(placed.extent, placed.extent.row_inputs, i)});
+      read_[views_.shown(kernel.inputs[i])].push_back(
+          {index, lane_of(placed.extent, placed.extent.row_inputs, i)});
     for (size_t i = 0; i < kernel.outputs.size(); ++i)
       written_[kernel.outputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_outputs, i)});
     phases_.push_back(std::move(placed));
@@ -138,7 +132,7 @@ class Builder {
     }
     for (size_t c = 0; c < schedule_.size(); ++c)
       if (schedule_[c].view)
-        if (auto made = written_.find(root(schedule_[c].inputs[0])); made != written_.end())
+        if (auto made = written_.find(views_.shown(schedule_[c].inputs[0])); made != written_.end())
           for (const Touch& touch : made->second) {
             int region = phases_[static_cast<size_t>(touch.phase)].region;
             result.spans[c] = {region, region};
@@ -173,7 +167,7 @@ class Builder {
   Placement placement_;
   std::vector<Placed> phases_;
   Touches written_, read_;
-  std::unordered_map<int, int> roots_;  // of views: the value whose bytes they are
+  Views views_;
 };
 
 }  // namespace

@@ -2,11 +2,29 @@
 // batch share lanes, so a worker carries its samples through several layers; phases that do not depend on
 // each other run side by side.
 #pragma once
+#include <unordered_map>
 #include <vector>
 
 #include "wholestep/backend/phases.h"
 
 namespace wholestep {
+
+/// Of the views of a schedule: the value whose bytes each one shows.
+class Views {
+ public:
+  /// Kernels in the order of the schedule.
+  void add(const ScheduledKernel& kernel) {
+    if (kernel.view) shown_[kernel.outputs[0]] = shown(kernel.inputs[0]);
+  }
+  /// The value itself where it is no view.
+  int shown(int value) const {
+    auto found = shown_.find(value);
+    return found == shown_.end() ? value : found->second;
+  }
+
+ private:
+  std::unordered_map<int, int> shown_;
+};
 
 /// The phases one worker runs in order for one chunk number; lanes of a region are independent of each other.
 struct LaneSet {

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
 
 #include "wholestep/backend/cuda/call.h"
@@ -56,18 +55,16 @@ struct RegionWork {
 std::vector<RegionWork> region_work(const Plan& plan) {
   const Graph& graph = *plan.graph;
   Regions regions = build_regions(plan.schedule, Placement::kFewest);
-  std::vector<int> root(graph.values.size());  // of a view: the value it shows
-  std::iota(root.begin(), root.end(), 0);
-  for (const ScheduledKernel& call : plan.schedule)
-    if (call.view) root[static_cast<size_t>(call.outputs[0])] = root[static_cast<size_t>(call.inputs[0])];
+  Views views;
+  for (const ScheduledKernel& call : plan.schedule) views.add(call);
   std::map<int, std::set<int>> reading;  // of every value: the regions that read it
-  for (const GraphOutput& output : graph.outputs) reading[root[static_cast<size_t>(output.value)]].insert(-1);
-  for (const Update& update : graph.updates) reading[root[static_cast<size_t>(update.value)]].insert(-1);
+  for (const GraphOutput& output : graph.outputs) reading[views.shown(output.value)].insert(-1);
+  for (const Update& update : graph.updates) reading[views.shown(update.value)].insert(-1);
   auto reads = [&](const LaneSet::Step& step, auto&& visit) {
     const ScheduledKernel& call = plan.schedule[static_cast<size_t>(step.call)];
     const auto& phase = dynamic_cast<const CudaCall&>(*call.kernel).phases[static_cast<size_t>(step.phase)];
     for (size_t i = 0; i < call.inputs.size(); ++i)
-      if (has_operand(phase.reads, i)) visit(root[static_cast<size_t>(call.inputs[i])]);
+      if (has_operand(phase.reads, i)) visit(views.shown(call.inputs[i]));
   };
   auto for_steps = [&](auto&& visit) {
     for (size_t r = 0; r < regions.regions.size(); ++r)

@@ -18,13 +18,15 @@ std::string conv2d_geometry(int64_t batch, const Conv2d& c) {
                          c.y.dilation, c.x.dilation);
 }
 
-Conv2d conv2d_transposed(const Conv2d& c) {
+Conv2d conv2d_input_gradient(const Conv2d& c) {
   auto axis = [](const ConvAxis& a) {
+    // Pixel cell * stride + r meets output row oh through tap r + padding - stride * (oh - cell).
+    int64_t taps = ceil_div(a.kernel, a.stride), padding = (taps - 1) * a.dilation - a.padding / a.stride;
     return ConvAxis{.in = a.out,
-                    .out = a.in,
-                    .kernel = a.kernel,
+                    .out = ceil_div(a.in, a.stride),
+                    .kernel = a.stride == 1 ? taps : padding + (a.stride - 1 + a.padding) / a.stride + 1,
                     .stride = 1,
-                    .padding = a.dilation * (a.kernel - 1) - a.padding,
+                    .padding = padding,
                     .dilation = a.dilation};
   };
   return {.in_channels = c.out_channels,
@@ -44,9 +46,6 @@ std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem
 namespace {
 
 int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
-
-/// Inputs along an axis that the outputs read, padding included.
-int64_t span_of(const ConvAxis& a) { return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1; }
 
 /// Channels as a block of them lies in shared memory.
 int64_t padded_channels(int64_t channels) { return channels == 1 ? 1 : rounded_up(channels, 4); }
@@ -79,7 +78,7 @@ std::optional<Tile> forward_tile(const Conv2d& c) {
         int64_t groups = ceil_div(c.x.out, pixels), blocks = ceil_div(c.out_channels, channels),
                 segment = (pixels - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
                 vector = largest_power(pixels * c.x.stride), loads = ceil_div(segment, vector);
-        int64_t height = span_of(c.y),
+        int64_t height = conv2d_span(c.y, c.y.out),
                 width = rounded_up((groups - 1) * pixels * c.x.stride + loads * vector, 4);
         int64_t shared =
             4 * (rounded_up(c.in_channels * c.y.kernel * c.x.kernel * blocks * padded_channels(channels), 4) +
@@ -144,7 +143,7 @@ struct WeightTile {
 std::optional<WeightTile> weight_tile(const Conv2d& c) {
   std::optional<WeightTile> best;
   double least = 0;
-  int64_t height = span_of(c.y), width = span_of(c.x) | 1;
+  int64_t height = conv2d_span(c.y, c.y.out), width = conv2d_span(c.x, c.x.out) | 1;
   int64_t samples = 4 * (c.in_channels * height * width + c.out_channels * c.y.out * c.x.out);
   int64_t outputs = c.out_channels * c.in_channels * c.y.kernel * c.x.kernel;
   for (int64_t channels : {1, 2, 3, 4, 6, 8}) {
@@ -198,7 +197,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelR
     add(3, 0, "conv2d_dw_tensor_samples", shape, tile.kernel_rows);
     add_split_join(*call, request, call->phases[0].chunks, false, false);
   } else if (request.op == "conv2d_dx") {
-    add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, input_gradient(p.conv)), shape);
+    add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, conv2d_input_gradient(p.conv)), shape);
   } else {
     add(1, 1, "conv2d_forward_tensor_samples", shape, p.bias, p.relu);
   }
@@ -227,7 +226,7 @@ std::string refuse_conv2d_dx_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
   bool one = p.conv.y.stride == 1 && p.conv.x.stride == 1;
-  bool fits = one ? forward_tile(conv2d_transposed(p.conv)).has_value() : dx_tile(p.conv).has_value();
+  bool fits = one ? forward_tile(conv2d_input_gradient(p.conv)).has_value() : dx_tile(p.conv).has_value();
   return fits ? "" : kTooLarge;
 }
 
@@ -237,7 +236,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
   std::string run;
   int64_t shared = 0;
   if (p.conv.y.stride == 1 && p.conv.x.stride == 1) {
-    Conv2d c = conv2d_transposed(p.conv);
+    Conv2d c = conv2d_input_gradient(p.conv);
     Tile tile = *forward_tile(c);
     run = device_function("conv2d_samples", DType::f32, conv2d_geometry(p.batch, c), tile.pixels,
                           tile.channels, tile.split, true, false, false);

@@ -31,8 +31,14 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
 
 /// Conv<...> of conv2d.cuh.
 std::string conv2d_geometry(int64_t batch, const Conv2d& c);
-/// The convolution that gives dx of g, where g has stride - 1 zeros between its rows and columns.
-Conv2d conv2d_transposed(const Conv2d& c);
+/// Inputs along an axis that so many outputs read, padding included.
+constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
+  return (outputs - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
+}
+/// The gradient of c's input as a convolution of stride 1 over that of its result, for cells of stride x
+/// stride pixels; with a stride, no dilation. A class of pixels, those at one place of their cells, meets
+/// ceil(kernel / stride) taps at most.
+Conv2d conv2d_input_gradient(const Conv2d& c);
 /// What none of them but the plain loops takes.
 std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p);
 

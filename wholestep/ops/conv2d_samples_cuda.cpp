@@ -6,6 +6,7 @@
 #include <array>
 
 #include "wholestep/backend/cuda/call.h"
+#include "wholestep/ops/conv2d_cuda.h"
 
 namespace wholestep {
 namespace {
@@ -24,10 +25,6 @@ double block_cycles(int64_t tasks, int64_t slices, double instructions, double r
                    depth * (1.5 * instructions + 120) + 1.5 * rest + 60});
 }
 
-int64_t span_of(const ConvAxis& a, int64_t out) {
-  return (out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
-}
-
 /// The sample in shared memory; as SampleTile in conv2d_samples.cuh.
 struct Layout {
   const Conv2d& c;
@@ -35,12 +32,12 @@ struct Layout {
   int64_t runs() const { return ceil_div(c.x.out, run); }
   int64_t all_runs() const { return c.y.out * runs(); }
   int64_t kernel_rows() const { return c.in_channels * c.y.kernel; }
-  int64_t reach() const { return span_of(c.x, run); }
+  int64_t reach() const { return conv2d_span(c.x, run); }
   int64_t run_offset(int64_t r) const { return r / runs() * c.y.stride * row + r % runs() * run; }
   int64_t row_offset(int64_t r) const {
     return r % c.in_channels * plane + r / c.in_channels * c.y.dilation * row;
   }
-  int64_t least_row() const { return rounded_up(span_of(c.x, runs() * run), c.x.stride); }
+  int64_t least_row() const { return rounded_up(conv2d_span(c.x, runs() * run), c.x.stride); }
   int64_t bytes() const { return 4 * rounded_up(c.in_channels * plane, 4); }
 };
 
@@ -62,7 +59,7 @@ template <class Passes>
 double lay_out(Layout& layout, Passes count) {
   double least = 0;
   Layout best = layout;
-  int64_t height = span_of(layout.c.y, layout.c.y.out);
+  int64_t height = conv2d_span(layout.c.y, layout.c.y.out);
   for (layout.row = layout.least_row(); layout.row < layout.least_row() + 8; ++layout.row)
     for (layout.plane = height * layout.row; layout.plane < height * layout.row + 32; ++layout.plane)
       if (double now = count(layout); least == 0 || now < least) {
@@ -134,31 +131,14 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
 
 }  // namespace
 
-Conv2d input_gradient(const Conv2d& c) {
-  auto axis = [](const ConvAxis& a) {
-    // Pixel cell * stride + r meets output row oh through tap r + padding - stride * (oh - cell).
-    int64_t taps = ceil_div(a.kernel, a.stride), padding = (taps - 1) * a.dilation - a.padding / a.stride;
-    return ConvAxis{.in = a.out,
-                    .out = ceil_div(a.in, a.stride),
-                    .kernel = a.stride == 1 ? taps : padding + (a.stride - 1 + a.padding) / a.stride + 1,
-                    .stride = 1,
-                    .padding = padding,
-                    .dilation = a.dilation};
-  };
-  return {.in_channels = c.out_channels,
-          .out_channels = c.in_channels,
-          .groups = 1,
-          .y = axis(c.y),
-          .x = axis(c.x)};
-}
-
 std::optional<SampleTile> forward_sample_tile(const Conv2d& c) {
   return product_tile(c, c.y.kernel, c.x.kernel, 1, c.out_channels * c.y.out * c.x.out);
 }
 
 std::optional<SampleTile> gradient_sample_tile(const Conv2d& c) {
-  return product_tile(input_gradient(c), ceil_div(c.y.kernel, c.y.stride), ceil_div(c.x.kernel, c.x.stride),
-                      c.y.stride * c.x.stride, c.in_channels * c.y.in * c.x.in);
+  return product_tile(conv2d_input_gradient(c), ceil_div(c.y.kernel, c.y.stride),
+                      ceil_div(c.x.kernel, c.x.stride), c.y.stride * c.x.stride,
+                      c.in_channels * c.y.in * c.x.in);
 }
 
 std::optional<SampleTile> weight_sample_tile(const Conv2d& c) {

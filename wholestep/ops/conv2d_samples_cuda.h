@@ -14,11 +14,6 @@ struct SampleTile {
   int64_t shared_bytes;
 };
 
-/// The gradient of c's input as a convolution of stride 1 over that of its result, for cells of stride x
-/// stride pixels; with a stride, no dilation. A class of pixels, those at one place of their cells, meets
-/// ceil(kernel / stride) taps at most.
-Conv2d input_gradient(const Conv2d& c);
-
 // For y, dx and dw of a convolution; none where nothing fits.
 std::optional<SampleTile> forward_sample_tile(const Conv2d& c);
 std::optional<SampleTile> gradient_sample_tile(const Conv2d& c);

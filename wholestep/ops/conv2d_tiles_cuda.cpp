@@ -34,9 +34,8 @@ Pixels pixels_of(int64_t batch, const Conv2d& c, int64_t most) {
           samples = tiles_h > 1 || columns < c.x.out ? 1 : std::min(batch, most / (rows * columns));
   int64_t vector = std::gcd(c.x.in, 4);
   if (columns < c.x.out) vector = std::gcd(vector, columns * c.x.stride);
-  int64_t left = ((-c.x.padding % vector) + vector) % vector,
-          width = (columns - 1) * c.x.stride + (c.x.kernel - 1) * c.x.dilation + 1,
-          height = (rows - 1) * c.y.stride + (c.y.kernel - 1) * c.y.dilation + 1;
+  int64_t left = ((-c.x.padding % vector) + vector) % vector, width = conv2d_span(c.x, columns),
+          height = conv2d_span(c.y, rows);
   return {samples, rows, columns, ceil_div(batch, samples) * tiles_h * ceil_div(c.x.out, columns),
           samples * height * rounded_up(left + width, vector)};
 }
@@ -135,7 +134,8 @@ std::optional<Tiles> weight_tiles(int64_t batch, const Conv2d& c) {
 std::optional<Tiles> tiles_of(const KernelRequest& request, const Conv2dProblem& p) {
   if (request.op == "conv2d_dw") return weight_tiles(p.batch, p.conv);
   bool dx = request.op == "conv2d_dx";
-  return forward_tiles(p.batch, dx ? conv2d_transposed(p.conv) : p.conv, dx, !dx && p.bias, !dx && p.relu);
+  return forward_tiles(p.batch, dx ? conv2d_input_gradient(p.conv) : p.conv, dx, !dx && p.bias,
+                       !dx && p.relu);
 }
 
 }  // namespace

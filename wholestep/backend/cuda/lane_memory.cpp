@@ -29,7 +29,7 @@ class LanePlanner {
     if (set_.rows == 0 ? set_.chunks != 1 : set_.chunks != set_.rows) return std::move(memory_);
     describe();
     for (int value : order_)
-      if (Use& use = uses_.at(value); use.made) keep(value, use);
+      if (Use& use = uses_.at(value); use.made) keep(use);
     for (int value : order_)
       if (Use& use = uses_.at(value); !use.made) fetch(value, use);
     std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
@@ -75,20 +75,15 @@ class LanePlanner {
     return dynamic_cast<const CudaCall&>(*call_of(step).kernel.kernel)
         .phases[static_cast<size_t>(step.phase)];
   }
-  int root(int value) const {
-    auto found = roots_.find(value);
-    return found == roots_.end() ? value : found->second;
-  }
 
   void describe() {
-    for (const Call& call : program_.calls)
-      if (call.kernel.view) roots_[call.kernel.outputs[0]] = root(call.kernel.inputs[0]);
+    for (const Call& call : program_.calls) views_.add(call.kernel);
     for (size_t s = 0; s < set_.steps.size(); ++s) {
       const Call& call = call_of(set_.steps[s]);
       const auto& kernel = dynamic_cast<const CudaCall&>(*call.kernel.kernel);
       const CudaPhase& phase = phase_of(set_.steps[s]);
       auto touch = [&](size_t operand, bool output) {
-        int value = root((output ? call.kernel.outputs : call.kernel.inputs)[operand]);
+        int value = views_.shown((output ? call.kernel.outputs : call.kernel.inputs)[operand]);
         auto [at, fresh] = uses_.try_emplace(value);
         if (fresh) order_.push_back(value);
         Use& use = at->second;
@@ -108,7 +103,7 @@ class LanePlanner {
     std::set<std::pair<int, int>> own;
     for (const LaneSet::Step& step : set_.steps) own.insert({step.call, step.phase});
     auto want = [&](int value) {
-      if (auto use = uses_.find(root(value)); use != uses_.end()) use->second.wanted = true;
+      if (auto use = uses_.find(views_.shown(value)); use != uses_.end()) use->second.wanted = true;
     };
     for (size_t c = 0; c < program_.calls.size(); ++c) {
       const Call& call = program_.calls[c];
@@ -120,14 +115,14 @@ class LanePlanner {
           if (has_operand(phases[p].reads, i)) want(call.kernel.inputs[i]);
         // What is made in several phases is whole in memory only.
         for (int value : call.kernel.outputs)
-          if (auto use = uses_.find(root(value)); use != uses_.end()) use->second.by_lane = false;
+          if (auto use = uses_.find(views_.shown(value)); use != uses_.end()) use->second.by_lane = false;
       }
     }
     for (int value : program_.outputs) want(value);
   }
 
   /// A value the lane makes and reads.
-  void keep(int, Use& use) {
+  void keep(Use& use) {
     if (!use.by_lane || !use.touches.front().output || use.touches.size() < 2) return;
     use.wanted |= use.ref.arena != 0;
     int first = use.touches.front().step, last = use.touches.back().step;
@@ -174,7 +169,7 @@ class LanePlanner {
   const std::optional<std::set<int>>& written_before_;
   int64_t budget_;
   LaneMemory memory_;
-  std::map<int, int> roots_;
+  Views views_;
   std::map<int, Use> uses_;
   std::vector<int> order_;  // of first use
   std::vector<Use*> fetched_;

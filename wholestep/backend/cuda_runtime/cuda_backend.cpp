@@ -205,8 +205,8 @@ class CudaExecutable final : public Executable {
   /// Whether blocks of a kernel that take their places while `running` others run spread as they would over
   /// an idle GPU. Where too few multiprocessors are idle they would crowd on those, and stay there.
   bool may_come_early(int64_t running, int64_t blocks) const {
-    auto rounds = [&](int64_t places) { return (blocks + places - 1) / places; };
-    return running < multiprocessors_ && rounds(multiprocessors_ - running) == rounds(multiprocessors_);
+    return running < multiprocessors_ &&
+           ceil_div(blocks, multiprocessors_ - running) == ceil_div(blocks, multiprocessors_);
   }
 
   /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge

@@ -1,0 +1,12 @@
+// Training steps of the zoo as they would run on a GPU, planned without one.
+#pragma once
+#include <string>
+
+#include "wholestep/compile/compile.h"
+
+namespace wholestep::test {
+
+/// With Adam and cross-entropy; pixels are taken as they are.
+Plan cuda_train_plan(const std::string& network, int64_t batch);
+
+}  // namespace wholestep::test
