@@ -139,9 +139,20 @@ class Builder {
           }
     for (Region& region : result.regions) {
       std::erase_if(region.lane_sets, [](const LaneSet& set) { return set.steps.empty(); });
-      for (const LaneSet& set : region.lane_sets) region.lanes += set.chunks;
+      for (LaneSet& set : region.lane_sets) {
+        if (placement_ == Placement::kFewest) set_apart(set);
+        region.lanes += set.chunks;
+      }
     }
     return result;
+  }
+
+  void set_apart(LaneSet& set) const {
+    if (set.steps.size() != 1) return;
+    auto [call, phase] = set.steps[0];
+    const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[static_cast<size_t>(call)].kernel);
+    int64_t chunks = kernel.phase(static_cast<size_t>(phase)).chunks_alone;
+    if (chunks > 0) set = {.rows = 0, .chunks = chunks, .alone = true, .steps = set.steps};
   }
 
   /// Puts the steps of two lane sets behind each other, in the order of the schedule.

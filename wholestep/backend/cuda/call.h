@@ -50,6 +50,11 @@ struct CudaPhase {
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
   std::string run = {};
   int64_t shared_bytes = 0;  ///< at lane.shared, undefined at the start
+  /// The same where no other phase shares the lanes; no chunks: as with others. It uses no shared memory.
+  struct Alone {
+    int64_t chunks = 0;
+    std::string run = {};
+  } alone = {};
 };
 
 struct CudaCall final : PhasedKernel {
@@ -60,7 +65,7 @@ struct CudaCall final : PhasedKernel {
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
     const CudaPhase& p = phases[i];
-    return {p.chunks, p.rows, p.row_inputs, p.row_outputs};
+    return {p.chunks, p.rows, p.row_inputs, p.row_outputs, p.alone.chunks};
   }
 };
 

@@ -82,7 +82,7 @@ template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
   for (int64_t at = threadIdx.x * 16; at < BYTES; at += kThreads * 16)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
-                 "l"(__cvta_generic_to_global(from + at)), "r"(BYTES - at < 16 ? uint32_t(BYTES - at) : 16u)
+                 "l"(__cvta_generic_to_global(from + at)), "r"(BYTES % 16 == 0 || BYTES - at >= 16 ? 16u : uint32_t(BYTES % 16))
                  : "memory");
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
