@@ -138,6 +138,7 @@ class LanePlanner {
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
     if (first == use.touches.end()) return;
     use.fetched_for = first->step;
+    use.bytes = rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
     if (place(use, 0, use.touches.back().step)) fetched_.push_back(&use);
   }
 

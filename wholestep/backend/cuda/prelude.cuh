@@ -76,13 +76,13 @@ struct alignas(sizeof(T) * N) Vector {
   T at[N];
 };
 
-/// BYTES from memory, at a multiple of 16, to shared memory while the block goes on; past the L1 cache, which may hold
-/// what was there before an earlier kernel. The last 16 bytes in shared memory are filled up with zeros.
+/// BYTES, a multiple of 16, from memory to shared memory while the block goes on; past the L1 cache, which may hold what
+/// was there before an earlier kernel.
 template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
   for (int64_t at = threadIdx.x * 16; at < BYTES; at += kThreads * 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
-                 "l"(__cvta_generic_to_global(from + at)), "r"(BYTES % 16 == 0 || BYTES - at >= 16 ? 16u : uint32_t(BYTES % 16))
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
+                 "l"(__cvta_generic_to_global(from + at))
                  : "memory");
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
