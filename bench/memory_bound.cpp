@@ -35,7 +35,10 @@ std::vector<Work> works(int64_t elements) {
       {"sum of rows of 1024", wide, [](const Tensor& x) { return sum(x, {1}); }},
       {"sum of 1024 rows", tall, [](const Tensor& x) { return sum(x, {0}); }},
       {"sum over columns, 1024 wide", wide, [](const Tensor& x) { return sum(x, {0}); }},
-      {"sum over all but channels", images, [](const Tensor& x) { return sum(x, {0, 2, 3}); }},
+      {"sum over all but channels", images,
+       [](const Tensor& x) {
+         return sum(x, {0, 2, 3});
+       }},
       {"max of rows of 1024", wide, [](const Tensor& x) { return max(x, {1}); }},
       {"argmax of rows of 1024", wide, [](const Tensor& x) { return argmax(x, 1); }},
       {"softmax of rows of 1024", wide, [](const Tensor& x) { return softmax(x); }},
@@ -79,10 +82,11 @@ int main(int argc, char** argv) {
     };
     double once = seconds_of(16) / 16, least = 1e9;
     const int64_t times = 16 * std::max<int64_t>(1, static_cast<int64_t>(0.02 / once / 16));
-    for (int round = 0; round < 5; ++round) least = std::min(least, seconds_of(times) / static_cast<double>(times));
+    for (int round = 0; round < 5; ++round)
+      least = std::min(least, seconds_of(times) / static_cast<double>(times));
     double rate = static_cast<double>(bytes) / least / 1e9;
     if (reference == 0) reference = rate;
-    fmt::print("{:<30} {:>9.1f} {:>9.1f} {:>8.0f} {:>5.0f} %\n", work.name, static_cast<double>(bytes) / 1e6, least * 1e6,
-               rate, 100 * rate / reference);
+    fmt::print("{:<30} {:>9.1f} {:>9.1f} {:>8.0f} {:>5.0f} %\n", work.name, static_cast<double>(bytes) / 1e6,
+               least * 1e6, rate, 100 * rate / reference);
   }
 }

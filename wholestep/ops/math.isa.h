@@ -7,7 +7,8 @@
 
 namespace wholestep::WHOLESTEP_ISA::math {
 
-/// a b + c: two roundings on the CPU, where not every instruction set has one instruction for it, one on a GPU.
+/// a b + c: two roundings on the CPU, where not every instruction set has one instruction for it, one on a
+/// GPU.
 inline float multiply_add(float a, float b, float c) {
 #ifdef __CUDA_ARCH__
   return __fmaf_rn(a, b, c);

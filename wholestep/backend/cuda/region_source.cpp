@@ -10,9 +10,8 @@
 namespace wholestep {
 namespace {
 
-/// Shared memory of a region whose blocks fit the multiprocessors of a large GPU one each, and of others,
-/// where several blocks share one.
-constexpr int64_t kLanesAlone = 128, kSharedWithOthers = 48 * 1024;
+/// So many blocks fit the multiprocessors of a large GPU one each. Where there are more, several share one.
+constexpr int64_t kLanesAlone = 128;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -45,8 +44,9 @@ class Writer {
     std::string body;
     for (const LaneSet& set : region.lane_sets) {
       if (set.chunks == 0) continue;
-      const LaneMemory memory = plan_lane_memory(
-          program_, set, written_before_, region.lanes <= kLanesAlone ? kCudaSharedBytes : kSharedWithOthers);
+      const LaneMemory memory =
+          plan_lane_memory(program_, set, written_before_,
+                           region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
                           kernel.blocks + set.chunks);
