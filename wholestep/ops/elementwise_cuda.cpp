@@ -161,8 +161,13 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
           row_elements = rows > 0 ? elements / rows : 0;
   ElementwiseText text(elementwise_program(request), request.inputs, request.outputs);
   bool vectorises = text.vectorises();
+  // One instruction moves 16 bytes of a thread.
+  auto wide = [](const TensorType& type) { return size_bytes(type.dtype) > 4; };
+  int64_t widest = std::ranges::any_of(request.inputs, wide) || std::ranges::any_of(request.outputs, wide)
+                       ? ElementwiseText::kVector / 2
+                       : ElementwiseText::kVector;
   auto choose_vector = [&](int64_t run) {
-    text.vector = vectorises && run % ElementwiseText::kVector == 0 ? ElementwiseText::kVector : 1;
+    text.vector = vectorises && run % ElementwiseText::kVector == 0 ? widest : 1;
   };
   auto call = cuda_call(request, "elementwise.cuh");
   call->in_place = true;
