@@ -95,6 +95,23 @@ Expected matmul(const Question& q) {
   return e;
 }
 
+Expected batch_matmul(const Question& q) {
+  bool ta = q.attrs.flag("transpose_a"), tb = q.attrs.flag("transpose_b");
+  int64_t depth = q.in[0].shape[ta ? 1 : 2];
+  Expected e;
+  for_each(q.out[0].shape, [&](const Index& index) {
+    double value = 0, magnitude = 0;
+    for (int64_t k = 0; k < depth; ++k) {
+      double product = q.in[0].at(ta ? Index{index[0], k, index[1]} : Index{index[0], index[1], k}) *
+                       q.in[1].at(tb ? Index{index[0], index[2], k} : Index{index[0], k, index[2]});
+      value += product, magnitude += std::abs(product);
+    }
+    e.values.push_back(value);
+    e.magnitudes.push_back(magnitude);
+  });
+  return e;
+}
+
 /// The matmul of operands 0 and 1.
 Question product_of(const Question& q) {
   Shape shape = {q.in[0].shape[q.attrs.flag("transpose_a") ? 1 : 0],
@@ -256,6 +273,7 @@ const Evaluations& evaluations() {
       {"max", only<max>},
       {"argmax", only<argmax>},
       {"matmul", only<matmul>},
+      {"batch_matmul", only<batch_matmul>},
       {"softmax", only<softmax<false>>},
       {"log_softmax", only<softmax<true>>},
       {"cross_entropy", only<cross_entropy>},

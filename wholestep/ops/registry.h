@@ -11,6 +11,7 @@ std::vector<const OpDef*> reduce_ops();
 std::vector<const OpDef*> shape_ops();
 std::vector<const OpDef*> gather_ops();
 std::vector<const OpDef*> matmul_ops();
+std::vector<const OpDef*> batch_matmul_ops();
 std::vector<const OpDef*> matmul_fused_ops();
 std::vector<const OpDef*> random_ops();
 std::vector<const OpDef*> softmax_ops();
