@@ -44,6 +44,7 @@ std::unique_ptr<PreparedKernel> strided_copy(const KernelRequest& q, Shape out,
           for (int64_t k = 0; k < run; ++k) y[k] = x[k * inner_stride];
       };
       if (element == 1) copy(uint8_t{});
+      else if (element == 2) copy(uint16_t{});
       else if (element == 4) copy(uint32_t{});
       else copy(uint64_t{});
     }
@@ -270,15 +271,16 @@ std::vector<OpCase> concat_cases() {
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {2, 0}}, {DType::f32, {2, 5}}}, .attrs = {{"axis", 1}}}};
 }
 
-#define ROW(op, text, names)                                                                  \
-  const OpDef k_##op{.name = #op,                                                             \
-                     .doc = text,                                                             \
-                     .operands = names,                                                       \
-                     .infer = infer_##op,                                                     \
-                     .vjp = op##_vjp,                                                         \
-                     .cases = op##_cases,                                                     \
-                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op}, \
-                                 {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}};
+#define ROW(op, text, names)                                                                           \
+  const OpDef k_##op{.name = #op,                                                                      \
+                     .doc = text,                                                                      \
+                     .operands = names,                                                                \
+                     .infer = infer_##op,                                                              \
+                     .vjp = op##_vjp,                                                                  \
+                     .cases = op##_cases,                                                              \
+                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op},          \
+                                 {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}, \
+                     .takes_half = true};
 const std::vector<std::string> kX = {"x"};
 ROW(reshape, "the same elements, row-major, under attribute shape", kX)
 ROW(permute, "axis i of the result is axis axes[i] of x", kX)
