@@ -193,6 +193,22 @@ Expected scatter_add_rows(const Question& q) {
   return e;
 }
 
+/// Along the last axis; a stable sort, so equal elements keep their order.
+Expected argsort(const Question& q) {
+  std::vector<double> values;
+  const size_t n = static_cast<size_t>(q.in[0].shape.back());
+  for (size_t first = 0; first < q.in[0].values.size(); first += n) {
+    std::vector<size_t> order(n);
+    for (size_t i = 0; i < n; ++i) order[i] = i;
+    std::ranges::stable_sort(order, [&](size_t i, size_t j) {
+      double a = q.in[0].values[first + i], b = q.in[0].values[first + j];
+      return q.attrs.flag("descending") ? a > b : a < b;
+    });
+    values.insert(values.end(), order.begin(), order.end());
+  }
+  return exact(std::move(values));
+}
+
 Expected concat(const Question& q) {
   size_t axis = static_cast<size_t>(q.attrs.integer("axis"));
   std::vector<double> values;
@@ -295,6 +311,7 @@ const Evaluations& evaluations() {
       {"cross_entropy", only<cross_entropy>},
       {"cross_entropy_dx", only<cross_entropy_dx>},
       {"scatter_add_rows", only<scatter_add_rows>},
+      {"argsort", only<argsort>},
       {"concat", only<concat>},
       {"split", split},
       {"random_uniform", only<random_uniform>},
@@ -423,6 +440,8 @@ double error_bound(const OpDef& op, const std::vector<Tensor>& inputs, const Typ
   double terms = flops(op, {op.name, types, outputs, attrs}) /
                  static_cast<double>(std::max<int64_t>(1, outputs[output].shape.numel()));
   double value = std::abs(expected.values[element]);
+  if (is_half(outputs[output].dtype))  // half of the last bit, or of the smallest number
+    return value * (outputs[output].dtype == DType::f16 ? 0x1p-11 : 0x1p-8) + 0x1p-25;
   bool single = outputs[output].dtype == DType::f32;
   double eps =
       single ? double{std::numeric_limits<float>::epsilon()} : std::numeric_limits<double>::epsilon();

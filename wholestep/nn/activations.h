@@ -1,8 +1,8 @@
 // Layers that are one function of every element, or of the elements of one axis.
 #pragma once
 #include "wholestep/nn/layer.h"
-#include "wholestep/ops/activations.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/pointwise.h"
 #include "wholestep/ops/softmax.h"
 
 namespace wholestep::nn {

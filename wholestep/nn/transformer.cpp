@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "wholestep/ops/activations.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/pointwise.h"
 #include "wholestep/ops/random.h"
 
 namespace wholestep::nn {

@@ -19,5 +19,6 @@ std::vector<const OpDef*> softmax_ops();
 std::vector<const OpDef*> conv2d_ops();
 std::vector<const OpDef*> pool2d_ops();
 std::vector<const OpDef*> batch_norm_ops();
+std::vector<const OpDef*> sort_ops();
 
 }  // namespace wholestep

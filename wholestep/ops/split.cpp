@@ -22,11 +22,10 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
   for (int64_t size : sizes) total += std::max<int64_t>(size, 0);
   bool negative = std::ranges::any_of(sizes, [](int64_t size) { return size < 0; });
   if (sizes.empty() || negative || total != in[0].shape[axis])
-    throw Error(ErrorCode::kUsage,
-                {.what = "the parts of a split do not fill the axis",
-                 .where = fmt::format("axis {}", axis),
-                 .got = to_string(attrs),
-                 .expected = fmt::format("sizes of 0 or more that add up to {}", in[0].shape[axis])});
+    throw Error(ErrorCode::kUsage, {.what = "sizes to split by do not add up to the extent",
+                                    .where = fmt::format("axis {}", axis),
+                                    .got = to_string(Attrs{{"sizes", sizes}}),
+                                    .expected = fmt::format("a sum of {}", in[0].shape[axis])});
   Types parts;
   for (int64_t size : sizes) {
     Shape shape = in[0].shape;
@@ -91,7 +90,8 @@ const OpDef k_split{.name = "split",
                     .vjp = vjp,
                     .cases = cases,
                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare},
-                                {.backend = "cuda", .name = "copy", .prepare = prepare_split_cuda}}};
+                                {.backend = "cuda", .name = "copy", .prepare = prepare_split_cuda}},
+                    .takes_half = true};
 
 }  // namespace
 

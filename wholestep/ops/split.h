@@ -9,6 +9,6 @@ namespace wholestep {
 
 /// Parts of `sizes` elements along one axis, in order; they fill it. kUsage where they do not. The adjoint of
 /// concat().
-std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis);
+std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis = 0);
 
 }  // namespace wholestep
