@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(AllOps, CudaOp, testing::ValuesIn(all_ops()),
                          [](const auto& row) { return row.param->name; });
 
 double element(const TensorType& type, const std::byte* bytes, size_t i) {
-  return visit(type.dtype, [&](auto zero) {
+  return visit_stored(type.dtype, [&](auto zero) {
     return static_cast<double>(reinterpret_cast<const decltype(zero)*>(bytes)[i]);
   });
 }

@@ -47,10 +47,10 @@ std::vector<Tensor> make_operands(const OpCase& request, uint64_t seed) {
   std::vector<Tensor> operands;
   for (const TensorType& type : request.inputs) {
     Tensor operand = zeros(type);
-    visit(type.dtype, [&](auto zero) {
+    visit_stored(type.dtype, [&](auto zero) {
       using T = decltype(zero);
       for (T& element : operand.data<T>()) {
-        if constexpr (std::is_floating_point_v<T>)
+        if constexpr (is_floating(kDTypeOf<T>))
           element = static_cast<T>(request.distinct
                                        ? levels[next_level++]
                                        : request.low + (request.high - request.low) *
@@ -79,7 +79,7 @@ OpCase as_f64(OpCase request) {
 
 std::vector<double> as_doubles(const Tensor& t) {
   std::vector<double> values;
-  visit(t.dtype(), [&](auto zero) {
+  visit_stored(t.dtype(), [&](auto zero) {
     for (auto element : t.data<decltype(zero)>()) values.push_back(static_cast<double>(element));
   });
   return values;
@@ -88,7 +88,7 @@ std::vector<double> as_doubles(const Tensor& t) {
 Tensor converted(const Tensor& t, DType dtype) {
   Tensor result = zeros({dtype, t.shape()});
   std::vector<double> values = as_doubles(t);
-  visit(dtype, [&](auto zero) {
+  visit_stored(dtype, [&](auto zero) {
     using T = decltype(zero);
     for (size_t i = 0; i < values.size(); ++i) result.data<T>()[i] = static_cast<T>(values[i]);
   });

@@ -95,6 +95,23 @@ Expected matmul(const Question& q) {
   return e;
 }
 
+Expected batch_matmul(const Question& q) {
+  bool ta = q.attrs.flag("transpose_a"), tb = q.attrs.flag("transpose_b");
+  int64_t depth = q.in[0].shape[ta ? 1 : 2];
+  Expected e;
+  for_each(q.out[0].shape, [&](const Index& index) {
+    double value = 0, magnitude = 0;
+    for (int64_t k = 0; k < depth; ++k) {
+      double product = q.in[0].at(ta ? Index{index[0], k, index[1]} : Index{index[0], index[1], k}) *
+                       q.in[1].at(tb ? Index{index[0], index[2], k} : Index{index[0], k, index[2]});
+      value += product, magnitude += std::abs(product);
+    }
+    e.values.push_back(value);
+    e.magnitudes.push_back(magnitude);
+  });
+  return e;
+}
+
 /// The matmul of operands 0 and 1.
 Question product_of(const Question& q) {
   Shape shape = {q.in[0].shape[q.attrs.flag("transpose_a") ? 1 : 0],
@@ -176,6 +193,22 @@ Expected scatter_add_rows(const Question& q) {
   return e;
 }
 
+/// Along the last axis; a stable sort, so equal elements keep their order.
+Expected argsort(const Question& q) {
+  std::vector<double> values;
+  const size_t n = static_cast<size_t>(q.in[0].shape.back());
+  for (size_t first = 0; first < q.in[0].values.size(); first += n) {
+    std::vector<size_t> order(n);
+    for (size_t i = 0; i < n; ++i) order[i] = i;
+    std::ranges::stable_sort(order, [&](size_t i, size_t j) {
+      double a = q.in[0].values[first + i], b = q.in[0].values[first + j];
+      return q.attrs.flag("descending") ? a > b : a < b;
+    });
+    values.insert(values.end(), order.begin(), order.end());
+  }
+  return exact(std::move(values));
+}
+
 Expected concat(const Question& q) {
   size_t axis = static_cast<size_t>(q.attrs.integer("axis"));
   std::vector<double> values;
@@ -186,6 +219,22 @@ Expected concat(const Question& q) {
     values.push_back(q.in[part].at(index));
   });
   return exact(std::move(values));
+}
+
+std::vector<Expected> split(const Question& q) {
+  size_t axis = static_cast<size_t>(q.attrs.integer("axis"));
+  int64_t begin = 0;
+  std::vector<Expected> parts;
+  for (const Operand& part : q.out) {
+    std::vector<double> values;
+    for_each(part.shape, [&](Index index) {
+      index[axis] += begin;
+      values.push_back(q.in[0].at(index));
+    });
+    begin += part.shape[static_cast<int>(axis)];
+    parts.push_back(exact(std::move(values)));
+  }
+  return parts;
 }
 
 Expected random_uniform(const Question& q) {
@@ -256,12 +305,15 @@ const Evaluations& evaluations() {
       {"max", only<max>},
       {"argmax", only<argmax>},
       {"matmul", only<matmul>},
+      {"batch_matmul", only<batch_matmul>},
       {"softmax", only<softmax<false>>},
       {"log_softmax", only<softmax<true>>},
       {"cross_entropy", only<cross_entropy>},
       {"cross_entropy_dx", only<cross_entropy_dx>},
       {"scatter_add_rows", only<scatter_add_rows>},
+      {"argsort", only<argsort>},
       {"concat", only<concat>},
+      {"split", split},
       {"random_uniform", only<random_uniform>},
       {"cast", only<cast>},
       {"fused", fused},
@@ -388,6 +440,8 @@ double error_bound(const OpDef& op, const std::vector<Tensor>& inputs, const Typ
   double terms = flops(op, {op.name, types, outputs, attrs}) /
                  static_cast<double>(std::max<int64_t>(1, outputs[output].shape.numel()));
   double value = std::abs(expected.values[element]);
+  if (is_half(outputs[output].dtype))  // half of the last bit, or of the smallest number
+    return value * (outputs[output].dtype == DType::f16 ? 0x1p-11 : 0x1p-8) + 0x1p-25;
   bool single = outputs[output].dtype == DType::f32;
   double eps =
       single ? double{std::numeric_limits<float>::epsilon()} : std::numeric_limits<double>::epsilon();

@@ -4,14 +4,20 @@
 #include <optional>
 #include <string_view>
 
+#include "wholestep/base/half.h"
+
 namespace wholestep {
 
-enum class DType : uint8_t { f32, f64, i32, i64, u8, boolean };
+enum class DType : uint8_t { f32, f64, i32, i64, u8, boolean, f16, bf16 };
 
 int64_t size_bytes(DType dtype);
-std::string_view name(DType dtype);  ///< "f32", "f64", "i32", "i64", "u8", "bool"
+std::string_view name(DType dtype);  ///< "f32", "f64", "i32", "i64", "u8", "bool", "f16", "bf16"
 std::optional<DType> dtype_from_name(std::string_view text);
-constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+/// f16 and bf16, which are stored and converted; element-wise ops compute on them in f32.
+constexpr bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
+constexpr bool is_floating(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f64 || is_half(dtype);
+}
 
 /// The DType of a C++ element type; bool is stored as one byte, 0 or 1.
 template <class T>
@@ -40,11 +46,21 @@ template <>
 struct DTypeOf<bool> {
   static constexpr DType value = DType::boolean;
 };
+template <>
+struct DTypeOf<Half> {
+  static constexpr DType value = DType::f16;
+};
+template <>
+struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::bf16;
+};
 template <class T>
 constexpr DType kDTypeOf = DTypeOf<T>::value;
 
-/// Calls `fn` with a value of the C++ type of `dtype`: visit(dtype, [&](auto zero) { using T =
-/// decltype(zero); ... }).
+[[noreturn]] void throw_not_computed(DType dtype);  ///< kUsage
+
+/// Calls `fn` with a value of the C++ type that is computed in: visit(dtype, [&](auto zero) { using T =
+/// decltype(zero); ... }). kUsage for f16 and bf16.
 template <class Fn>
 decltype(auto) visit(DType dtype, Fn&& fn) {
   switch (dtype) {
@@ -53,9 +69,19 @@ decltype(auto) visit(DType dtype, Fn&& fn) {
     case DType::i32: return fn(int32_t{});
     case DType::i64: return fn(int64_t{});
     case DType::u8: return fn(uint8_t{});
+    case DType::f16:
+    case DType::bf16: throw_not_computed(dtype);
     case DType::boolean: break;
   }
   return fn(bool{});
+}
+
+/// The same for what elements are stored as: f16 and bf16 too.
+template <class Fn>
+decltype(auto) visit_stored(DType dtype, Fn&& fn) {
+  if (dtype == DType::f16) return fn(Half{});
+  if (dtype == DType::bf16) return fn(BFloat16{});
+  return visit(dtype, fn);
 }
 
 }  // namespace wholestep

@@ -50,10 +50,10 @@ constexpr double kExact = 1e-4, kTf32 = 1e-2, kStep = 1e-3;
 
 Tensor operand(const TensorType& type, const OpCase& request, PhiloxStream& random) {
   Tensor t = zeros(type);
-  visit(type.dtype, [&](auto zero) {
+  visit_stored(type.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (T& element : t.data<T>()) {
-      if constexpr (std::is_floating_point_v<T>)
+      if constexpr (is_floating(kDTypeOf<T>))
         element =
             static_cast<T>(random.uniform(static_cast<float>(request.low), static_cast<float>(request.high)));
       else if constexpr (std::is_same_v<T, bool>) element = random.below(2) == 1;
@@ -122,7 +122,7 @@ class Cases {
 
 std::vector<double> values_of(const Tensor& t) {
   std::vector<double> values;
-  visit(t.dtype(), [&](auto zero) {
+  visit_stored(t.dtype(), [&](auto zero) {
     for (auto element : t.data<decltype(zero)>()) values.push_back(static_cast<double>(element));
   });
   return values;

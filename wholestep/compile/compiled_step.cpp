@@ -15,12 +15,12 @@ namespace {
 std::atomic<int64_t> moves{0};  // calls of pack(): steps look at their tensors again where it has grown
 
 bool all_finite(DType dtype, std::span<const std::byte> bytes) {
-  return visit(dtype, [&](auto zero) {
+  return visit_stored(dtype, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating(kDTypeOf<T>)) {
       const T* data = reinterpret_cast<const T*>(bytes.data());
       for (size_t i = 0; i < bytes.size() / sizeof(T); ++i)
-        if (!std::isfinite(data[i])) return false;
+        if (!std::isfinite(static_cast<double>(data[i]))) return false;
     }
     return true;
   });

@@ -52,10 +52,11 @@ bool is_full(const Node& node) { return node.op->name == "full"; }
 std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   if (!node.op->elementwise || is_full(node)) return std::nullopt;
   DType out = graph.type(node.outputs[0]).dtype;
+  if (is_half(out)) return std::nullopt;  // within a region its result would not be rounded
   if (is_floating(out)) return out;
   if (node.op->name == "cast" || out != DType::boolean) return std::nullopt;
   DType in = graph.type(node.inputs.back()).dtype;
-  return is_floating(in) ? std::optional(in) : std::nullopt;
+  return is_floating(in) && !is_half(in) ? std::optional(in) : std::nullopt;
 }
 
 class Fuser {

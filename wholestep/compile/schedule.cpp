@@ -24,6 +24,17 @@ bool depends_on(const Graph& graph, int node, int ancestor) {
   return false;
 }
 
+/// The nodes that read the memory of a value: its users, and those of the reshapes that lie over it.
+std::vector<int> readers_of(const Graph& graph, int value, const std::vector<std::vector<int>>& users) {
+  std::vector<int> readers = users[static_cast<size_t>(value)];
+  for (int user : users[static_cast<size_t>(value)])
+    if (graph.node(user).op->name == "reshape") {
+      std::vector<int> more = readers_of(graph, graph.node(user).outputs[0], users);
+      readers.insert(readers.end(), more.begin(), more.end());
+    }
+  return readers;
+}
+
 /// Whether the node that makes `value` can write it where `target` lies: it must be element-wise, make only
 /// this update of it, and no reader of the old value may depend on it.
 bool writes_in_place(const Graph& graph, const Update& update, const std::vector<std::vector<int>>& users) {
@@ -34,7 +45,7 @@ bool writes_in_place(const Graph& graph, const Update& update, const std::vector
   int updates_of_value = 0;
   for (const Update& other : graph.updates) updates_of_value += other.value == update.value;
   if (updates_of_value > 1) return false;
-  for (int reader : users[static_cast<size_t>(update.target)])
+  for (int reader : readers_of(graph, update.target, users))
     if (reader != producer && depends_on(graph, reader, producer)) return false;
   return true;
 }
@@ -81,7 +92,7 @@ GraphPtr schedule(const Graph& original) {
       if (int producer = graph->values[static_cast<size_t>(value)].node; producer >= 0)
         edge(producer, static_cast<int>(i));
   for (const Update& update : graph->updates)
-    for (int reader : users[static_cast<size_t>(update.target)])
+    for (int reader : readers_of(*graph, update.target, users))
       edge(reader, graph->values[static_cast<size_t>(update.value)].node);
 
   std::vector<int> height(n, -1);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <ranges>
 #include <set>
@@ -39,14 +40,14 @@ struct Recorded {
                                   .hint = "assign() after backward(), or clone() first"});
 }
 
-std::vector<Recorded> recorded_on_tape(const Tensor& output) {
+std::vector<Recorded> recorded_on_tape(std::span<const Tensor> outputs) {
   std::vector<std::shared_ptr<TapeNode>> nodes, stack;
   std::unordered_set<const TapeNode*> seen;
   auto push = [&](const Tensor& t) {
     if (t.impl()->producer && seen.insert(t.impl()->producer.get()).second)
       stack.push_back(t.impl()->producer);
   };
-  push(output);
+  for (const Tensor& output : outputs) push(output);
   while (!stack.empty()) {
     std::shared_ptr<TapeNode> node = stack.back();
     stack.pop_back();
@@ -61,7 +62,7 @@ std::vector<Recorded> recorded_on_tape(const Tensor& output) {
         throw_overwritten(*node, fmt::format("operand {}", i));
     for (size_t i = 0; i < node->outputs.size(); ++i)
       if (node->outputs[i].storage->version != 0) throw_overwritten(*node, fmt::format("result {}", i));
-    Recorded recorded{node->op, &node->attrs, node->inputs, {}, node->scope};
+    Recorded recorded{node->op.get(), &node->attrs, node->inputs, {}, node->scope};
     for (size_t i = 0; i < node->outputs.size(); ++i)
       recorded.outputs.push_back(
           Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = node->outputs[i].type,
@@ -101,17 +102,19 @@ Tensor filled_like(const Tensor& like, double value) {
 }
 
 /// In a trace `assign()` gives a parameter a new value, and its gradient is taken of that one. kUsage where
-/// `output` was computed from the old one, whose gradient would silently be left out.
-void check_not_assigned(const Graph& graph, const Tensor& output, const std::vector<Recorded>& list,
-                        std::span<const Tensor> inputs, const std::vector<Tensor>& wanted) {
+/// `outputs` were computed from the old one, whose gradient would silently be left out.
+void check_not_assigned(const Graph& graph, std::span<const Tensor> outputs,
+                        const std::vector<Recorded>& list, std::span<const Tensor> inputs,
+                        const std::vector<Tensor>& wanted) {
   std::map<Key, const Tensor*> old_values;
   for (const Update& update : graph.updates)
     for (const Tensor& t : inputs)
       if (!t.symbolic() && graph.find_input(update.target)->binding.impl()->storage == t.impl()->storage)
         old_values[{&graph, update.target}] = &t;
   if (old_values.empty()) return;
-  // What output was computed from, as far as the wanted values.
-  std::set<Key> read = {key_of(output)}, stop;
+  // What the outputs were computed from, as far as the wanted values.
+  std::set<Key> read, stop;
+  for (const Tensor& t : outputs) read.insert(key_of(t));
   for (const Tensor& t : wanted) stop.insert(key_of(t));
   auto passes = [&](const Tensor& t) { return read.contains(key_of(t)) && !stop.contains(key_of(t)); };
   for (const Recorded& r : list | std::views::reverse) {
@@ -127,6 +130,27 @@ void check_not_assigned(const Graph& graph, const Tensor& output, const std::vec
       read.insert(key_of(t));
     }
   }
+}
+
+std::vector<Tensor> checked_seeds(std::span<const Tensor> outputs, std::span<const Tensor> given) {
+  if (!given.empty() && given.size() != outputs.size())
+    throw Error(ErrorCode::kUsage, {.what = "one gradient is needed for each output",
+                                    .got = std::to_string(given.size()),
+                                    .expected = std::to_string(outputs.size())});
+  std::vector<Tensor> seeds(given.begin(), given.end());
+  seeds.resize(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!is_floating(outputs[i].dtype()) || (!seeds[i].defined() && outputs[i].numel() != 1))
+      throw Error(ErrorCode::kUsage,
+                  {.what = "a gradient is taken of one floating-point number",
+                   .got = to_string(outputs[i].type()),
+                   .hint = "reduce it first: sum() or mean(), or say the gradient of every element"});
+    if (seeds[i].defined() && seeds[i].type() != outputs[i].type())
+      throw Error(ErrorCode::kUsage, {.what = "the gradient of an output has its dtype and shape",
+                                      .got = to_string(seeds[i].type()),
+                                      .expected = to_string(outputs[i].type())});
+  }
+  return seeds;
 }
 
 }  // namespace
@@ -145,21 +169,41 @@ TapeNode::~TapeNode() {
   }
 }
 
+void tape(std::shared_ptr<const OpDef> op, const std::vector<Tensor>& inputs, const Attrs& attrs,
+          std::vector<Tensor>& outputs) {
+  static std::atomic<int64_t> executed{0};  // of all threads: a tape may cross from one to another
+  auto node = std::make_shared<TapeNode>();
+  node->op = std::move(op);
+  node->attrs = attrs;
+  node->inputs = inputs;
+  node->sequence = executed++;
+  node->scope = Scope::path();
+  for (const Tensor& input : inputs) node->input_versions.push_back(input.impl()->storage->version);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    node->outputs.push_back({outputs[i].type(), outputs[i].impl()->storage});
+    if (!is_floating(outputs[i].dtype())) continue;
+    outputs[i].impl()->producer = node;
+    outputs[i].impl()->producer_output = static_cast<int>(i);
+  }
+}
+
 std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, bool create_graph) {
-  if (output.numel() != 1 || !is_floating(output.dtype()))
-    throw Error(ErrorCode::kUsage, {.what = "a gradient is taken of one floating-point number",
-                                    .got = to_string(output.type()),
-                                    .hint = "reduce it first: sum() or mean()"});
+  return grad(std::span(&output, 1), inputs, {}, create_graph);
+}
+
+std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+                         std::span<const Tensor> given, bool create_graph) {
+  std::vector<Tensor> seeds = checked_seeds(outputs, given);
   std::unique_ptr<NoGrad> no_grad = create_graph ? nullptr : std::make_unique<NoGrad>();
   std::vector<Attrs> attrs;
-  Graph* graph = output.impl()->graph.get();
-  std::vector<Recorded> list = graph ? recorded_in_graph(*graph, attrs) : recorded_on_tape(output);
+  Graph* graph = outputs.empty() ? nullptr : outputs[0].impl()->graph.get();
+  std::vector<Recorded> list = graph ? recorded_in_graph(*graph, attrs) : recorded_on_tape(outputs);
 
   std::vector<Tensor> wanted(inputs.begin(), inputs.end());
   if (graph)
     for (Tensor& t : wanted)
       if (!t.symbolic()) t = graph->tensor(graph->value_of(t));
-  if (graph) check_not_assigned(*graph, output, list, inputs, wanted);
+  if (graph) check_not_assigned(*graph, outputs, list, inputs, wanted);
 
   // Forward: what depends on a wanted input. Backward: gradients of that, last op first.
   std::map<Key, Tensor> grads;
@@ -171,7 +215,11 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
     for (const Tensor& t : recorded.outputs)
       if (any && is_floating(t.dtype())) depends[key_of(t)] = true;
   }
-  grads[key_of(output)] = filled_like(output, 1);
+  auto add_to = [](Tensor& total, const Tensor& more) {
+    total = total.defined() ? apply1(find_op("add"), {total, more}) : more;
+  };
+  for (size_t i = 0; i < outputs.size(); ++i)
+    add_to(grads[key_of(outputs[i])], seeds[i].defined() ? seeds[i] : filled_like(outputs[i], 1));
 
   for (auto it = list.rbegin(); it != list.rend(); ++it) {
     Recorded& r = *it;
@@ -202,8 +250,7 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
                      .where = fmt::format("operand {}", i),
                      .got = to_string(input_grads[i].type()),
                      .expected = to_string(r.inputs[i].type())});
-      Tensor& total = grads[key_of(r.inputs[i])];
-      total = total.defined() ? apply1(find_op("add"), {total, input_grads[i]}) : input_grads[i];
+      add_to(grads[key_of(r.inputs[i])], input_grads[i]);
     }
   }
   std::vector<Tensor> result;

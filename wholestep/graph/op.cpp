@@ -7,6 +7,7 @@
 
 #include <unordered_map>
 
+#include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
 
@@ -14,7 +15,6 @@ namespace wholestep {
 namespace {
 
 thread_local std::string scope_path, scope_source;
-thread_local int64_t tape_sequence = 0;
 
 std::string describe_operands(const OpDef& op, std::span<const TensorType> inputs) {
   std::vector<std::string> parts;
@@ -35,23 +35,6 @@ std::vector<Tensor> record(Graph& graph, const OpDef& op, const std::vector<Tens
   return outputs;
 }
 
-void tape(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
-          std::vector<Tensor>& outputs) {
-  auto node = std::make_shared<TapeNode>();
-  node->op = &op;
-  node->attrs = attrs;
-  node->inputs = inputs;
-  node->sequence = tape_sequence++;
-  node->scope = scope_path;
-  for (const Tensor& input : inputs) node->input_versions.push_back(input.impl()->storage->version);
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    node->outputs.push_back({outputs[i].type(), outputs[i].impl()->storage});
-    if (!is_floating(outputs[i].dtype())) continue;
-    outputs[i].impl()->producer = node;
-    outputs[i].impl()->producer_output = static_cast<int>(i);
-  }
-}
-
 std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
                                 const Types& input_types, const Types& output_types) {
   Backend& backend = cpu_backend();
@@ -59,14 +42,14 @@ std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inpu
   KernelChoice choice = choose_kernel(op, request, backend.name());
   std::unique_ptr<PreparedKernel> kernel = choice.kernel->prepare(request);
   std::vector<Tensor> outputs;
-  for (const TensorType& type : output_types) outputs.push_back(zeros(type));
+  for (const TensorType& type : output_types) outputs.push_back(empty(type));
   std::vector<const void*> in;
   std::vector<void*> out;
   std::vector<Tensor> host;  // eager ops run on the CPU, on copies of what lies on a device
   for (const Tensor& input : inputs) in.push_back(host.emplace_back(input.to_host()).bytes().data());
   for (const Tensor& output : outputs) out.push_back(output.bytes().data());
   std::shared_ptr<Memory> workspace =
-      kernel->workspace_bytes > 0 ? backend.allocate(kernel->workspace_bytes) : nullptr;
+      kernel->workspace_bytes > 0 ? eager_memory().allocate(kernel->workspace_bytes, op.name) : nullptr;
   backend.run(*kernel, in, out, workspace ? workspace->data() : nullptr);
   return outputs;
 }
@@ -94,6 +77,8 @@ const OpDef& find_op(std::string_view name) {
 
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs) {
   try {
+    for (const TensorType& type : inputs)
+      if (is_half(type.dtype) && !op.elementwise && !op.takes_half) throw_not_computed(type.dtype);
     return op.infer(inputs, attrs);
   } catch (const Error& error) {
     ErrorParts parts = error.parts();
@@ -118,7 +103,7 @@ std::vector<Tensor> apply(const OpDef& op, const std::vector<Tensor>& inputs, co
   Types output_types = infer_types(op, input_types, attrs);
   if (graph) return record(*graph, op, inputs, attrs, output_types);
   std::vector<Tensor> outputs = run_eagerly(op, inputs, attrs, input_types, output_types);
-  if (needs_tape && grad_enabled()) tape(op, inputs, attrs, outputs);
+  if (needs_tape && grad_enabled()) tape({std::shared_ptr<void>(), &op}, inputs, attrs, outputs);
   return outputs;
 }
 

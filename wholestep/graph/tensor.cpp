@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_set>
 
+#include "wholestep/backend/device.h"
+#include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
 
@@ -90,10 +93,44 @@ T Tensor::item() const {
   if (numel() != 1)
     throw Error(ErrorCode::kUsage,
                 {.what = "item() of a tensor that is not a single element", .got = to_string(type())});
-  return visit(dtype(), [&](auto element) {
+  return visit_stored(dtype(), [&](auto element) {
     read(std::as_writable_bytes(std::span(&element, 1)));
     return static_cast<T>(element);
   });
+}
+
+namespace {
+
+/// The element of a tensor as a tensor over its bytes.
+Tensor element(const Tensor& t, std::span<const int64_t> index) {
+  auto refuse = [&] {
+    throw Error(ErrorCode::kUsage,
+                {.what = "no element has this index",
+                 .where = t.name(),
+                 .got = to_string(Attrs{{"index", std::vector(index.begin(), index.end())}}),
+                 .expected = "one within " + to_string(t.shape())});
+  };
+  if (static_cast<int>(index.size()) != t.rank()) refuse();
+  int64_t at = 0;
+  for (int axis = 0; axis < t.rank(); ++axis) {
+    int64_t extent = t.shape()[axis], i = index[static_cast<size_t>(axis)];
+    if (i < -extent || i >= extent) refuse();
+    at = at * extent + (i < 0 ? i + extent : i);
+  }
+  size_t size = static_cast<size_t>(size_bytes(t.dtype()));
+  return borrow({t.dtype(), {}}, t.bytes().subspan(static_cast<size_t>(at) * size, size));
+}
+
+}  // namespace
+
+template <class T>
+T Tensor::at(std::initializer_list<int64_t> index) const {
+  return element(to_host(), {index.begin(), index.size()}).item<T>();
+}
+
+void Tensor::set(std::initializer_list<int64_t> index, double value) const {
+  element(*this, {index.begin(), index.size()}).write(scalar(value, dtype()).bytes());
+  ++impl_->storage->version;
 }
 
 template <class T>
@@ -102,14 +139,15 @@ Tensor tensor(std::span<const T> data, const Shape& shape) {
     throw Error(ErrorCode::kUsage, {.what = "data length does not fit the shape",
                                     .got = fmt::format("{} values", data.size()),
                                     .expected = fmt::format("{} for {}", shape.numel(), to_string(shape))});
-  Tensor result = zeros({kDTypeOf<T>, shape});
+  Tensor result = empty({kDTypeOf<T>, shape});
   if (!data.empty()) std::memcpy(result.bytes().data(), data.data(), data.size_bytes());
   return result;
 }
 
-#define WHOLESTEP_INSTANTIATE(T)                 \
-  template std::span<T> Tensor::data<T>() const; \
-  template T Tensor::item<T>() const;            \
+#define WHOLESTEP_INSTANTIATE(T)                                        \
+  template std::span<T> Tensor::data<T>() const;                        \
+  template T Tensor::item<T>() const;                                   \
+  template T Tensor::at<T>(std::initializer_list<int64_t> index) const; \
   template Tensor tensor(std::span<const T>, const Shape&);
 WHOLESTEP_INSTANTIATE(float)
 WHOLESTEP_INSTANTIATE(double)
@@ -117,12 +155,20 @@ WHOLESTEP_INSTANTIATE(int32_t)
 WHOLESTEP_INSTANTIATE(int64_t)
 WHOLESTEP_INSTANTIATE(uint8_t)
 WHOLESTEP_INSTANTIATE(bool)
+WHOLESTEP_INSTANTIATE(Half)
+WHOLESTEP_INSTANTIATE(BFloat16)
 
-Tensor zeros(const TensorType& type) {
+Tensor empty(const TensorType& type) {
   auto storage = std::make_shared<Storage>();
-  storage->memory = cpu_backend().allocate(type.bytes());
+  storage->memory = eager_memory().allocate(type.bytes(), Scope::path());
   storage->data = storage->memory->data();
   return Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = type, .storage = std::move(storage)}));
+}
+
+Tensor zeros(const TensorType& type) {
+  Tensor result = empty(type);
+  std::ranges::fill(result.bytes(), std::byte{0});
+  return result;
 }
 
 Tensor borrow(const TensorType& type, std::span<const std::byte> bytes) {
@@ -134,14 +180,44 @@ Tensor borrow(const TensorType& type, std::span<const std::byte> bytes) {
 
 Tensor scalar(double value, DType dtype) {
   Tensor result = zeros({dtype, {}});
-  visit(dtype, [&](auto zero) { result.data<decltype(zero)>()[0] = static_cast<decltype(zero)>(value); });
+  visit_stored(dtype,
+               [&](auto zero) { result.data<decltype(zero)>()[0] = static_cast<decltype(zero)>(value); });
   return result;
 }
 
 Tensor Tensor::clone() const {
-  Tensor copy = zeros(type());
+  Tensor copy = empty(type());
   read(copy.bytes());
   return copy;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (this->dtype() == dtype) return *this;
+  return apply1(find_op("cast"), {*this}, {{"dtype", std::string(wholestep::name(dtype))}});
+}
+
+Tensor Tensor::to(Backend& device) const {
+  if (lies_on(storage_of(checked()), device)) return *this;
+  if (device.host_memory()) return clone();
+  auto storage = std::make_shared<Storage>();
+  storage->memory = device.allocate(type().bytes());
+  storage->data = storage->memory->data();
+  storage->device = &device;
+  Tensor copy(std::make_shared<Impl>(Impl{.type = type(), .storage = std::move(storage)}));
+  copy.write(to_host().bytes());
+  return copy;
+}
+
+Tensor Tensor::to(const std::string& device) const { return to(*find_device(device).backend); }
+
+std::vector<int64_t> Tensor::strides() const {
+  auto strides = shape().strides();
+  return {strides.begin(), strides.begin() + rank()};
+}
+
+std::string Tensor::device() const {
+  const Storage& storage = storage_of(checked());
+  return std::string(storage.device ? storage.device->name() : cpu_backend().name());
 }
 
 Tensor Tensor::to_host() const { return storage_of(checked()).device ? clone() : *this; }
@@ -178,7 +254,7 @@ void Tensor::assign(const Tensor& value) const {
   write(value.to_host().bytes());
 }
 
-void Tensor::backward() const {
+void Tensor::backward(const Tensor& gradient) const {
   // Leaves are found on the tape: every tensor that requires a gradient and was made by no taped op.
   std::vector<Tensor> leaves;
   std::unordered_set<const void*> seen;
@@ -196,7 +272,7 @@ void Tensor::backward() const {
     stack.pop_back();
     for (const Tensor& input : node->inputs) visit_tensor(input);
   }
-  std::vector<Tensor> grads = wholestep::grad(*this, leaves);
+  std::vector<Tensor> grads = wholestep::grad(std::span(this, 1), leaves, std::span(&gradient, 1));
   NoGrad no_grad;
   for (size_t i = 0; i < leaves.size(); ++i) {
     Tensor& total = leaves[i].impl()->grad;

@@ -50,6 +50,9 @@ class Tensor {
   int rank() const { return shape().rank(); }
   int64_t dim(int64_t axis) const { return shape()[normalize_axis(axis, rank())]; }
   int64_t numel() const { return shape().numel(); }
+  std::vector<int64_t> strides() const;  ///< in elements, row-major: [12, 4, 1] of [2, 3, 4]
+  /// Where the data of a concrete tensor lies: "cpu", or the name of the device.
+  std::string device() const;
 
   // Data of a concrete tensor; kUsage on a symbolic one, where T is not its dtype, and where the data lies on
   // a device whose memory the host cannot touch.
@@ -59,18 +62,29 @@ class Tensor {
 
   // The same wherever the data lies; from and to a device it is copied.
   template <class T>
-  T item() const;          ///< the one element, converted; kUsage unless numel is 1
+  T item() const;  ///< the one element, converted; kUsage unless numel is 1
+  /// One element, converted; negative indices count from the end. kUsage where the index does not fit.
+  template <class T>
+  T at(std::initializer_list<int64_t> index) const;
+  void set(std::initializer_list<int64_t> index, double value) const;  ///< the same, in place
   Tensor clone() const;    ///< a copy with storage of its own on the host, outside any tape
   Tensor to_host() const;  ///< this tensor where the host can read it, else clone()
   void read(std::span<std::byte> host) const;         ///< the whole value; kUsage where the sizes differ
   void write(std::span<const std::byte> host) const;  ///< the whole value; kUsage where the sizes differ
+
+  Tensor to(DType dtype) const;  ///< cast(): a taped op, or this tensor where it has that dtype
+  /// A copy on a device, outside any tape, or this tensor where it lies there.
+  Tensor to(Backend& device) const;
+  Tensor to(const std::string& device) const;  ///< "cpu", "cuda", "cuda:N"; kBadConfig naming what there is
 
   // Autograd.
   bool requires_grad() const;
   Tensor& set_requires_grad(bool value = true);  ///< kUsage unless the dtype is floating
   Tensor grad() const;                           ///< accumulated by backward(); undefined before
   void zero_grad();                              ///< forgets grad(), so that backward() starts anew
-  void backward() const;  ///< d(this)/d(leaf) added to every leaf's grad(); this must have one element
+  /// Adds d(this)/d(leaf), times `gradient` where it is given, to the grad() of every leaf this was computed
+  /// from. kUsage unless `gradient` is of this type, or left out of one element.
+  void backward(const Tensor& gradient = {}) const;
   Tensor detach() const;  ///< the same data, outside the tape
 
   // Training.
@@ -106,6 +120,8 @@ struct Tensor::Impl {
 
 /// A concrete tensor of zeros.
 Tensor zeros(const TensorType& type);
+/// A concrete tensor whose elements are whatever its memory held.
+Tensor empty(const TensorType& type);
 /// A concrete tensor of the given data, row-major. kUsage where the length is not the product of the shape.
 template <class T>
 Tensor tensor(std::span<const T> data, const Shape& shape);

@@ -14,7 +14,7 @@ namespace wholestep {
 
 struct NamedBytes {
   std::string name;  ///< UTF-8, not empty, not "__metadata__"
-  TensorType type;   ///< safetensors names F32 F64 I32 I64 U8 BOOL
+  TensorType type;   ///< safetensors names F32 F64 I32 I64 U8 BOOL F16 BF16
   ByteSpan bytes;    ///< row-major, little-endian, type.bytes() of them
 };
 using StringMap = std::map<std::string, std::string>;

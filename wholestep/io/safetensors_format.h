@@ -17,11 +17,13 @@ struct SafetensorsDType {
   std::string_view name;
   DType dtype;
 };
-constexpr std::array<SafetensorsDType, 6> kSafetensorsDTypes = {{{"F32", DType::f32},
+constexpr std::array<SafetensorsDType, 8> kSafetensorsDTypes = {{{"F32", DType::f32},
                                                                  {"F64", DType::f64},
                                                                  {"I32", DType::i32},
                                                                  {"I64", DType::i64},
                                                                  {"U8", DType::u8},
-                                                                 {"BOOL", DType::boolean}}};
+                                                                 {"BOOL", DType::boolean},
+                                                                 {"F16", DType::f16},
+                                                                 {"BF16", DType::bf16}}};
 
 }  // namespace wholestep

@@ -136,7 +136,11 @@ std::vector<OpCase> cast_cases() {
   return {{.inputs = {{DType::u8, {3, 37}}}, .attrs = {{"dtype", "f32"}}},
           {.inputs = {{DType::f32, {5, 3}}}, .attrs = {{"dtype", "f64"}}},
           {.inputs = {{DType::boolean, {0, 3}}}, .attrs = {{"dtype", "f32"}}},
-          {.inputs = {{DType::i64, {1029}}}, .attrs = {{"dtype", "i32"}}}};
+          {.inputs = {{DType::i64, {1029}}}, .attrs = {{"dtype", "i32"}}},
+          {.inputs = {{DType::f32, {3, 67}}}, .attrs = {{"dtype", "f16"}}},
+          {.inputs = {{DType::bf16, {131}}}, .attrs = {{"dtype", "f16"}}},
+          {.inputs = {{DType::f16, {5, 1, 2}}}, .attrs = {{"dtype", "bf16"}}},
+          {.inputs = {{DType::bf16, {7}}}, .attrs = {{"dtype", "f32"}}}};
 }
 
 Types infer_full(std::span<const TensorType>, const Attrs& attrs) {
@@ -264,7 +268,8 @@ const OpDef k_fused{.name = "fused",
                     .infer = infer_fused,
                     .flops = fused_flops,
                     .cases = fused_cases,
-                    .kernels = kernels()};
+                    .kernels = kernels(),
+                    .takes_half = true};
 
 std::vector<const OpDef*> elementwise_ops() {
   return {

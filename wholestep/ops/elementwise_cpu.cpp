@@ -61,7 +61,7 @@ void load(const ElementAccess& access, const S* data, int64_t begin, int64_t n, 
 
 template <class T>
 void load_any(const ElementAccess& access, const void* data, int64_t begin, int64_t n, T* out) {
-  visit(access.dtype, [&](auto zero) {
+  visit_stored(access.dtype, [&](auto zero) {
     using S = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
     load(access, static_cast<const S*>(data), begin, n, out);
   });
@@ -69,7 +69,7 @@ void load_any(const ElementAccess& access, const void* data, int64_t begin, int6
 
 template <class T>
 void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
-  visit(dtype, [&](auto zero) {
+  visit_stored(dtype, [&](auto zero) {
     using S = decltype(zero);
     if constexpr (std::is_same_v<S, bool>) {
       uint8_t* out = static_cast<uint8_t*>(to) + begin;

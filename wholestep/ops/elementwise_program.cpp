@@ -37,10 +37,11 @@ std::vector<std::string> parts_of(const std::string& text, char separator) {
 
 DType compute_type(const KernelRequest& request) {
   DType result = request.outputs[0].dtype;
-  if (is_floating(result)) return result;
+  if (is_floating(result)) return is_half(result) ? DType::f32 : result;
   DType widest = request.inputs.empty()
                      ? result
                      : request.inputs.back().dtype;  // of where: a branch; of the rest: any operand
+  if (is_half(widest)) return DType::f32;
   return widest == DType::boolean ? DType::u8 : widest;
 }
 

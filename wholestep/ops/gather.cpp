@@ -132,7 +132,8 @@ const OpDef k_gather{.name = "gather_rows",
                      .vjp = gather_vjp,
                      .cases = gather_cases,
                      .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_gather},
-                                 {.backend = "cuda", .name = "rows", .prepare = prepare_gather_cuda}}};
+                                 {.backend = "cuda", .name = "rows", .prepare = prepare_gather_cuda}},
+                     .takes_half = true};
 const OpDef k_scatter{.name = "scatter_add_rows",
                       .doc = "out = 0; out[index[b]] += values[b], in the order of b",
                       .operands = {"values", "index"},

@@ -11,6 +11,7 @@
 #include "wholestep/ops/matmul_cuda.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep {
 
@@ -24,6 +25,18 @@ MatmulDims matmul_dims(std::span<const TensorType> in, const Attrs& attrs) {
           .transpose_b = tb,
           .bias = in.size() == 3,
           .relu = attrs.text_or("activation", "") == "relu"};
+}
+
+/// C = op(A) op(B), so dA = dC op(B)^T and dB = op(A)^T dC, each transposed back where its operand was.
+std::vector<Tensor> matmul_vjp(const OpRecord& r, std::span<const Tensor> gs) {
+  const Tensor &a = r.inputs[0], &b = r.inputs[1];
+  Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
+  bool ta = r.attrs.flag("transpose_a"), tb = r.attrs.flag("transpose_b");
+  std::vector<Tensor> grads(r.inputs.size());
+  if (r.needs_grad[0]) grads[0] = ta ? matmul(b, g, tb, true) : matmul(g, b, false, !tb);
+  if (r.needs_grad[1]) grads[1] = tb ? matmul(g, a, true, ta) : matmul(a, g, !ta, false);
+  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(g, {0});
+  return grads;
 }
 
 namespace {
@@ -48,18 +61,6 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
         ErrorCode::kUsage,
         {.what = "bias has the wrong shape", .got = to_string(in[2]), .expected = fmt::format("[{}]", d.n)});
   return {{in[0].dtype, {d.m, d.n}}};
-}
-
-/// C = op(A) op(B), so dA = dC op(B)^T and dB = op(A)^T dC, each transposed back where its operand was.
-std::vector<Tensor> vjp(const OpRecord& r, std::span<const Tensor> gs) {
-  const Tensor &a = r.inputs[0], &b = r.inputs[1];
-  Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
-  bool ta = r.attrs.flag("transpose_a"), tb = r.attrs.flag("transpose_b");
-  std::vector<Tensor> grads(r.inputs.size());
-  if (r.needs_grad[0]) grads[0] = ta ? matmul(b, g, tb, true) : matmul(g, b, false, !tb);
-  if (r.needs_grad[1]) grads[1] = tb ? matmul(g, a, true, ta) : matmul(a, g, !ta, false);
-  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(g, {0});
-  return grads;
 }
 
 double matmul_flops(const KernelRequest& q) {
@@ -101,7 +102,7 @@ const OpDef k_matmul{
     .doc = "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0",
     .operands = {"a", "b", "bias"},
     .infer = infer,
-    .vjp = vjp,
+    .vjp = matmul_vjp,
     .flops = matmul_flops,
     .cases = cases,
     .kernels = {
@@ -126,10 +127,17 @@ const OpDef k_matmul{
 std::vector<const OpDef*> matmul_ops() { return {&k_matmul}; }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+  if (a.rank() != 2 || b.rank() != 2) return matmul_of_batches(a, b, transpose_a, transpose_b);
   return apply1(k_matmul, {a, b}, {{"transpose_a", transpose_a}, {"transpose_b", transpose_b}});
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (x.rank() > 2 && weight.rank() == 2) {  // one product for the rows of all leading axes
+    Shape result = x.shape();
+    result.set(x.rank() - 1, weight.dim(0));
+    Tensor rows = reshape(x, Shape{x.numel() / std::max<int64_t>(x.dim(-1), 1), x.dim(-1)});
+    return reshape(linear(rows, weight, bias), result);
+  }
   std::vector<Tensor> operands = {x, weight};
   if (bias.defined()) operands.push_back(bias);
   return apply1(k_matmul, operands, {{"transpose_a", false}, {"transpose_b", true}});

@@ -16,17 +16,21 @@ std::string refuse_matmul_gemm(const KernelRequest& request) {
   return request.inputs[0].dtype == DType::f32 ? "" : "takes f32 only";
 }
 
+Gemm matmul_gemm(const MatmulDims& d) {
+  return {.m = d.m,
+          .n = d.n,
+          .k = d.k,
+          .transpose_a = d.transpose_a,
+          .transpose_b = d.transpose_b,
+          .lda = d.transpose_a ? d.m : d.k,
+          .ldb = d.transpose_b ? d.k : d.n,
+          .ldc = d.n,
+          .relu = d.relu};
+}
+
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
-  Gemm gemm = {.m = d.m,
-               .n = d.n,
-               .k = d.k,
-               .transpose_a = d.transpose_a,
-               .transpose_b = d.transpose_b,
-               .lda = d.transpose_a ? d.m : d.k,
-               .ldb = d.transpose_b ? d.k : d.n,
-               .ldc = d.n,
-               .relu = d.relu};
+  Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n;
@@ -49,25 +53,34 @@ std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request
   return call;
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& request) {
-  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+template <class T>
+void matmul_plain(const MatmulDims& d, const T* a, const T* b, const T* bias, T* c, Range rows) {
   int64_t a_row = d.transpose_a ? 1 : d.k, a_column = d.transpose_a ? d.m : 1;
   int64_t b_row = d.transpose_b ? 1 : d.n, b_column = d.transpose_b ? d.k : 1;
-  return visit(request.inputs[0].dtype, [&](auto zero) {
+  for (int64_t i = rows.begin; i < rows.end; ++i)
+    for (int64_t j = 0; j < d.n; ++j) {
+      double total = 0;
+      for (int64_t k = 0; k < d.k; ++k)
+        total += static_cast<double>(a[i * a_row + k * a_column]) *
+                 static_cast<double>(b[k * b_row + j * b_column]);
+      T value = static_cast<T>(total);
+      if (bias) value = static_cast<T>(value + bias[j]);
+      c[i * d.n + j] = d.relu && value < T(0) ? T(0) : value;
+    }
+}
+template void matmul_plain(const MatmulDims&, const float*, const float*, const float*, float*, Range);
+template void matmul_plain(const MatmulDims&, const double*, const double*, const double*, double*, Range);
+
+std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  auto of = [&](auto zero) {
     using T = decltype(zero);
     return row_call(d.m, d.transpose_a ? 0 : 1, 1, [=](const CpuArgs& args, Range rows) {
-      for (int64_t i = rows.begin; i < rows.end; ++i)
-        for (int64_t j = 0; j < d.n; ++j) {
-          double total = 0;
-          for (int64_t k = 0; k < d.k; ++k)
-            total += static_cast<double>(args.in<T>(0)[i * a_row + k * a_column]) *
-                     static_cast<double>(args.in<T>(1)[k * b_row + j * b_column]);
-          T value = static_cast<T>(total);
-          if (d.bias) value = static_cast<T>(value + args.in<T>(2)[j]);
-          args.out<T>(0)[i * d.n + j] = d.relu && value < T(0) ? T(0) : value;
-        }
+      matmul_plain<T>(d, args.in<T>(0), args.in<T>(1), d.bias ? args.in<T>(2) : nullptr, args.out<T>(0),
+                      rows);
     });
-  });
+  };
+  return request.inputs[0].dtype == DType::f32 ? of(float{}) : of(double{});
 }
 
 }  // namespace wholestep

@@ -1,8 +1,10 @@
-// What the CPU kernels of matmul share: the request as numbers, and what prepares them.
+// What the products of matrices share: the request as numbers, the gradient rule, and the CPU kernels.
 #pragma once
 #include <string>
 
-#include "wholestep/backend/backend.h"
+#include "wholestep/backend/cpu/call.h"
+#include "wholestep/backend/cpu/gemm.h"
+#include "wholestep/graph/op.h"
 
 namespace wholestep {
 
@@ -12,11 +14,21 @@ struct MatmulDims {
   bool transpose_a, transpose_b, bias, relu;
 };
 MatmulDims matmul_dims(std::span<const TensorType> inputs, const Attrs& attrs);
+/// The gradients of one product, or of a batch of them, by matmul().
+std::vector<Tensor> matmul_vjp(const OpRecord& record, std::span<const Tensor> output_grads);
+/// matmul() of operands of which one is a vector or has leading axes, by the op of one product where b is a
+/// matrix and by batch_matmul otherwise.
+Tensor matmul_of_batches(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b);
 
 /// By the kernels of backend/cpu/gemm.h, f32.
 std::string refuse_matmul_gemm(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request);
-/// Plain loops with sums in f64.
+/// The product as the kernels of backend/cpu/gemm.h take it.
+Gemm matmul_gemm(const MatmulDims& dims);
+/// Rows of the result by plain loops with sums in f64; bias may be null.
+template <class T>
+void matmul_plain(const MatmulDims& dims, const T* a, const T* b, const T* bias, T* c, Range rows);
+/// By matmul_plain().
 std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& request);
 
 }  // namespace wholestep

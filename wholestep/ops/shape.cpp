@@ -23,6 +23,7 @@ std::vector<int64_t> list(const Shape& shape) { return {shape.begin(), shape.end
 template <class Fn>
 void with_element_of(int64_t bytes, Fn fn) {
   if (bytes == 1) fn(uint8_t{});
+  else if (bytes == 2) fn(uint16_t{});
   else if (bytes == 4) fn(uint32_t{});
   else fn(uint64_t{});
 }
@@ -315,15 +316,16 @@ std::vector<OpCase> concat_cases() {
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {2, 0}}, {DType::f32, {2, 5}}}, .attrs = {{"axis", 1}}}};
 }
 
-#define ROW(op, text, names)                                                                  \
-  const OpDef k_##op{.name = #op,                                                             \
-                     .doc = text,                                                             \
-                     .operands = names,                                                       \
-                     .infer = infer_##op,                                                     \
-                     .vjp = op##_vjp,                                                         \
-                     .cases = op##_cases,                                                     \
-                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op}, \
-                                 {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}};
+#define ROW(op, text, names)                                                                           \
+  const OpDef k_##op{.name = #op,                                                                      \
+                     .doc = text,                                                                      \
+                     .operands = names,                                                                \
+                     .infer = infer_##op,                                                              \
+                     .vjp = op##_vjp,                                                                  \
+                     .cases = op##_cases,                                                              \
+                     .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op},          \
+                                 {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}, \
+                     .takes_half = true};
 const std::vector<std::string> kX = {"x"};
 ROW(reshape, "the same elements, row-major, under attribute shape", kX)
 ROW(permute, "axis i of the result is axis axes[i] of x", kX)

@@ -9,6 +9,7 @@
 #include <functional>
 #include <set>
 
+#include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
@@ -78,7 +79,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   Tensor loss = mean(loss_.per_sample(logits, labels));
   stage("trace");
 
-  std::vector<Tensor> parameters = model_.parameters();
+  const std::vector<Tensor>& parameters = optimizer_.parameters();
   std::vector<Tensor> grads = grad(loss, parameters);
   stage("differentiate");
 
@@ -213,24 +214,21 @@ void TrainStep::prepare(std::vector<int64_t> train_batches, std::vector<int64_t>
   predicted_bytes_ = bytes_of(all, shared);
   auto here = [&](const Tensor& t) { return lies_on(*t.impl()->storage, backend); };
   auto moved = std::ranges::partition(shared.constants, here);
-  int64_t already = packed_bytes(std::span(shared.constants.begin(), moved.begin()));
-  std::set<const Memory*> held;  // what the other tensors hold now, and give back when they move
-  for (const auto* tensors : {&shared.parameters, &shared.state})
-    for (const Tensor& t : *tensors)
-      if (const Memory* memory = t.impl()->storage->memory.get(); here(t) && held.insert(memory).second)
-        already += memory->bytes();
+  used_bytes_ = packed_bytes(std::span(shared.constants.begin(), moved.begin()));
   train_steps_.clear();
   eval_steps_.clear();
   last_ = last_evaluation_ = nullptr;
   feed_.reset();
   for (auto* memory : {&arena_, &parameter_memory_, &state_memory_}) memory->reset();
-  int64_t before = backend.counters().bytes_in_use;
   parameter_memory_ = pack(backend, shared.parameters);
   state_memory_ = pack(backend, shared.state);
-  if (!moved.empty()) pack(backend, moved);
+  if (!moved.empty()) used_bytes_ += pack(backend, moved)->bytes();
   arena_ = backend.allocate(most_of(all, &MemoryReport::arena_bytes));
+  for (const auto& memory : {parameter_memory_, state_memory_, arena_}) used_bytes_ += memory->bytes();
+  int64_t before = backend.counters().bytes_in_use;
   if (int64_t batch = most_of(all, &MemoryReport::batch_bytes)) feed_ = backend.make_feed(batch);
-  used_bytes_ = backend.counters().bytes_in_use - before + already;
+  used_bytes_ += backend.counters().bytes_in_use - before;
+  eager_memory().empty_cache();  // where parameters and state lay before
   for (auto& [batch, plan] : train_plans)
     train_steps_[batch] = std::make_unique<CompiledStep>(std::move(plan), arena_);
   for (auto& [batch, plan] : eval_plans)

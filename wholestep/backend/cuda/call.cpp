@@ -75,6 +75,8 @@ std::string_view cuda_name(DType dtype) {
     case DType::i32: return "int32_t";
     case DType::i64: return "int64_t";
     case DType::u8: return "uint8_t";
+    case DType::f16: return "f16";
+    case DType::bf16: return "bf16";
     case DType::boolean: break;
   }
   return "bool";

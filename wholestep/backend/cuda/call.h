@@ -83,7 +83,8 @@ std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string he
 CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,
                          int64_t shared_bytes = 0);
 
-std::string_view cuda_name(DType dtype);  ///< "float", "double", "int32_t", "int64_t", "uint8_t", "bool"
+std::string_view cuda_name(
+    DType dtype);  ///< "float", "double", "int32_t", "int64_t", "uint8_t", "bool", "f16", "bf16"
 /// name<a, b, c> of a device function.
 template <class... Args>
 std::string device_function(std::string_view name, const Args&... args);

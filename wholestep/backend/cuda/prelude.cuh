@@ -9,6 +9,24 @@ namespace std {
 using ::cos, ::erf, ::exp, ::expm1, ::floor, ::log, ::log1p, ::pow, ::sin, ::sqrt, ::tanh;
 }
 
+/// 16-bit floating-point numbers as storage: rounded to and widened from float.
+struct f16 {
+  unsigned short bits;
+  f16() = default;
+  __device__ explicit f16(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+  __device__ operator float() const {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+  }
+};
+struct bf16 {
+  unsigned short bits;
+  bf16() = default;
+  __device__ explicit bf16(float x) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+  __device__ operator float() const { return __uint_as_float(uint32_t(bits) << 16); }
+};
+
 constexpr int kThreads = WHOLESTEP_CUDA_THREADS;
 constexpr int kWarps = kThreads / 32;
 constexpr int64_t kRowChunks = WHOLESTEP_CUDA_ROW_CHUNKS;

@@ -1,0 +1,208 @@
+"""Writes functions.json: what PyTorch gives, in float64, for the calls of tests/ops/functions_test.cpp.
+
+usage: python3 functions.py > functions.json
+Floating-point operand number k of a call is formula_values(k) of formula.py, spread over [low, high]; integer
+ones are formula_labels(k). Gradients are those of the sum over floating-point results of result * operand
+number 9, 10, and so on.
+"""
+import json
+import math
+from math import prod
+
+import torch
+import torch.nn.functional as F
+
+from formula import formula_labels, formula_values
+
+torch.set_default_dtype(torch.float64)
+CASES = []
+
+
+def floats(k, shape, low=-1.0, high=1.0):
+    values = [low + (high - low) * ((v + 1) / 2) for v in formula_values(k, prod(shape))]
+    return torch.tensor(values).reshape(shape)
+
+
+def number(v):
+    return v if isinstance(v, (bool, int)) else float(f"{v:.12g}") if math.isfinite(v) else repr(v)
+
+
+def numbers(t):
+    return [number(v) for v in t.detach().reshape(-1).tolist()]
+
+
+def case(name, shapes, function, low=-1.0, high=1.0, **labels):
+    """shapes: of floating-point operands; labels: index=(shape, classes), integers after them."""
+    operands = [floats(k + 1, shape, low, high).requires_grad_() for k, shape in enumerate(shapes)]
+    described = [{"shape": shape} for shape in shapes]
+    for k, (shape, classes) in enumerate(labels.values()):
+        operands.append(torch.tensor(formula_labels(k + 5, prod(shape), classes)).reshape(shape))
+        described.append({"shape": shape, "classes": classes})
+    results = function(*operands)
+    results = [results] if torch.is_tensor(results) else list(results)
+    total = sum((r * floats(9 + i, r.shape)).sum() for i, r in enumerate(results) if r.is_floating_point())
+    gradients = []
+    if torch.is_tensor(total) and total.requires_grad:
+        wanted = operands[: len(shapes)]
+        found = torch.autograd.grad(total, wanted, allow_unused=True)
+        gradients = [numbers(torch.zeros_like(x) if g is None else g) for x, g in zip(wanted, found)]
+    CASES.append({"name": name, "operands": described, "low": low, "high": high, "gradients": gradients,
+                  "results": [{"shape": list(r.shape), "values": numbers(r)} for r in results]})
+
+
+def reductions():
+    shape = [3, 5, 7]
+    case("min", [shape], lambda x: x.amin())
+    case("min axes 1", [shape], lambda x: x.amin(1))
+    case("min axes -1 0 keep", [shape], lambda x: x.amin((-1, 0), keepdim=True))
+    case("min integers", [], lambda i: i.amin(0), i=([5, 3], 100))
+    case("max integers", [], lambda i: i.amax(0), i=([5, 3], 100))
+    case("argmin", [shape], lambda x: x.argmin())
+    case("argmin axis -2 keep", [shape], lambda x: x.argmin(-2, keepdim=True))
+    case("argmax", [shape], lambda x: x.argmax())
+    case("argmax axis 0 keep", [shape], lambda x: x.argmax(0, keepdim=True))
+    case("prod", [[2, 3]], lambda x: x.prod())
+    case("prod axis 1", [shape], lambda x: x.prod(1))
+    case("prod axis -1 keep", [shape], lambda x: x.prod(-1, keepdim=True))
+    case("prod of none", [[3, 0]], lambda x: x.prod(1))
+    case("prod of one", [[3, 1]], lambda x: x.prod(1))
+    case("prod integers", [], lambda i: i.prod(), i=([7], 9))
+    case("mean axes 0 2", [shape], lambda x: x.mean((0, 2)))
+    case("sum of none", [[0, 3]], lambda x: x.sum(0))
+    case("var", [shape], lambda x: x.var())
+    case("var axes 1 -1", [shape], lambda x: x.var((1, -1)))
+    case("var correction 0 keep", [shape], lambda x: x.var(1, correction=0, keepdim=True))
+    case("std", [shape], lambda x: x.std())
+    case("std axis 0 correction 2", [shape], lambda x: x.std(0, correction=2))
+    case("std of equals", [[4]], lambda x: (x * 0).std())
+    for p in (2.0, 1.0, 0.0, 3.0, 2.5, math.inf, -math.inf):
+        case(f"norm {p} axis 1", [shape], lambda x: torch.linalg.vector_norm(x, p, 1))
+    case("norm", [shape], lambda x: torch.linalg.vector_norm(x))
+    case("norm of zeros", [[3]], lambda x: torch.linalg.vector_norm(x * 0))
+    case("logsumexp axis 1", [shape], lambda x: x.logsumexp(1), -400, 400)
+    case("logsumexp axes 0 -1 keep", [shape], lambda x: x.logsumexp((0, -1), keepdim=True))
+    case("any axis 1", [], lambda i: (i == 0).any(1), i=([5, 3], 3))
+    case("all", [], lambda i: (i == 0).all(), i=([5, 3], 3))
+    case("all axis 0", [], lambda i: (i > 0).all(0), i=([2, 5], 2))
+    case("any of none", [], lambda i: (i > 0).any(0), i=([0, 5], 2))
+    case("cumsum axis 1", [shape], lambda x: x.cumsum(1))
+    case("cumsum axis -1", [[37]], lambda x: x.cumsum(-1))
+    case("cumsum of one", [[1]], lambda x: x.cumsum(0))
+    case("cumsum integers", [], lambda i: i.cumsum(0), i=([11], 100))
+
+
+def arranging():
+    shape = [3, 5, 7]
+    case("squeeze", [[1, 3, 1]], lambda x: x.squeeze())
+    case("squeeze axis -1", [[1, 3, 1]], lambda x: x.squeeze(-1))
+    case("unsqueeze 1", [shape], lambda x: x.unsqueeze(1))
+    case("unsqueeze -1", [shape], lambda x: x.unsqueeze(-1))
+    case("transpose 0 -1", [shape], lambda x: x.transpose(0, -1))
+    case("stack", [[2, 3], [2, 3]], lambda x, y: torch.stack([x, y]))
+    case("stack axis -1", [[2, 3], [2, 3]], lambda x, y: torch.stack([x, y], -1))
+    case("split 3", [[7, 2]], lambda x: x.split(3))
+    case("split sizes", [[2, 7]], lambda x: x.split([2, 0, 5], -1))
+    case("chunk 4", [[2, 7]], lambda x: x.chunk(4, 1))
+    case("select -1 of axis 1", [shape], lambda x: x.select(1, -1))
+    case("flip", [shape], lambda x: x.flip([0, -1]))
+    case("roll", [[2, 3]], lambda x: x.roll(4))
+    case("roll axis 1 by -2", [shape], lambda x: x.roll(-2, 1))
+    case("repeat", [[2, 3]], lambda x: x.repeat(2, 1, 3))
+    case("repeat none", [[2, 3]], lambda x: x.repeat(0, 1))
+    case("pad", [shape], lambda x: F.pad(x, [1, 2, 0, 3]))
+    case("pad value", [[2, 3]], lambda x: F.pad(x, [1, 0, 2, 1], value=1.5))
+    case("tril", [[2, 4, 3]], lambda x: x.tril())
+    case("tril -1", [[4, 4]], lambda x: x.tril(-1))
+    case("triu 1", [[3, 5]], lambda x: x.triu(1))
+    case("diagonal", [[4, 3, 4]], lambda x: x.diagonal(0, 0, 2))
+    case("of a transposed one", [[5, 3]], lambda x: x.t().cumsum(0).roll(1, -1))
+
+
+def indexing():
+    case("index_select", [[5, 3]], lambda x, i: x.index_select(0, i), i=([4], 5))
+    case("index_select axis -1", [[2, 3, 7]], lambda x, i: x.index_select(-1, i), i=([9], 7))
+    case("gather axis 1", [[3, 5]], lambda x, i: x.gather(1, i), i=([3, 2], 5))
+    case("gather axis 0", [[3, 5, 2]], lambda x, i: x.gather(0, i), i=([4, 2, 2], 3))
+    case("gather of none", [[3, 5]], lambda x, i: x.gather(1, i), i=([3, 0], 5))
+    case("scatter_add axis 0", [[3, 5], [4, 5]], lambda x, s, i: x.scatter_add(0, i, s), i=([4, 5], 3))
+    case("scatter_add axis -1", [[2, 3, 4], [2, 3, 9]], lambda x, s, i: x.scatter_add(-1, i, s[:, :2, :7]), i=([2, 2, 7], 4))
+    case("one_hot", [], lambda i: F.one_hot(i, 5), i=([2, 3], 5))
+    case("sort", [[3, 7]], lambda x: x.sort())
+    case("sort axis 0 descending", [[7, 3]], lambda x: x.sort(0, descending=True))
+    case("sort integers", [], lambda i: i.sort(stable=True), i=([23], 4))
+    case("sort one", [[]], lambda x: x.sort())
+    case("argsort", [[2, 11]], lambda x: x.argsort(-1))
+    case("topk 3", [[3, 7]], lambda x: x.topk(3))
+    case("topk 2 smallest of axis 0", [[7, 3]], lambda x: x.topk(2, 0, largest=False))
+    case("topk none", [[3]], lambda x: x.topk(0))
+
+
+def products():
+    def product(equation, *shapes):
+        case(f"einsum {equation}", [list(s) for s in shapes], lambda *x: torch.einsum(equation, *x))
+
+    product("ij,jk->ik", (3, 5), (5, 2))
+    product("bij,bjk->bik", (2, 3, 5), (2, 5, 4))
+    product("bij,bkj->bki", (2, 3, 5), (2, 4, 5))
+    product("i,j->ij", (3,), (5,))
+    product("i,i->", (7,), (7,))
+    product("ij->ji", (3, 5))
+    product("ij->j", (3, 5))
+    product("ii->i", (4, 4))
+    product("ii", (4, 4))
+    product("ij,jk", (3, 5), (5, 2))
+    product("...ij,...jk->...ik", (2, 3, 4, 5), (3, 5, 2))
+    product("...ij->...ji", (2, 3, 4))
+    product("...i,i", (2, 3, 4), (4,))
+    product("bhqd,bhkd->bhqk", (2, 3, 5, 4), (2, 3, 7, 4))
+    product("ij,jk,kl->il", (2, 3), (3, 4), (4, 5))
+    product("ijk,ilm,njm,nlk,abc->", (2, 3, 2), (2, 2, 3), (2, 3, 3), (2, 2, 2), (2, 1, 1))
+    product("ij,ij->ij", (3, 5), (3, 5))
+    product("iij,jk->ik", (3, 3, 2), (2, 4))
+    product("ij,jk->ik", (3, 0), (0, 2))
+
+
+def pointwise():
+    functions = {
+        "clamp -0.5 0.25": lambda x: x.clamp(-0.5, 0.25), "clamp min": lambda x: x.clamp(min=0.1),
+        "clamp max": lambda x: x.clamp(max=0.1), "ceil": torch.ceil, "elu": F.elu, "elu 0.5": lambda x: F.elu(x, 0.5),
+        "celu 2": lambda x: F.celu(x, 2.0), "selu": F.selu, "softplus": F.softplus,
+        "softplus 2 3": lambda x: F.softplus(x, 2.0, 3.0), "logsigmoid": F.logsigmoid, "mish": F.mish,
+        "softsign": F.softsign, "hardtanh": F.hardtanh, "relu6": F.relu6, "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # whose own gradient is that of f32
+       
+        "hardswish": F.hardswish, "tanhshrink": F.tanhshrink, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "logical_not": lambda x: (x > 0).logical_not(), "gelu": F.gelu, "silu": F.silu,
+    }
+    for name, function in functions.items():
+        case(name, [[3, 11]], function, -8, 8)
+    case("round", [[3, 11]], lambda x: x.round(), -8, 8)
+    case("round halves", [], lambda i: (i * 0.5 - 3).round(), i=([41], 13))
+    case("softplus of large ones", [[5]], F.softplus, 30, 900)
+    case("logsigmoid of large ones", [[5]], F.logsigmoid, -900, 900)
+    case("clamp by tensors", [[4, 5], [5], [4, 1]], lambda x, a, b: torch.clamp(x, a * 0.1 - 0.5, b * 0.1 + 0.5))
+    case("lerp", [[4, 5], [4, 5]], lambda x, y: torch.lerp(x, y, 0.3))
+    case("glu", [[3, 8]], lambda x: F.glu(x))
+    case("glu axis 0", [[4, 3]], lambda x: F.glu(x, 0))
+
+
+def creation():
+    case("arange 2 11 3", [], lambda: torch.arange(2, 11, 3))
+    case("arange 0.5 2 0.25", [], lambda: torch.arange(0.5, 2, 0.25))
+    case("arange 5 to -1", [], lambda: torch.arange(5, -1, -2))
+    case("arange 0", [], lambda: torch.arange(0))
+    case("eye 3", [], lambda: torch.eye(3))
+    case("eye 2 4", [], lambda: torch.eye(2, 4))
+    case("linspace", [], lambda: torch.linspace(-1, 2, 7))
+    case("linspace of one", [], lambda: torch.linspace(3, 5, 1))
+    case("likes", [[2, 3]], lambda x: (torch.zeros_like(x), torch.ones_like(x), torch.full_like(x, -2)))
+
+
+def main():
+    for group in (reductions, arranging, indexing, products, pointwise, creation):
+        group()
+    lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in CASES)
+    print(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+// Random programs over tensors: made from a seed, run eagerly, compiled or in f64, and, where two of these
+// disagree, made smaller until a few calls are left.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "wholestep/compile/compile.h"
+
+namespace wholestep::test {
+
+/// Values are numbered: parameters, then batch inputs, then the results of the calls.
+struct RandomProgram {
+  struct Call {
+    std::string function;  ///< of the table in random_program.cpp
+    std::vector<size_t> operands;
+    std::vector<int64_t> numbers;
+  };
+  std::vector<Shape> parameters, batch;
+  std::vector<Call> calls;
+  size_t inputs() const { return parameters.size() + batch.size(); }
+};
+
+/// `calls` calls on values of at most 64 elements.
+RandomProgram random_program(uint64_t seed, int calls);
+std::string to_string(const RandomProgram& program);  ///< one line a value, as C++
+
+/// Two steps of training the parameters by SGD with momentum on the sum over unused values of mean(tanh(v)):
+/// both losses, then parameters and momenta.
+using Outcome = std::vector<Tensor>;
+Outcome run_eagerly(const RandomProgram& program);
+/// `change` is applied to the traced graph before it is compiled: a bug to plant.
+Outcome run_compiled(const RandomProgram& program, const CompileOptions& options,
+                     const std::function<void(Graph&)>& change = {});
+/// The traced step, evaluated node by node by the naive f64 evaluations of op_reference.h.
+Outcome run_in_f64(const RandomProgram& program);
+
+/// A smaller program that still fails: calls are left out, and values replaced by inputs, as long as they can
+/// be. A program that cannot be built does not fail.
+RandomProgram shrunk(RandomProgram program, const std::function<bool(const RandomProgram&)>& fails);
+
+}  // namespace wholestep::test

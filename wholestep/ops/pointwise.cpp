@@ -1,0 +1,71 @@
+#include "wholestep/ops/pointwise.h"
+
+#include <limits>
+
+#include "wholestep/ops/arrange.h"
+
+namespace wholestep {
+
+Tensor clamp(const Tensor& x, std::optional<double> min, std::optional<double> max) {
+  if (!min && !max)
+    throw Error(ErrorCode::kUsage, {.what = "clamp needs a lower or an upper bound", .got = "neither"});
+  Tensor result = min ? maximum(x, *min) : x;
+  return max ? minimum(result, *max) : result;
+}
+Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) { return minimum(maximum(x, min), max); }
+
+Tensor isnan(const Tensor& x) { return not_equal(x, x); }
+Tensor isinf(const Tensor& x) { return equal(abs(x), std::numeric_limits<double>::infinity()); }
+Tensor logical_not(const Tensor& x) { return equal(x, 0.0); }
+Tensor ceil(const Tensor& x) { return -floor(-x); }
+
+Tensor round(const Tensor& x) {
+  Tensor below = floor(x), over = x - below;
+  Tensor odd = below - 2.0 * floor(below * 0.5);  // 0 or 1
+  return below + cast(logical_or(over > 0.5, logical_and(equal(over, 0.5), odd > 0.0)), x.dtype());
+}
+
+Tensor lerp(const Tensor& start, const Tensor& end, double weight) { return start + weight * (end - start); }
+
+Tensor elu(const Tensor& x, double alpha) { return where(x > 0.0, x, expm1(minimum(x, 0.0)) * alpha); }
+Tensor celu(const Tensor& x, double alpha) {
+  return where(x > 0.0, x, expm1(minimum(x, 0.0) / alpha) * alpha);
+}
+Tensor prelu(const Tensor& x, const Tensor& weight) {
+  if (weight.rank() != 1 || (weight.dim(0) != 1 && (x.rank() < 2 || x.dim(1) != weight.dim(0))))
+    throw Error(ErrorCode::kUsage, {.what = "prelu needs one slope, or one for every channel of x",
+                                    .got = to_string(x.type()) + " and " + to_string(weight.type()),
+                                    .expected = "weight [1], or [C] for x [N, C, ...]"});
+  Shape slopes{weight.dim(0)};
+  for (int axis = 2; axis < x.rank(); ++axis) slopes.push_back(1);
+  return where(x > 0.0, x, reshape(weight, slopes) * x);
+}
+
+Tensor selu(const Tensor& x) { return elu(x, 1.6732632423543772848) * 1.0507009873554804934; }
+Tensor softplus(const Tensor& x, double beta, double threshold) {
+  Tensor scaled = x * beta;
+  return where(scaled > threshold, x, log1p(exp(minimum(scaled, threshold))) / beta);
+}
+Tensor logsigmoid(const Tensor& x) { return -softplus(-x); }
+Tensor mish(const Tensor& x) { return x * tanh(softplus(x)); }
+Tensor softsign(const Tensor& x) { return x / (1.0 + abs(x)); }
+Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
+  return where(x <= min_val, min_val, where(x >= max_val, max_val, x));
+}
+Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }
+Tensor hardsigmoid(const Tensor& x) { return relu6(x + 3.0) / 6.0; }
+Tensor hardswish(const Tensor& x) { return x * hardsigmoid(x); }
+Tensor tanhshrink(const Tensor& x) { return x - tanh(x); }
+Tensor gelu_tanh(const Tensor& x) {
+  return x * 0.5 * (1.0 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+}
+
+Tensor glu(const Tensor& x, int64_t axis) {
+  const int64_t extent = x.dim(axis);
+  if (extent % 2 != 0)
+    throw Error(ErrorCode::kUsage, {.what = "glu halves an axis of even extent", .got = to_string(x.type())});
+  std::vector<Tensor> halves = split(x, {extent / 2, extent / 2}, axis);
+  return halves[0] * sigmoid(halves[1]);
+}
+
+}  // namespace wholestep
