@@ -329,6 +329,7 @@ struct Trainer::Loop {
     ++epoch;
     batch = 0;
     double watched = r.val_loss.value_or(r.train_loss);
+    optimizer.schedule()->observe(watched, optimizer.learning_rate().item<double>());
     bool better = watched < best_loss;
     epochs_without_improvement = better ? 0 : epochs_without_improvement + 1;
     if (better) best_loss = watched;
