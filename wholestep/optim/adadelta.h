@@ -5,9 +5,11 @@
 namespace wholestep::optim {
 
 struct AdadeltaConfig {
-  static constexpr const char *kType = "adadelta",
-                              *kDoc = "g += weight_decay p; v = rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; u = rho u + "
-                                      "(1 - rho) d^2; p -= lr d";
+  static constexpr const char
+      *kType = "adadelta",
+      *kDoc =
+          "g += weight_decay p; v = rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; u = rho u + "
+          "(1 - rho) d^2; p -= lr d";
   double lr = 1;
   double rho = 0.9;
   double eps = 1e-6;

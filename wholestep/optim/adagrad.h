@@ -5,8 +5,9 @@
 namespace wholestep::optim {
 
 struct AdagradConfig {
-  static constexpr const char *kType = "adagrad",
-                              *kDoc = "g += weight_decay p; s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)";
+  static constexpr const char
+      *kType = "adagrad",
+      *kDoc = "g += weight_decay p; s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)";
   double lr = 1e-2;
   double lr_decay = 0;
   double weight_decay = 0;

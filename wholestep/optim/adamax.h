@@ -7,8 +7,10 @@
 namespace wholestep::optim {
 
 struct AdamaxConfig {
-  static constexpr const char *kType = "adamax",
-                              *kDoc = "g += weight_decay p; m = b1 m + (1 - b1) g; u = max(b2 u, |g| + eps); p -= lr / (1 - b1^t) m / u";
+  static constexpr const char
+      *kType = "adamax",
+      *kDoc =
+          "g += weight_decay p; m = b1 m + (1 - b1) g; u = max(b2 u, |g| + eps); p -= lr / (1 - b1^t) m / u";
   double lr = 2e-3;
   std::array<double, 2> betas = {0.9, 0.999};
   double eps = 1e-8;

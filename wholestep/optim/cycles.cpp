@@ -8,10 +8,11 @@
 namespace wholestep::optim {
 
 ConfigFields CosineRestartsConfig::fields() {
-  return with_warmup({{"T_0", &T_0, "steps before the first restart", {.min = 1}},
-                      {"T_mult", &T_mult, "how many times as long each cycle is as the one before", {.min = 1}},
-                      {"eta_min", &eta_min, "least rate", {.min = 0}}},
-                     warmup);
+  return with_warmup(
+      {{"T_0", &T_0, "steps before the first restart", {.min = 1}},
+       {"T_mult", &T_mult, "how many times as long each cycle is as the one before", {.min = 1}},
+       {"eta_min", &eta_min, "least rate", {.min = 0}}},
+      warmup);
 }
 
 Tensor CosineRestarts::after_warmup(const Tensor& base, const Tensor& t) const {

@@ -6,7 +6,8 @@ namespace wholestep::optim {
 
 struct CosineRestartsConfig {
   static constexpr const char *kType = "cosine-restarts",
-                              *kDoc = "eta_min + (base - eta_min) (1 + cos(pi u / T)) / 2, u the steps since the "
+                              *kDoc =
+                                  "eta_min + (base - eta_min) (1 + cos(pi u / T)) / 2, u the steps since the "
                                   "last restart, T = T_0 at first and T_mult times as long after each";
   int64_t T_0 = 0;  ///< required
   int64_t T_mult = 1;
@@ -25,8 +26,10 @@ class CosineRestarts final : public ConfiguredSchedule<CosineRestartsConfig> {
 
 struct OneCycleConfig {
   static constexpr const char *kType = "one-cycle",
-                              *kDoc = "from base / div_factor to base in pct_start of the steps, then down to "
-                                  "base / (div_factor final_div_factor); with three_phase first back to base / div_factor, as fast as up";
+                              *kDoc =
+                                  "from base / div_factor to base in pct_start of the steps, then down to "
+                                  "base / (div_factor final_div_factor); with three_phase first back to base "
+                                  "/ div_factor, as fast as up";
   int64_t total_steps = 0;  ///< 0: the whole run
   double pct_start = 0.3;
   std::string anneal_strategy = "cos";

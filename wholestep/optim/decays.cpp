@@ -34,10 +34,11 @@ Tensor Exponential::after_warmup(const Tensor& base, const Tensor& t) const {
 }
 
 ConfigFields LinearConfig::fields() {
-  return with_warmup({{"start_factor", &start_factor, "first rate over base", {.min = 0}},
-                      {"end_factor", &end_factor, "last rate over base", {.min = 0}},
-                      {"total_iters", &total_iters, "steps from the first to the last; 0: the run", {.min = 0}}},
-                     warmup);
+  return with_warmup(
+      {{"start_factor", &start_factor, "first rate over base", {.min = 0}},
+       {"end_factor", &end_factor, "last rate over base", {.min = 0}},
+       {"total_iters", &total_iters, "steps from the first to the last; 0: the run", {.min = 0}}},
+      warmup);
 }
 Tensor Linear::after_warmup(const Tensor& base, const Tensor& t) const {
   const LinearConfig& c = config_;

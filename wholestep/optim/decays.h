@@ -23,8 +23,7 @@ class MultiStep final : public ConfiguredSchedule<MultiStepConfig> {
 };
 
 struct ExponentialConfig {
-  static constexpr const char *kType = "exponential",
-                              *kDoc = "base * gamma^t";
+  static constexpr const char *kType = "exponential", *kDoc = "base * gamma^t";
   double gamma = 0;  ///< required
   Warmup warmup = {};
   ConfigFields fields();
@@ -40,8 +39,9 @@ class Exponential final : public ConfiguredSchedule<ExponentialConfig> {
 };
 
 struct LinearConfig {
-  static constexpr const char *kType = "linear",
-                              *kDoc = "base * (start_factor + (end_factor - start_factor) min(t, total_iters) / total_iters)";
+  static constexpr const char
+      *kType = "linear",
+      *kDoc = "base * (start_factor + (end_factor - start_factor) min(t, total_iters) / total_iters)";
   double start_factor = 1.0 / 3;
   double end_factor = 1;
   int64_t total_iters = 5;  ///< 0: the whole run

@@ -7,9 +7,10 @@
 namespace wholestep::optim {
 
 struct LAMBConfig {
-  static constexpr const char *kType = "lamb",
-                              *kDoc = "adam's moments m and v, corrected; r = m / (sqrt(v) + eps) + weight_decay p; p -= lr |p| / |r| r, where "
-                                      "a ratio with a norm of 0 is 1";
+  static constexpr const char *kType = "lamb", *kDoc =
+                                                   "adam's moments m and v, corrected; r = m / (sqrt(v) + "
+                                                   "eps) + weight_decay p; p -= lr |p| / |r| r, where "
+                                                   "a ratio with a norm of 0 is 1";
   double lr = 1e-3;
   std::array<double, 2> betas = {0.9, 0.999};
   double eps = 1e-6;

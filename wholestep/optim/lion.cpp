@@ -4,9 +4,10 @@
 namespace wholestep::optim {
 
 ConfigFields LionConfig::fields() {
-  return {{"lr", &lr, "learning rate", {.min = 0}},
-          {"betas", &betas, "share of the old momentum: in the step, and in what is kept", {.min = 0, .max = 1}},
-          {"weight_decay", &weight_decay, "share of a weight taken off per step, times lr", {.min = 0}}};
+  return {
+      {"lr", &lr, "learning rate", {.min = 0}},
+      {"betas", &betas, "share of the old momentum: in the step, and in what is kept", {.min = 0, .max = 1}},
+      {"weight_decay", &weight_decay, "share of a weight taken off per step, times lr", {.min = 0}}};
 }
 
 std::vector<Slot> Lion::slots(const Tensor&) const { return {{"exp_avg"}}; }

@@ -8,7 +8,8 @@ namespace wholestep::optim {
 
 struct LionConfig {
   static constexpr const char *kType = "lion",
-                              *kDoc = "p -= lr (sign(b1 m + (1 - b1) g) + weight_decay p); m = b2 m + (1 - b2) g";
+                              *kDoc =
+                                  "p -= lr (sign(b1 m + (1 - b1) g) + weight_decay p); m = b2 m + (1 - b2) g";
   double lr = 1e-4;
   std::array<double, 2> betas = {0.9, 0.99};
   double weight_decay = 0;

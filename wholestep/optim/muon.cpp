@@ -19,7 +19,8 @@ ConfigFields MuonConfig::fields() {
           {"ns_steps", &ns_steps, "Newton-Schulz steps", {.min = 1, .max = 99}},
           {"adjust_lr_fn",
            &adjust_lr_fn,
-           "s for a matrix [M, N]: sqrt(max(1, M / N)), or 0.2 sqrt(max(M, N)), which lets rates of adamw be used",
+           "s for a matrix [M, N]: sqrt(max(1, M / N)), or 0.2 sqrt(max(M, N)), which lets rates of adamw be "
+           "used",
            {},
            {"original", "match_rms_adamw"}},
           {"adamw_betas", &adamw_betas, "betas where adamw is used", {.min = 0, .max = 1}},

@@ -7,11 +7,13 @@
 namespace wholestep::optim {
 
 struct MuonConfig {
-  static constexpr const char *kType = "muon",
-                              *kDoc =
-                                  "for matrices, and kernels as matrices of one row a channel: b = momentum b + (1 - momentum) g; "
-                                  "u = momentum b + (1 - momentum) g with nesterov, else b; p -= lr weight_decay p + lr s o, o being u "
-                                  "with its singular values near 1; for other parameters adamw";
+  static constexpr const char
+      *kType = "muon",
+      *kDoc =
+          "for matrices, and kernels as matrices of one row a channel: b = momentum b + (1 - momentum) g; "
+          "u = momentum b + (1 - momentum) g with nesterov, else b; p -= lr weight_decay p + lr s o, o being "
+          "u "
+          "with its singular values near 1; for other parameters adamw";
   double lr = 1e-3;
   double weight_decay = 0.1;
   double momentum = 0.95;
@@ -27,9 +29,9 @@ struct MuonConfig {
 };
 
 /// Jordan et al. 2024 (kellerjordan.github.io/posts/muon); slot "momentum_buffer" b. For matrices PyTorch's
-/// torch.optim.Muon, but in the parameters' precision where that rounds to bf16. It refuses what is no matrix:
-/// here parameters of one axis are AdamW's, with the same lr and weight_decay, and a kernel
-/// [Co, Ci, Kh, Kw] is taken as [Co, Ci Kh Kw].
+/// torch.optim.Muon, but in the parameters' precision where that rounds to bf16. It refuses what is no
+/// matrix: here parameters of one axis are AdamW's, with the same lr and weight_decay, and a kernel [Co, Ci,
+/// Kh, Kw] is taken as [Co, Ci Kh Kw].
 class Muon final : public ConfiguredOptimizer<MuonConfig> {
  public:
   explicit Muon(MuonConfig config = {});

@@ -5,7 +5,8 @@ namespace wholestep::optim {
 
 ConfigFields NAdamConfig::fields() {
   ConfigFields fields = adam_fields(*this, "pull towards 0, added to the gradient unless decoupled");
-  fields.push_back({"momentum_decay", &momentum_decay, "how fast the momentum rises to betas[0]", {.min = 0}});
+  fields.push_back(
+      {"momentum_decay", &momentum_decay, "how fast the momentum rises to betas[0]", {.min = 0}});
   fields.push_back({"decoupled_weight_decay", &decoupled_weight_decay, "take lr weight_decay p off instead"});
   return fields;
 }

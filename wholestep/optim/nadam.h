@@ -7,10 +7,12 @@
 namespace wholestep::optim {
 
 struct NAdamConfig {
-  static constexpr const char *kType = "nadam",
-                              *kDoc = "adam, stepping along the next first moment: mu_t = b1 (1 - 0.96^(t momentum_decay) / 2); p -= lr "
-                                      "((1 - mu_t) / (1 - prod mu) g + mu_(t+1) / (1 - mu_(t+1) prod mu) m) "
-                                      "/ (sqrt(v / (1 - b2^t)) + eps)";
+  static constexpr const char
+      *kType = "nadam",
+      *kDoc =
+          "adam, stepping along the next first moment: mu_t = b1 (1 - 0.96^(t momentum_decay) / 2); p -= lr "
+          "((1 - mu_t) / (1 - prod mu) g + mu_(t+1) / (1 - mu_(t+1) prod mu) m) "
+          "/ (sqrt(v / (1 - b2^t)) + eps)";
   double lr = 2e-3;
   std::array<double, 2> betas = {0.9, 0.999};
   double eps = 1e-8;

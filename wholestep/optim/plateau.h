@@ -5,10 +5,11 @@
 namespace wholestep::optim {
 
 struct ReduceOnPlateauConfig {
-  static constexpr const char *kType = "reduce-on-plateau",
-                              *kDoc =
-                                  "the base rate, times factor whenever more than `patience` epochs brought no "
-                                  "better validation loss";
+  static constexpr const char
+      *kType = "reduce-on-plateau",
+      *kDoc =
+          "the base rate, times factor whenever more than `patience` epochs brought no "
+          "better validation loss";
   std::string mode = "min";
   double factor = 0.1;
   int64_t patience = 10;

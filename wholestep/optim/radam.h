@@ -8,9 +8,11 @@ namespace wholestep::optim {
 
 struct RAdamConfig {
   static constexpr const char *kType = "radam",
-                              *kDoc = "adam with p -= lr r m / (1 - b1^t) / ((sqrt(v) + eps) / sqrt(1 - b2^t)), r = sqrt((rho_t - 4) (rho_t - 2) "
-                                      "rho / ((rho - 4) (rho - 2) rho_t)), rho = 2 / (1 - b2) - 1, rho_t = rho - "
-                                      "2 t b2^t / (1 - b2^t); p -= lr m / (1 - b1^t) where rho_t is at most 5";
+                              *kDoc =
+                                  "adam with p -= lr r m / (1 - b1^t) / ((sqrt(v) + eps) / sqrt(1 - b2^t)), "
+                                  "r = sqrt((rho_t - 4) (rho_t - 2) "
+                                  "rho / ((rho - 4) (rho - 2) rho_t)), rho = 2 / (1 - b2) - 1, rho_t = rho - "
+                                  "2 t b2^t / (1 - b2^t); p -= lr m / (1 - b1^t) where rho_t is at most 5";
   double lr = 1e-3;
   std::array<double, 2> betas = {0.9, 0.999};
   double eps = 1e-8;

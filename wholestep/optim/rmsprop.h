@@ -6,8 +6,10 @@ namespace wholestep::optim {
 
 struct RMSpropConfig {
   static constexpr const char *kType = "rmsprop",
-                              *kDoc = "g += weight_decay p; v = alpha v + (1 - alpha) g^2; s = sqrt(v), or sqrt(v - a^2) with a = alpha a + "
-                                      "(1 - alpha) g where centered; b = momentum b + g / (s + eps); p -= lr b";
+                              *kDoc =
+                                  "g += weight_decay p; v = alpha v + (1 - alpha) g^2; s = sqrt(v), or "
+                                  "sqrt(v - a^2) with a = alpha a + "
+                                  "(1 - alpha) g where centered; b = momentum b + g / (s + eps); p -= lr b";
   double lr = 1e-2;
   double alpha = 0.99;
   double eps = 1e-8;
