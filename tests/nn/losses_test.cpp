@@ -1,4 +1,5 @@
-// Every loss against PyTorch: values and gradients over reductions, options and the ends of the range of logits.
+// Every loss against PyTorch: values and gradients over reductions, options and the ends of the range of
+// logits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -70,7 +71,8 @@ void expect_near(const Tensor& got, const json& wanted, double relative, const s
   ASSERT_EQ(values.numel(), static_cast<int64_t>(wanted.size())) << what;
   for (size_t i = 0; i < wanted.size(); ++i) {
     double w = wanted[i].get<double>();
-    EXPECT_NEAR(values.data<double>()[i], w, relative * std::max(1.0, std::abs(w))) << what << " [" << i << "]";
+    EXPECT_NEAR(values.data<double>()[i], w, relative * std::max(1.0, std::abs(w)))
+        << what << " [" << i << "]";
   }
 }
 
@@ -87,8 +89,7 @@ void compare(DType dtype, double relative) {
         differentiated.push_back(inputs[i].set_requires_grad());
       Tensor loss = function_of(c, result["reduction"])(inputs);
       expect_near(loss, result["value"], within, what);
-      std::vector<Tensor> grads =
-          grad(loss.rank() == 0 ? loss : sum(square(loss)), differentiated);
+      std::vector<Tensor> grads = grad(loss.rank() == 0 ? loss : sum(square(loss)), differentiated);
       for (size_t i = 0; i < grads.size(); ++i)
         expect_near(grads[i], result["grads"][i], within, what + " gradient");
     }
@@ -110,8 +111,11 @@ TEST(Losses, EveryTypeAndOptionHasACase) {
 TEST(Losses, SecondDerivativesMatchCentralDifferences) {
   for (const json& c : reference()["cases"]) {
     if (c["inputs"][0]["shape"].size() == 1) continue;  // ends of a range, where there are none
-    bool extreme = std::ranges::any_of(c["inputs"][0]["values"], [](const json& v) { return std::abs(v.get<double>()) > 10; });
-    if (extreme || c["loss"] == "l1" || c["loss"] == "hinge-embedding" || c["loss"] == "multi-margin" || c["loss"] == "triplet-margin") continue;  // linear, or with kinks
+    bool extreme = std::ranges::any_of(c["inputs"][0]["values"],
+                                       [](const json& v) { return std::abs(v.get<double>()) > 10; });
+    if (extreme || c["loss"] == "l1" || c["loss"] == "hinge-embedding" || c["loss"] == "multi-margin" ||
+        c["loss"] == "triplet-margin")
+      continue;  // linear, or with kinks
     std::vector<Tensor> inputs;
     for (const json& given : c["inputs"]) inputs.push_back(input_of(given, DType::f64));
     auto f = function_of(c, "mean");
@@ -169,7 +173,8 @@ TEST(Losses, T67ALabelOutOfRangeIsAnErrorWithItsIndexAndNaNInACompiledStep) {
   }
   Tensor ignored = tensor<int64_t>({0, 1, -100, 2}, {4});
   auto loss = loss_from({{"type", "cross-entropy"}, {"ignore_index", -100}});
-  EXPECT_TRUE(std::isfinite((*loss)(tensor(test::formula_values<float>(1, 12), {4, 3}), ignored).item<float>()));
+  EXPECT_TRUE(
+      std::isfinite((*loss)(tensor(test::formula_values<float>(1, 12), {4, 3}), ignored).item<float>()));
 }
 
 TEST(Losses, ClassLabelsBecomeTheTargetsThatEachLossTakes) {
@@ -194,32 +199,46 @@ TEST(Losses, ClassLabelsBecomeTheTargetsThatEachLossTakes) {
 
 TEST(Losses, MisuseIsNamed) {
   Tensor x = tensor(test::formula_values<float>(1, 6), {2, 3});
-  expect_error(ErrorCode::kUsage, {"the loss huber", "one shape and dtype", "f32[2, 3] and f32[3]", "reshape"},
-               [&] { nn::HuberLoss()(x, tensor<float>({1, 2, 3}, {3})); });
-  expect_error(ErrorCode::kUsage, {"the loss bce takes probabilities", "output[1]", "expected 0 to 1", "bce-with-logits"},
-               [&] { nn::BCELoss()(tensor<float>({0.5F, 1.5F}, {2}), tensor<float>({0, 1}, {2})); });
-  expect_error(ErrorCode::kUsage, {"one weight a class", "got 2 weights", "expected 3"},
-               [&] { nn::CrossEntropyLoss({.weight = {1, 2}})(x, tensor<int64_t>({0, 1}, {2})); });
-  expect_error(ErrorCode::kUsage, {"the loss nll", "integer class labels", "f32[2]"},
-               [&] { nn::NLLLoss()(x, tensor<float>({0, 1}, {2})); });
-  expect_error(ErrorCode::kUsage, {"pos_weight", "got 2 weights", "expected 3"},
-               [&] { nn::BCEWithLogitsLoss({.pos_weight = {1, 2}})(x, x); });
+  expect_error(ErrorCode::kUsage,
+               {"the loss huber", "one shape and dtype", "f32[2, 3] and f32[3]", "reshape"}, [&] {
+                 nn::HuberLoss()(x, tensor<float>({1, 2, 3}, {3}));
+               });
+  expect_error(ErrorCode::kUsage,
+               {"the loss bce takes probabilities", "output[1]", "expected 0 to 1", "bce-with-logits"}, [&] {
+                 nn::BCELoss()(tensor<float>({0.5F, 1.5F}, {2}), tensor<float>({0, 1}, {2}));
+               });
+  expect_error(ErrorCode::kUsage, {"one weight a class", "got 2 weights", "expected 3"}, [&] {
+    nn::CrossEntropyLoss({.weight = {1, 2}})(x, tensor<int64_t>({0, 1}, {2}));
+  });
+  expect_error(ErrorCode::kUsage, {"the loss nll", "integer class labels", "f32[2]"}, [&] {
+    nn::NLLLoss()(x, tensor<float>({0, 1}, {2}));
+  });
+  expect_error(ErrorCode::kUsage, {"pos_weight", "got 2 weights", "expected 3"}, [&] {
+    nn::BCEWithLogitsLoss({.pos_weight = {1, 2}})(x, x);
+  });
   expect_error(ErrorCode::kUsage, {"a target of 1 or -1 a pair", "f32[2, 3]", "f32[2]"},
                [&] { nn::CosineEmbeddingLoss()(x, x, x); });
   expect_error(ErrorCode::kUsage, {"embeddings have two axes", "triplet-margin"}, [&] {
     Tensor flat = tensor<float>({1, 2}, {2});
     nn::TripletMarginLoss()(flat, flat, flat);
   });
-  expect_error(ErrorCode::kBadConfig, {"loss huber", "'delta' must be above 0"}, [] { nn::HuberLoss({.delta = 0}); });
+  expect_error(ErrorCode::kBadConfig, {"loss huber", "'delta' must be above 0"},
+               [] { nn::HuberLoss({.delta = 0}); });
   expect_error(ErrorCode::kBadConfig, {"'reduction' got 'men', did you mean 'mean'?"},
                [] { nn::MSELoss({.reduction = "men"}); });
-  expect_error(ErrorCode::kBadConfig, {"'cross_entropy'", "did you mean 'cross-entropy'"},
-               [] { loss_from({{"type", "cross_entropy"}}); });
+  expect_error(ErrorCode::kBadConfig, {"'cross_entropy'", "did you mean 'cross-entropy'"}, [] {
+    loss_from({{"type", "cross_entropy"}});
+  });
   nn::Sequential ends(nn::Linear({.in_features = 4, .out_features = 2}), nn::Sigmoid());
   for (const char* type : {"bce-with-logits", "focal"})
     expect_error(ErrorCode::kBadConfig, {"ends in Sigmoid", type, "losses_test.cpp:", "remove the Sigmoid"},
-                 [&] { loss_from({{"type", type}})->check(ends); });
+                 [&] {
+                   loss_from({{"type", type}})->check(ends);
+                 });
   EXPECT_NO_THROW(nn::BCELoss().check(ends));
+  nn::Sequential plain(nn::Linear({.in_features = 4, .out_features = 2}));
+  expect_error(ErrorCode::kBadConfig, {"ends in Linear, and bce takes probabilities", "bce-with-logits"},
+               [&] { nn::BCELoss().check(plain); });
 }
 
 /// A loss outside the library: distances to the power of four, with a weight a sample.
@@ -233,7 +252,8 @@ class QuarticLoss final : public nn::Loss {
 };
 
 TEST(Losses, OneOfOnesOwnIsReducedAndDifferentiatedAsTheOthers) {
-  Tensor x = tensor(test::formula_values<double>(1, 6), {2, 3}), t = tensor(test::formula_values<double>(2, 6), {2, 3});
+  Tensor x = tensor(test::formula_values<double>(1, 6), {2, 3}),
+         t = tensor(test::formula_values<double>(2, 6), {2, 3});
   QuarticLoss loss;
   double expected = 0;
   for (size_t i = 0; i < 6; ++i) expected += std::pow(x.data<double>()[i] - t.data<double>()[i], 4) / 6;

@@ -95,16 +95,17 @@ TEST(Groups, EachHasItsOwnOptimizerAndRate) {
 TEST(Groups, MisuseIsNamed) {
   optim::SGD sgd, with_groups;
   with_groups.add_group("w", optim::SGD());
-  expect_error(ErrorCode::kUsage, {"no groups itself", "'*'"}, [&] {
-    sgd.add_group("'*'", std::make_shared<optim::SGD>(std::move(with_groups)));
-  });
+  expect_error(ErrorCode::kUsage, {"no groups itself", "'*'"},
+               [&] { sgd.add_group("'*'", std::make_shared<optim::SGD>(std::move(with_groups))); });
   Problem<float> problem;
   optim::SGD misspelt;
   misspelt.add_group("*.bais", optim::SGD());
   expect_error(ErrorCode::kUsage, {"a group of parameters is empty", "'*.bais'"},
                [&] { misspelt.attach(problem.parameters()); });
   auto refused = [](const nlohmann::json& groups, std::initializer_list<std::string> parts) {
-    expect_error(ErrorCode::kBadConfig, parts, [&] { test::optimizer_from({{"type", "sgd"}, {"groups", groups}}); });
+    expect_error(ErrorCode::kBadConfig, parts, [&] {
+      test::optimizer_from({{"type", "sgd"}, {"groups", groups}});
+    });
   };
   refused({{{"lr", 0.1}}}, {"groups[0]", "'parameters' is missing"});
   refused({{{"parameters", "b"}, {"lrr", 0.1}}}, {"groups[0]", "'lrr'", "'lr'"});

@@ -1,5 +1,5 @@
-// L-BFGS: quadratics in about as many iterations as they have unknowns, curved valleys, small networks, eager and
-// compiled.
+// L-BFGS: quadratics in about as many iterations as they have unknowns, curved valleys, small networks, eager
+// and compiled.
 #include "wholestep/optim/lbfgs.h"
 
 #include <gtest/gtest.h>
@@ -169,13 +169,11 @@ TEST(LBFGS, HonoursItsLimits) {
 TEST(LBFGS, MisuseIsNamed) {
   optim::LBFGS lbfgs;
   expect_error(ErrorCode::kUsage, {"at least one parameter"}, [&] { lbfgs.attach({}); });
-  expect_error(ErrorCode::kUsage, {"at least one parameter", "attach"}, [&] {
-    lbfgs.step([] { return optim::LossAndGrads{}; });
-  });
+  expect_error(ErrorCode::kUsage, {"at least one parameter", "attach"},
+               [&] { lbfgs.step([] { return optim::LossAndGrads{}; }); });
   lbfgs.attach({parameter({1, 2})});
-  expect_error(ErrorCode::kUsage, {"gradients do not fit", "got 0 gradients", "expected 1"}, [&] {
-    lbfgs.step([] { return optim::LossAndGrads{}; });
-  });
+  expect_error(ErrorCode::kUsage, {"gradients do not fit", "got 0 gradients", "expected 1"},
+               [&] { lbfgs.step([] { return optim::LossAndGrads{}; }); });
   expect_error(ErrorCode::kBadConfig, {"lbfgs", "'max_iter' got 0"}, [] { optim::LBFGS({.max_iter = 0}); });
 }
 

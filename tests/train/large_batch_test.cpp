@@ -128,11 +128,14 @@ struct Trained {
   std::vector<double> parameters;
 };
 
-Trained train(TrainerConfig config, std::shared_ptr<optim::Schedule> schedule = {}, const std::filesystem::path& resume = {}) {
+Trained train(TrainerConfig config, std::shared_ptr<optim::Schedule> schedule = {},
+              const std::filesystem::path& resume = {}) {
   nn::Model model = initialized("mlp", 1);
   optim::SGD optimizer({.lr = 0.05, .momentum = 0.9});
   if (schedule) optimizer.set_schedule(std::move(schedule));
-  Trained run{Trainer(config).fit(*model.module, optimizer, nn::CrossEntropyLoss(), make_digits({.train = 300, .test = 100}), resume), {}};
+  Trained run{Trainer(config).fit(*model.module, optimizer, nn::CrossEntropyLoss(),
+                                  make_digits({.train = 300, .test = 100}), resume),
+              {}};
   run.parameters = parameters_of(*model.module);
   return run;
 }
@@ -140,7 +143,8 @@ Trained train(TrainerConfig config, std::shared_ptr<optim::Schedule> schedule = 
 TEST(LargeBatch, ATrainerThatAccumulatesTrainsAsOneWithLargerBatches) {
   Trained large = train({.max_epochs = 2, .batch_size = 64});
   for (bool resident : {true, false}) {
-    Trained pieces = train({.max_epochs = 2, .batch_size = 16, .accumulate_grad_batches = 4, .resident = resident});
+    Trained pieces =
+        train({.max_epochs = 2, .batch_size = 16, .accumulate_grad_batches = 4, .resident = resident});
     EXPECT_EQ(pieces.result.steps, large.result.steps);
     EXPECT_LT(distance(large.parameters, pieces.parameters), 1e-4);
     EXPECT_NEAR(*pieces.result.history.back().val_loss, *large.result.history.back().val_loss, 1e-4);
@@ -158,7 +162,8 @@ TEST(LargeBatch, ElementsOfGradientsAreLimitedInsideTheStep) {
     for (size_t i = 0; i < after.size(); ++i) after[i] -= before[i];
     return after;
   };
-  std::vector<double> free = end({.normalization = {}}), limited = end({.normalization = {}, .clip_value = 1e-3});
+  std::vector<double> free = end({.normalization = {}}),
+                      limited = end({.normalization = {}, .clip_value = 1e-3});
   size_t at_limit = 0;
   for (size_t i = 0; i < free.size(); ++i) {
     EXPECT_NEAR(limited[i], std::clamp(free[i], -1e-3, 1e-3), 2e-7) << i;
@@ -187,7 +192,8 @@ TEST(LargeBatch, AveragesAreEvaluatedAndKeptInCheckpointsFromWhichARunGoesOnBitF
     return tensors;
   }());
   DataSplits data = make_digits({.train = 300, .test = 100});
-  Evaluation found = evaluate(*model.module, nn::CrossEntropyLoss(), *data.test, normalization_of(*data.train));
+  Evaluation found =
+      evaluate(*model.module, nn::CrossEntropyLoss(), *data.test, normalization_of(*data.train));
   EXPECT_NEAR(found.loss, *whole.result.history.back().val_loss, 1e-6);
 
   config.run_folder = folder / "parts";
@@ -220,7 +226,8 @@ TEST(LargeBatch, ALossThatIsNoNumberIsRefused) {
   optim::SGD optimizer;
   optimizer.attach(model.module->parameters());
   nn::MSELoss loss({.reduction = "none"});
-  test::expect_error(ErrorCode::kBadConfig, {"a loss that is one number", "mse(reduction=\"none\")", "mean or sum"},
+  test::expect_error(ErrorCode::kBadConfig,
+                     {"a loss that is one number", "mse(reduction=\"none\")", "mean or sum"},
                      [&] { TrainStep(*model.module, loss, optimizer, model.input, {}); });
 }
 

@@ -38,10 +38,11 @@ void check_labels_fit(std::string_view loss, const Tensor& x, const Tensor& labe
     if (axis != 1) expected.push_back(x.dim(axis));
   bool integers = labels.dtype() == DType::u8 || labels.dtype() == DType::i32 || labels.dtype() == DType::i64;
   if (x.rank() >= 2 && integers && labels.shape() == expected) return;
-  throw Error(ErrorCode::kUsage, {.what = fmt::format("the loss {} needs integer class labels, one a sample", loss),
-                                  .where = Scope::source(),
-                                  .got = to_string(x.type()) + " and " + to_string(labels.type()),
-                                  .expected = "floating-point [N, C, ...] and u8, i32 or i64 [N, ...]"});
+  throw Error(ErrorCode::kUsage,
+              {.what = fmt::format("the loss {} needs integer class labels, one a sample", loss),
+               .where = Scope::source(),
+               .got = to_string(x.type()) + " and " + to_string(labels.type()),
+               .expected = "floating-point [N, C, ...] and u8, i32 or i64 [N, ...]"});
 }
 
 Tensor weights_of_classes(const std::vector<double>& weight, const Tensor& x) {
@@ -90,7 +91,8 @@ Tensor picked(const Tensor& x, const Tensor& indices) {
 }  // namespace
 
 ConfigFields CrossEntropyConfig::fields() {
-  return {weight_field(weight), ignore_field(ignore_index),
+  return {weight_field(weight),
+          ignore_field(ignore_index),
           {"label_smoothing",
            &label_smoothing,
            "share of the target that is spread over all classes (Szegedy et al. 2016)",

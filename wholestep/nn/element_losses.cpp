@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/linear.h"
 #include "wholestep/ops/elementwise.h"
 
 namespace wholestep::nn {
@@ -96,9 +97,19 @@ Tensor BCELoss::unreduced(const Tensor& output, const Tensor& target) const {
   return -(target * clamped_log(output) + (1.0 - target) * clamped_log(1.0 - output));
 }
 
+void BCELoss::check(const Module& model) const {
+  const Module& last = model.last();
+  if (last.type() == LinearConfig::kType)
+    throw Error(ErrorCode::kBadConfig, {.what = "the model ends in Linear, and bce takes probabilities",
+                                        .where = last.source(),
+                                        .expected = "a last layer that gives numbers from 0 to 1",
+                                        .hint = "use bce-with-logits, or add a Sigmoid"});
+}
+
 ConfigFields BCEWithLogitsConfig::fields() {
-  return {{"pos_weight", &pos_weight, "of targets 1, one for all columns or one a column; empty: 1", {.min = 0}},
-          reduction_field(reduction)};
+  return {
+      {"pos_weight", &pos_weight, "of targets 1, one for all columns or one a column; empty: 1", {.min = 0}},
+      reduction_field(reduction)};
 }
 Tensor BCEWithLogitsLoss::unreduced(const Tensor& output, const Tensor& target) const {
   check_same_type(name(), output, target);

@@ -1,13 +1,12 @@
-// Losses against a target of the output's shape and dtype, element by element; nothing broadcasts. Class labels are
-// made one-hot targets.
+// Losses against a target of the output's shape and dtype, element by element; nothing broadcasts. Class
+// labels are made one-hot targets.
 #pragma once
 #include "wholestep/nn/loss.h"
 
 namespace wholestep::nn {
 
 struct MSEConfig {
-  static constexpr const char *kType = "mse",
-                              *kDoc = "(output - target)^2";
+  static constexpr const char *kType = "mse", *kDoc = "(output - target)^2";
   std::string reduction = "mean";
   ConfigFields fields();
 };
@@ -22,8 +21,7 @@ class MSELoss final : public ConfiguredLoss<MSEConfig> {
 };
 
 struct L1Config {
-  static constexpr const char *kType = "l1",
-                              *kDoc = "|output - target|";
+  static constexpr const char *kType = "l1", *kDoc = "|output - target|";
   std::string reduction = "mean";
   ConfigFields fields();
 };
@@ -39,7 +37,8 @@ class L1Loss final : public ConfiguredLoss<L1Config> {
 
 struct SmoothL1Config {
   static constexpr const char *kType = "smooth-l1",
-                              *kDoc = "d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = output - target";
+                              *kDoc =
+                                  "d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = output - target";
   double beta = 1;
   std::string reduction = "mean";
   ConfigFields fields();
@@ -55,8 +54,9 @@ class SmoothL1Loss final : public ConfiguredLoss<SmoothL1Config> {
 };
 
 struct HuberConfig {
-  static constexpr const char *kType = "huber",
-                              *kDoc = "d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2); d = output - target";
+  static constexpr const char
+      *kType = "huber",
+      *kDoc = "d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2); d = output - target";
   double delta = 1;
   std::string reduction = "mean";
   ConfigFields fields();
@@ -73,8 +73,9 @@ class HuberLoss final : public ConfiguredLoss<HuberConfig> {
 };
 
 struct BCEConfig {
-  static constexpr const char *kType = "bce",
-                              *kDoc = "-(target log(output) + (1 - target) log(1 - output)), of probabilities; logarithms are at least -100";
+  static constexpr const char *kType = "bce", *kDoc =
+                                                  "-(target log(output) + (1 - target) log(1 - output)), of "
+                                                  "probabilities; logarithms are at least -100";
   std::string reduction = "mean";
   ConfigFields fields();
 };
@@ -87,6 +88,7 @@ class BCELoss final : public ConfiguredLoss<BCEConfig> {
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }
+  void check(const Module& model) const override;  ///< refuses a model that ends in Linear
 };
 
 struct BCEWithLogitsConfig {
@@ -108,9 +110,11 @@ class BCEWithLogitsLoss final : public ConfiguredLoss<BCEWithLogitsConfig> {
 };
 
 struct FocalConfig {
-  static constexpr const char *kType = "focal",
-                              *kDoc = "alpha_t (1 - p_t)^gamma bce-with-logits, p_t the probability of the target and alpha_t alpha for "
-                                  "targets 1, 1 - alpha for 0; a negative alpha weighs all alike";
+  static constexpr const char
+      *kType = "focal",
+      *kDoc =
+          "alpha_t (1 - p_t)^gamma bce-with-logits, p_t the probability of the target and alpha_t alpha for "
+          "targets 1, 1 - alpha for 0; a negative alpha weighs all alike";
   double alpha = 0.25;
   double gamma = 2;
   std::string reduction = "mean";
@@ -129,7 +133,9 @@ class FocalLoss final : public ConfiguredLoss<FocalConfig> {
 
 struct KLDivConfig {
   static constexpr const char *kType = "kl-div",
-                              *kDoc = "target (log target - output), of log-probabilities as output; with log_target of log-probabilities as target too";
+                              *kDoc =
+                                  "target (log target - output), of log-probabilities as output; with "
+                                  "log_target of log-probabilities as target too";
   bool log_target = false;
   std::string reduction = "mean";
   ConfigFields fields();

@@ -12,7 +12,8 @@
 namespace wholestep::optim {
 namespace {
 
-// A step must bring at least this share of what the slope promises, and leave at most that share of the slope.
+// A step must bring at least this share of what the slope promises, and leave at most that share of the
+// slope.
 constexpr double kDecrease = 1e-4, kCurvature = 0.9;
 constexpr int kLineEvaluations = 25;
 
@@ -70,12 +71,13 @@ double between(const Place& a, const Place& b) {
 }  // namespace
 
 ConfigFields LBFGSConfig::fields() {
-  return {{"lr", &lr, "length of the first trial step along a direction", {.min = 0}},
-          {"max_iter", &max_iter, "iterations a step", {.min = 1}},
-          {"max_eval", &max_eval, "evaluations a step; 0: 5/4 max_iter", {.min = 0}},
-          {"tolerance_grad", &tolerance_grad, "largest element of a gradient that ends a step", {.min = 0}},
-          {"tolerance_change", &tolerance_change, "change of loss or parameters that ends a step", {.min = 0}},
-          {"history_size", &history_size, "pairs of changes that are kept", {.min = 1}}};
+  return {
+      {"lr", &lr, "length of the first trial step along a direction", {.min = 0}},
+      {"max_iter", &max_iter, "iterations a step", {.min = 1}},
+      {"max_eval", &max_eval, "evaluations a step; 0: 5/4 max_iter", {.min = 0}},
+      {"tolerance_grad", &tolerance_grad, "largest element of a gradient that ends a step", {.min = 0}},
+      {"tolerance_change", &tolerance_change, "change of loss or parameters that ends a step", {.min = 0}},
+      {"history_size", &history_size, "pairs of changes that are kept", {.min = 1}}};
 }
 
 LBFGS::LBFGS(LBFGSConfig config) : config_(checked_config("optimizer lbfgs", config)) {}
@@ -146,9 +148,7 @@ struct LBFGS::Line {
     point = optimizer.evaluate_at(place(t), evaluate);
     return {t, point.loss, dot(point.gradient, direction)};
   }
-  bool low_enough(const Place& p) const {
-    return p.loss <= origin.loss + kDecrease * p.at * origin.slope;
-  }
+  bool low_enough(const Place& p) const { return p.loss <= origin.loss + kDecrease * p.at * origin.slope; }
   bool flat_enough(const Place& p) const { return std::abs(p.slope) <= -kCurvature * origin.slope; }
 
   /// The step to take; `point` is what is there. 0 where none was found that brings anything.
@@ -211,7 +211,11 @@ double LBFGS::step(const std::function<LossAndGrads()>& evaluate) {
     double sizes = 0;
     for (double g : here.gradient) sizes += std::abs(g);
     double trial = pairs_.empty() ? std::min(1.0, 1 / sizes) * config_.lr : config_.lr;
-    Line line{*this, evaluate, x, along, {0, here.loss, slope},
+    Line line{*this,
+              evaluate,
+              x,
+              along,
+              {0, here.loss, slope},
               std::min<int64_t>(kLineEvaluations, most - (evaluations_ - first))};
     double taken = line.search(trial);
     ++iterations_;

@@ -1,5 +1,5 @@
-// L-BFGS: for small problems whose whole loss can be computed again and again. The host leads: each step asks for
-// losses and gradients, eagerly or from a compiled step, as often as the line search wants them.
+// L-BFGS: for small problems whose whole loss can be computed again and again. The host leads: each step asks
+// for losses and gradients, eagerly or from a compiled step, as often as the line search wants them.
 #pragma once
 #include <deque>
 #include <functional>
@@ -26,8 +26,8 @@ struct LossAndGrads {
   std::vector<Tensor> grads;
 };
 
-/// Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe conditions
-/// (algorithms 3.5 and 3.6 with cubic interpolation). PyTorch's torch.optim.LBFGS with
+/// Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe
+/// conditions (algorithms 3.5 and 3.6 with cubic interpolation). PyTorch's torch.optim.LBFGS with
 /// line_search_fn="strong_wolfe". Directions are kept on the host in f64, history_size pairs of them.
 class LBFGS {
  public:
@@ -36,8 +36,8 @@ class LBFGS {
   /// Takes over these parameters and forgets what it knew of others; kUsage where there are none.
   void attach(std::vector<Tensor> parameters);
   /// Up to max_iter iterations of at most max_eval calls of `evaluate` together. Changes the parameters by
-  /// assign() and returns the loss they end at, never more than where they began. kUsage where gradients do not
-  /// fit.
+  /// assign() and returns the loss they end at, never more than where they began. kUsage where gradients do
+  /// not fit.
   double step(const std::function<LossAndGrads()>& evaluate);
 
   int64_t iterations() const { return iterations_; }    ///< of all steps

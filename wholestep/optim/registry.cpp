@@ -66,8 +66,8 @@ void read_group(ConfigReader& reader, Optimizer& optimizer, nlohmann::json group
 }  // namespace
 
 std::unique_ptr<Optimizer> read_optimizer(ConfigReader& reader) {
-  const nlohmann::json* groups = reader.child("groups");
   std::unique_ptr<Optimizer> optimizer = read_typed(reader, optimizer_types());
+  const nlohmann::json* groups = reader.child("groups");
   if (!groups || !optimizer) return optimizer;
   if (!groups->is_array()) reader.add_problem("groups", "expected an array of tables");
   else
