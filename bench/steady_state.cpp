@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "wholestep/base/philox.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/sgd.h"
 #include "wholestep/train/train_step.h"

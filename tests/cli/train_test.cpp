@@ -186,8 +186,12 @@ TEST(Train, T64T65EveryLossAndOptimizerAndScheduleThatIsListedTrains) {
     EXPECT_FALSE(list.empty());
     return list;
   };
+  test::write_file(dir / "probabilities.json",
+                   R"({"name": "net", "input": [1, 28, 28], "classes": 10, "layers": [
+    {"type": "Flatten"}, {"type": "Linear", "in_features": 784, "out_features": 10}, {"type": "Sigmoid"}]})");
   auto losses_of = [&](const std::string& options) {
-    CliResult r = run_cli(dir.path(), "train mlp" + kSmall + "--epochs 3 --lr 0.01 --json " + options);
+    std::string model = options.ends_with(" bce") ? "probabilities.json" : "mlp";
+    CliResult r = run_cli(dir.path(), "train " + model + kSmall + "--epochs 3 --lr 0.01 --json " + options);
     EXPECT_EQ(r.status, 0) << options << ": " << r.err;
     std::string metrics = read_file(dir.path() / r.json()["run_folder"].get<std::string>() / "metrics.csv");
     double first = std::stod(metrics.substr(metrics.find("\n1,8,") + 5)), last = r.json()["train_loss"];
@@ -196,10 +200,24 @@ TEST(Train, T64T65EveryLossAndOptimizerAndScheduleThatIsListedTrains) {
   };
   std::vector<std::string> choices;
   for (const std::string& optimizer : names("optimizers")) choices.push_back("--optimizer " + optimizer);
-  for (const std::string& loss : names("losses")) choices.push_back("--clip 1 --loss " + loss);
+  std::map<std::string, std::string> settings = {
+      // what a choice needs to be told, or to differ by
+      {"huber", "loss.delta=0.3"},
+      {"step", "schedule.step_size=4"},
+      {"multi-step", "schedule.milestones=[3,7]"},
+      {"exponential", "schedule.gamma=0.97"},
+      {"cosine-restarts", "schedule.T_0=5"},
+      {"reduce-on-plateau", "schedule.threshold=0.9 --set schedule.patience=0"},
+      {"sequence",
+       "schedule.milestones=[4] --set "
+       "'schedule.schedules=[{type=\"linear\"},{type=\"constant\",factor=0.5,total_iters=5}]'"}};
+  auto with_settings = [&](const std::string& options, const std::string& name) {
+    std::string settled = settings.contains(name) ? " --set " + settings[name] : "";
+    choices.push_back(settled.empty() ? options + name : settled + " " + options + name);
+  };
+  for (const std::string& loss : names("losses")) with_settings("--clip 1 --loss ", loss);
   for (const std::string& schedule : names("schedules"))
-    choices.push_back("--weight-decay 0.1 --schedule " + schedule +
-                      (schedule == "step" ? " --set schedule.step_size=4" : ""));
+    with_settings("--weight-decay 0.1 --schedule ", schedule);
   std::set<double> seen;  // each choice has an effect of its own
   for (const std::string& choice : choices) EXPECT_TRUE(seen.insert(losses_of(choice)).second) << choice;
 }
@@ -215,9 +233,13 @@ TEST(Train, T54T65EveryTrainingOptionChangesWhatIsComputed) {
   for (const char* options :
        {"--optimizer sgd --lr 0.1", "--optimizer sgd --lr 0.05", "--optimizer sgd --lr 0.1 --momentum 0.9",
         "--optimizer sgd --lr 0.1 --momentum 0.9 --nesterov", "--optimizer sgd --lr 0.1 --weight-decay 0.01",
-        "--optimizer sgd --lr 0.1 --clip 0.5", "--optimizer sgd --lr 0.1 --seed 7",
-        "--optimizer sgd --lr 0.1 --batch-size 32", "--optimizer sgd --lr 0.1 --schedule cosine",
-        "--optimizer sgd --lr 0.1 --warmup-steps 5", "--optimizer sgd --lr 0.1 --set trainer.shuffle=false"})
+        "--optimizer sgd --lr 0.1 --clip 0.5", "--optimizer sgd --lr 0.1 --clip-value 0.001",
+        "--optimizer sgd --lr 0.1 --ema 0.5", "--optimizer sgd --lr 0.1 --accumulate 2",
+        "--optimizer sgd --lr 0.1 --set loss.label_smoothing=0.1",
+        "--optimizer sgd --lr 0.1 --set 'optimizer.groups=[{parameters=\"*.bias\",lr=0.2}]'",
+        "--optimizer sgd --lr 0.1 --seed 7", "--optimizer sgd --lr 0.1 --batch-size 32",
+        "--optimizer sgd --lr 0.1 --schedule cosine", "--optimizer sgd --lr 0.1 --warmup-steps 5",
+        "--optimizer sgd --lr 0.1 --set trainer.shuffle=false"})
     EXPECT_TRUE(seen.insert(sha(options)).second) << options;
 }
 

@@ -85,7 +85,7 @@ TEST(Usage, AllProblemsOfAConfigurationComeAtOnce) {
                  "digits[:train=N,test=N,seed=S], idx:DIR or mnist");
   expect_refused("train lenet --data digits --momentum 0.9", 78,
                  "command line: optimizer: 'momentum' is not a known key, known: type, lr, betas, eps, "
-                 "weight_decay");
+                 "weight_decay, amsgrad, groups");
 }
 
 TEST(Usage, AnUnknownDeviceNamesTheDevicesThereAre) {

@@ -11,6 +11,7 @@
 #include "wholestep/base/philox.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul.h"

@@ -14,6 +14,7 @@
 #include "support/cuda_device.h"
 #include "support/expect_error.h"
 #include "wholestep/data/digits.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/sequential.h"

@@ -9,6 +9,7 @@
 #include "wholestep/graph/graph.h"
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/batch_norm.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/conv2d.h"
 #include "wholestep/nn/dropout.h"
 #include "wholestep/nn/flatten.h"

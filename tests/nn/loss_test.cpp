@@ -10,6 +10,8 @@
 #include "support/small_models.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/class_losses.h"
+#include "wholestep/nn/element_losses.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/sequential.h"
@@ -85,7 +87,8 @@ TEST(Loss, T57SquaredErrorAndItsGradientAreMeansOverAllElementsOfAnyBatch) {
     double n = static_cast<double>(batch * 3), expected = 0;
     for (size_t i = 0; i < static_cast<size_t>(batch * 3); ++i)
       expected += std::pow(y.data<double>()[i] - t.data<double>()[i], 2) / n;
-    for (Tensor loss : {nn::MSELoss()(y, t), nn::mse_loss(y, t)}) {
+    {
+      Tensor loss = nn::MSELoss()(y, t);
       EXPECT_NEAR(loss.item<double>(), expected, 1e-14);
       std::vector<Tensor> inputs = {y};
       Tensor dy = grad(loss, inputs)[0];
@@ -98,7 +101,7 @@ TEST(Loss, T57SquaredErrorAndItsGradientAreMeansOverAllElementsOfAnyBatch) {
 TEST(Loss, SquaredErrorRefusesWhatWouldBroadcast) {
   Tensor column = zeros({DType::f32, {4, 1}}), row = zeros({DType::f32, {4}});
   expect_error(ErrorCode::kUsage, {"one shape", "f32[4, 1]", "f32[4]", "reshape"},
-               [&] { nn::mse_loss(column, row); });
+               [&] { nn::MSELoss()(column, row); });
   EXPECT_EQ(nn::MSELoss().per_sample(row, row).shape(), (Shape{4}));
 }
 
@@ -113,13 +116,6 @@ TEST(Loss, T56AModelThatEndsInSoftmaxIsRefusedUnderCrossEntropy) {
     expect_error(ErrorCode::kBadConfig, {"ends in Softmax", "loss_test.cpp:", "logits", "remove the Softmax"},
                  [&] { cross_entropy.check(*model); });
   EXPECT_NO_THROW(nn::MSELoss().check(ends));
-}
-
-TEST(Loss, AreFoundByNameWithTheNearestOffered) {
-  EXPECT_EQ(nn::make_loss("cross-entropy")->name(), "cross-entropy");
-  EXPECT_EQ(nn::make_loss("mse")->name(), "mse");
-  expect_error(ErrorCode::kBadConfig, {"'cross_entropy'", "did you mean 'cross-entropy'"},
-               [] { nn::make_loss("cross_entropy"); });
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "wholestep/nn/dropout.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
-#include "wholestep/nn/loss.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/norm.h"
 #include "wholestep/nn/sequential.h"
 #include "wholestep/optim/sgd.h"

@@ -8,6 +8,7 @@
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/optimizer.h"

@@ -13,7 +13,7 @@
 #include "wholestep/io/json.h"
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/linear.h"
-#include "wholestep/nn/loss.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/pool2d.h"
 #include "wholestep/nn/sequential.h"
 #include "wholestep/ops/random.h"

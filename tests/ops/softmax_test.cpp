@@ -39,7 +39,7 @@ TEST(CrossEntropy, T26TakesEveryIntegerLabelAndNamesTheTypeOfOthers) {
   for (DType dtype : {DType::u8, DType::i32, DType::i64})
     EXPECT_EQ(cross_entropy(logits, labels_of({0, 2, 1, 2}, dtype)).item<double>(), expected) << name(dtype);
   for (DType dtype : {DType::f32, DType::f64, DType::boolean})
-    expect_error(ErrorCode::kUsage, {"integer class labels", std::string(name(dtype)) + "[4]", "mse_loss"},
+    expect_error(ErrorCode::kUsage, {"integer class labels", std::string(name(dtype)) + "[4]", "MSELoss"},
                  [&] {
                    cross_entropy(logits, labels_of({0, 1, 1, 0}, dtype));
                  });

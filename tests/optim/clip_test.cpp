@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include "wholestep/ops/elementwise.h"
 
@@ -46,6 +47,16 @@ TEST(Clip, LeavesSmallGradientsAlone) {
   expect_error(ErrorCode::kUsage, {"norm above 0", "got 0"}, [&] { optim::clip_grad_norm(grads, 0); });
   expect_error(ErrorCode::kUsage, {"norm above 0", "nan"},
                [&] { optim::clip_grad_norm(grads, std::nan("")); });
+}
+
+TEST(Clip, LimitsElementsOnBothSides) {
+  std::vector<Tensor> grads = two_gradients(), clipped = optim::clip_grad_value(grads, 0.3);
+  for (size_t g = 0; g < 2; ++g)
+    for (size_t i = 0; i < static_cast<size_t>(grads[g].numel()); ++i)
+      EXPECT_EQ(clipped[g].data<double>()[i], std::clamp(grads[g].data<double>()[i], -0.3, 0.3));
+  grads[0].data<double>()[1] = std::nan("");
+  EXPECT_TRUE(std::isnan(optim::clip_grad_value(grads, 0.3)[0].data<double>()[1]));
+  expect_error(ErrorCode::kUsage, {"value above 0", "got 0"}, [&] { optim::clip_grad_value(grads, 0); });
 }
 
 TEST(Clip, OneBadElementAnywhereIsFound) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "optim/problem.h"
 #include "support/expect_error.h"
 #include "support/formula.h"
 #include "support/graph_interpreter.h"
@@ -21,7 +22,9 @@ namespace {
 
 using nlohmann::json;
 using test::expect_error;
-using test::formula_values;
+using test::optimizer_from;
+using test::Problem;
+using test::trained;
 
 const json& reference() {
   static const json all =
@@ -29,68 +32,8 @@ const json& reference() {
   return all;
 }
 
-std::unique_ptr<optim::Optimizer> from_json(const json& spec) {
-  ConfigReader reader(spec, "optimizer");
-  auto optimizer = optim::read_optimizer(reader);
-  reader.finish();
-  return optimizer;
-}
-
-/// The problem of tests/reference/optimizers.py in dtype T.
-template <class T>
-struct Problem {
-  Tensor w = tensor(formula_values<T>(1, 12), {3, 4}), b = tensor(formula_values<T>(2, 4), {4});
-  Tensor x = tensor(formula_values<T>(3, 24), {8, 3}), y = tensor(formula_values<T>(4, 32), {8, 4});
-
-  Problem() {
-    w.set_requires_grad().set_role(TensorRole::kParameter, "w");
-    b.set_requires_grad().set_role(TensorRole::kParameter, "b");
-  }
-  std::vector<Tensor> parameters() const { return {w, b}; }
-  Tensor loss() const { return mean(square(matmul(x, w) + b - y)); }
-  std::vector<Tensor> gradients() const { return grad(loss(), parameters()); }
-  std::vector<T> values() const {
-    std::vector<T> all(w.data<T>().begin(), w.data<T>().end());
-    all.insert(all.end(), b.data<T>().begin(), b.data<T>().end());
-    return all;
-  }
-};
-
-template <class T>
-std::vector<T> trained(optim::Optimizer& optimizer, int steps) {
-  Problem<T> problem;
-  optimizer.attach(problem.parameters());
-  for (int i = 0; i < steps; ++i) optimizer.step(problem.gradients());
-  return problem.values();
-}
-
-template <class T>
-void compare_with_pytorch(double relative) {
-  const json& expected = reference();
-  ASSERT_EQ(expected["trajectories"].size(), 12u);
-  for (const json& c : expected["trajectories"]) {
-    auto optimizer = from_json(c["optimizer"]);
-    Problem<T> problem;
-    optimizer->attach(problem.parameters());
-    size_t kept = 0;
-    for (int64_t step = 1; step <= 1000; ++step) {
-      optimizer->step(problem.gradients());
-      if (step != expected["steps"][kept].get<int64_t>()) continue;
-      std::vector<T> values = problem.values();
-      double scale = 0;  // of the largest parameter: single ones pass through 0
-      for (const json& v : c["values"][kept]) scale = std::max(scale, std::abs(v.get<double>()));
-      for (size_t i = 0; i < values.size(); ++i)
-        ASSERT_NEAR(static_cast<double>(values[i]), c["values"][kept][i].get<double>(), relative * scale)
-            << c["optimizer"] << " step " << step << " element " << i;
-      ++kept;
-    }
-    EXPECT_EQ(kept, expected["steps"].size());
-    EXPECT_EQ(optimizer->step_count().template item<int64_t>(), 1000);
-  }
-}
-
-TEST(Optimizer, TrajectoriesOver1000StepsEqualPyTorchInF64) { compare_with_pytorch<double>(1e-10); }
-TEST(Optimizer, TrajectoriesOver1000StepsEqualPyTorchInF32) { compare_with_pytorch<float>(1e-5); }
+TEST(Optimizer, TrajectoriesOver1000StepsEqualPyTorchInF64) { test::follows<double>(reference(), 1e-10); }
+TEST(Optimizer, TrajectoriesOver1000StepsEqualPyTorchInF32) { test::follows<float>(reference(), 1e-5); }
 
 TEST(Optimizer, T20MomentumEqualsATenLineReference) {
   Problem<double> problem;
@@ -111,7 +54,7 @@ TEST(Optimizer, T20MomentumEqualsATenLineReference) {
 
 TEST(Optimizer, T21T39EveryStepChangesEveryParameter) {
   for (const char* type : {"sgd", "adam", "adamw"}) {
-    auto optimizer = from_json({{"type", type}});
+    auto optimizer = optimizer_from({{"type", type}});
     Problem<float> problem;
     optimizer->attach(problem.parameters());
     for (int step = 0; step < 20; ++step) {
@@ -127,13 +70,13 @@ TEST(Optimizer, T43ARateOfZeroLeavesEveryBit) {
   for (const json& c : reference()["trajectories"]) {
     json spec = c["optimizer"];
     spec["lr"] = 0;
-    EXPECT_EQ(trained<float>(*from_json(spec), 5), Problem<float>().values()) << spec;
+    EXPECT_EQ(trained<float>(*optimizer_from(spec), 5), Problem<float>().values()) << spec;
   }
 }
 
 TEST(Optimizer, T48AChangedRateTakesEffectOnTheVeryNextUpdate) {
   for (const char* type : {"sgd", "adam", "adamw"}) {
-    auto optimizer = from_json({{"type", type}, {"lr", 0.1}});
+    auto optimizer = optimizer_from({{"type", type}, {"lr", 0.1}});
     Problem<float> problem;
     optimizer->attach(problem.parameters());
     optimizer->step(problem.gradients());
@@ -149,7 +92,7 @@ TEST(Optimizer, T48AChangedRateTakesEffectOnTheVeryNextUpdate) {
 }
 
 TEST(Optimizer, T54EveryOptionChangesTheTrajectory) {
-  auto end = [](const json& spec) { return trained<double>(*from_json(spec), 10); };
+  auto end = [](const json& spec) { return trained<double>(*optimizer_from(spec), 10); };
   auto differ = [&](const json& a, const json& b) { EXPECT_NE(end(a), end(b)) << a << " and " << b; };
   json momentum = {{"type", "sgd"}, {"momentum", 0.9}};
   differ({{"type", "sgd"}}, momentum);
@@ -171,17 +114,18 @@ TEST(Optimizer, T64AnOptimizerFromAConfigIsTheOneWrittenInCode) {
   optim::SGD sgd({.lr = 0.01, .momentum = 0.9, .nesterov = true});
   optim::Adam adam({.lr = 0.01, .betas = {0.8, 0.95}});
   optim::AdamW adamw({.lr = 0.01});
-  EXPECT_EQ(
-      trained<float>(sgd, 20),
-      trained<float>(*from_json({{"type", "sgd"}, {"lr", 0.01}, {"momentum", 0.9}, {"nesterov", true}}), 20));
+  EXPECT_EQ(trained<float>(sgd, 20),
+            trained<float>(
+                *optimizer_from({{"type", "sgd"}, {"lr", 0.01}, {"momentum", 0.9}, {"nesterov", true}}), 20));
   EXPECT_EQ(trained<float>(adam, 20),
-            trained<float>(*from_json({{"type", "adam"}, {"lr", 0.01}, {"betas", {0.8, 0.95}}}), 20));
-  EXPECT_EQ(trained<float>(adamw, 20), trained<float>(*from_json({{"type", "adamw"}, {"lr", 0.01}}), 20));
+            trained<float>(*optimizer_from({{"type", "adam"}, {"lr", 0.01}, {"betas", {0.8, 0.95}}}), 20));
+  EXPECT_EQ(trained<float>(adamw, 20),
+            trained<float>(*optimizer_from({{"type", "adamw"}, {"lr", 0.01}}), 20));
 }
 
 TEST(Optimizer, ATracedStepEqualsAnEagerOneBitForBit) {
   for (const json& c : reference()["trajectories"]) {
-    auto eager = from_json(c["optimizer"]), traced = from_json(c["optimizer"]);
+    auto eager = optimizer_from(c["optimizer"]), traced = optimizer_from(c["optimizer"]);
     eager->set_schedule(
         std::make_shared<optim::Cosine>(optim::CosineConfig{.total_steps = 30, .warmup = {.steps = 5}}));
     traced->set_schedule(eager->schedule());
@@ -252,12 +196,14 @@ TEST(Optimizer, BadOptionsAreAllListedWithTheNearestName) {
   expect_error(ErrorCode::kBadConfig,
                {"optimizer", "'lr' got -1, expected at least 0", "'betas'", "'weight_dcay'", "weight_decay"},
                [] {
-                 from_json({{"type", "adam"}, {"lr", -1}, {"betas", {0.9, 2}}, {"weight_dcay", 0.1}});
+                 optimizer_from({{"type", "adam"}, {"lr", -1}, {"betas", {0.9, 2}}, {"weight_dcay", 0.1}});
                });
-  expect_error(ErrorCode::kBadConfig, {"'type' got 'adm'", "adam"}, [] { from_json({{"type", "adm"}}); });
-  expect_error(ErrorCode::kBadConfig, {"'type' is missing"}, [] { from_json({{"lr", 1}}); });
+  expect_error(ErrorCode::kBadConfig, {"'type' got 'adm'", "adam"}, [] {
+    optimizer_from({{"type", "adm"}});
+  });
+  expect_error(ErrorCode::kBadConfig, {"'type' is missing"}, [] { optimizer_from({{"lr", 1}}); });
   expect_error(ErrorCode::kBadConfig, {"nesterov", "momentum"}, [] {
-    from_json({{"type", "sgd"}, {"nesterov", true}});
+    optimizer_from({{"type", "sgd"}, {"nesterov", true}});
   });
   expect_error(ErrorCode::kBadConfig, {"optimizer sgd", "nesterov", "momentum"},
                [] { optim::SGD({.nesterov = true}); });
@@ -266,9 +212,9 @@ TEST(Optimizer, BadOptionsAreAllListedWithTheNearestName) {
 TEST(Optimizer, AConfigSurvivesTheRoundTripThroughItsJsonForm) {
   for (const json& c : reference()["trajectories"]) {
     json first = json::object(), second = json::object();
-    auto optimizer = from_json(c["optimizer"]);
+    auto optimizer = optimizer_from(c["optimizer"]);
     optimizer->write_spec(first);
-    from_json(first)->write_spec(second);
+    optimizer_from(first)->write_spec(second);
     EXPECT_EQ(first, second);
     EXPECT_EQ(first["lr"], c["optimizer"]["lr"]);
   }

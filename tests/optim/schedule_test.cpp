@@ -47,7 +47,8 @@ TEST(Schedule, CosineStaysAtItsEnd) {
 
 TEST(Schedule, CosineOverTheRunNeedsToKnowTheRun) {
   optim::Cosine cosine;
-  expect_error(ErrorCode::kUsage, {"how long the run is", "total_steps"}, [&] { cosine.curve(0.1, 1); });
+  expect_error(ErrorCode::kUsage, {"the cosine schedule", "how long the run is", "set_run_steps"},
+               [&] { cosine.curve(0.1, 1); });
   cosine.set_run_steps(10);
   EXPECT_EQ(cosine.curve(0.1, 11), optim::Cosine({.total_steps = 10}).curve(0.1, 11));
 }

@@ -1,6 +1,7 @@
 #include "support/cuda_plan.h"
 
 #include "wholestep/backend/cuda/library.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/adam.h"

@@ -1,6 +1,7 @@
 // How often a step waits: a worker carries its samples through layers, and weight gradients run side by side.
 #include <gtest/gtest.h>
 
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/sgd.h"

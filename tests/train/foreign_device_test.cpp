@@ -9,6 +9,7 @@
 #include "support/foreign_backend.h"
 #include "support/temp_dir.h"
 #include "wholestep/data/digits.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/adam.h"
 #include "wholestep/optim/sgd.h"

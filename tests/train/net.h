@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/train/train_step.h"
 

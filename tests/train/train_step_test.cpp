@@ -14,6 +14,7 @@
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/graph/grad.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"

@@ -5,6 +5,7 @@
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/sequential.h"

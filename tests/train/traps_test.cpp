@@ -13,6 +13,7 @@
 #include "wholestep/base/philox.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/io/json.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/adam.h"
 #include "wholestep/optim/sgd.h"

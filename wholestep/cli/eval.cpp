@@ -9,7 +9,6 @@
 #include "wholestep/cli/job.h"
 #include "wholestep/cli/open_data.h"
 #include "wholestep/cli/terminal.h"
-#include "wholestep/train/class_loss.h"
 #include "wholestep/train/run_folder.h"
 #include "wholestep/train/trained_model.h"
 
@@ -68,10 +67,13 @@ void eval(const EvalOptions& options) {
   DataSplits data = open_data_with_progress(spec);
   const Dataset& part = part_of(data, options.part);
   check_data_fits(trained.model, part, spec);
-  std::string loss =
-      trained.run.is_object() && trained.run.contains("loss") ? trained.run["loss"] : json("cross-entropy");
-  Evaluation result = evaluate(*trained.model.module, *make_class_loss(loss), part, trained.normalization,
-                               options.batch_size, {.backend = device.backend});
+  bool known = trained.run.is_object() && trained.run.contains("loss");
+  json spec_of_loss = as_table(known ? trained.run["loss"] : json("cross-entropy"));
+  ConfigReader reader(spec_of_loss, found.path.string() + ": loss");
+  std::unique_ptr<nn::Loss> loss = nn::read_loss(reader);
+  reader.finish();
+  Evaluation result = evaluate(*trained.model.module, *loss, part, trained.normalization, options.batch_size,
+                               {.backend = device.backend});
   if (options.json) fmt::print("{}\n", to_json(result, spec, found.path.string()).dump());
   else print_evaluation(result, part.class_names());
 }

@@ -8,7 +8,6 @@
 #include "wholestep/base/error.h"
 #include "wholestep/base/log.h"
 #include "wholestep/nn/zoo.h"
-#include "wholestep/train/class_loss.h"
 
 namespace wholestep::cli {
 
@@ -17,6 +16,9 @@ StepConfig Job::step_config() const {
   size_t channels = static_cast<size_t>(channels_of(model.input));
   return {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
           .clip_norm = trainer.gradient_clip_norm,
+          .clip_value = trainer.gradient_clip_value,
+          .accumulate = trainer.accumulate_grad_batches,
+          .ema_decay = trainer.ema_decay,
           .seed = trainer.seed,
           .memory_budget_bytes = trainer.memory_budget_bytes,
           .compile = {.backend = device.backend, .call_by_call = trainer.call_by_call}};
@@ -37,9 +39,10 @@ Job make_job(RunConfig config, DeviceUse use) {
           .loss = nullptr,
           .optimizer = nullptr};
   job.model.module->initialize(static_cast<uint64_t>(job.config.seed));
-  job.loss = make_class_loss(job.config.loss);
+  ConfigReader loss(job.config.loss, "loss"), optimizer(job.config.optimizer, "optimizer"),
+      schedule(job.config.schedule, "schedule");
+  job.loss = nn::read_loss(loss);
   job.loss->check(*job.model.module);
-  ConfigReader optimizer(job.config.optimizer, "optimizer"), schedule(job.config.schedule, "schedule");
   job.optimizer = optim::read_optimizer(optimizer);
   job.optimizer->set_schedule(optim::read_schedule(schedule));
   job.optimizer->schedule()->set_run_steps(

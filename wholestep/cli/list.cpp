@@ -30,13 +30,6 @@ std::vector<Entry> typed_entries(const Types& types) {
   return entries;
 }
 
-std::vector<Entry> losses() {
-  std::vector<Entry> entries;
-  for (const auto& loss : nn::all_losses())
-    entries.push_back({std::string(loss->name()), std::string(loss->doc())});
-  return entries;
-}
-
 std::vector<Entry> ops() {
   std::vector<Entry> entries;
   for (const OpDef* op : all_ops()) {
@@ -62,7 +55,7 @@ struct Kind {
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
       {"layers", [] { return typed_entries(nn::layer_types()); }},
-      {"losses", losses},
+      {"losses", [] { return typed_entries(nn::loss_types()); }},
       {"optimizers", [] { return typed_entries(optim::optimizer_types()); }},
       {"schedules", [] { return typed_entries(optim::schedule_types()); }},
       {"ops", ops},

@@ -15,6 +15,7 @@
 #include "wholestep/cli/job.h"
 #include "wholestep/cli/terminal.h"
 #include "wholestep/compile/compile.h"
+#include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/sgd.h"
 

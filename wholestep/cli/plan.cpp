@@ -113,11 +113,11 @@ void print_plan(const PlanOptions& options) {
                      options.profile ? DeviceUse::kRun : DeviceUse::kPlan);
   const TrainerConfig& trainer = job.config.trainer;
   TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
-  step.check_budget(trainer.batch_size, trainer.eval_batch_size);
-  int64_t together = step.bytes_for(trainer.batch_size, trainer.eval_batch_size);
+  step.check_budget(trainer.samples_a_step(), trainer.eval_batch_size);
+  int64_t together = step.bytes_for(trainer.samples_a_step(), trainer.eval_batch_size);
   Plan plan = options.evaluation ? step.make_eval_plan(trainer.eval_batch_size)
-                                 : step.make_train_plan(trainer.batch_size);
-  int64_t batch = options.evaluation ? trainer.eval_batch_size : trainer.batch_size;
+                                 : step.make_train_plan(trainer.samples_a_step());
+  int64_t batch = options.evaluation ? trainer.eval_batch_size : trainer.samples_a_step();
   if (options.json) {
     nlohmann::json object = to_json(plan);
     object["model"] = job.model.name;
@@ -132,7 +132,7 @@ void print_plan(const PlanOptions& options) {
   fmt::print("{}\n", regions_text(plan));
   fmt::print(
       "a run with training batch {} and evaluation batch {}: {} B ({}), samples kept in memory not counted\n",
-      trainer.batch_size, trainer.eval_batch_size, human_count(together), human_bytes(together));
+      trainer.samples_a_step(), trainer.eval_batch_size, human_count(together), human_bytes(together));
   if (options.profile) fmt::print("\n{}", profile_text(job, std::move(plan), batch));
 }
 

@@ -13,18 +13,12 @@ namespace {
 
 using nlohmann::json;
 
-std::vector<std::string> loss_names() {
-  std::vector<std::string> names;
-  for (const auto& loss : nn::all_losses()) names.emplace_back(loss->name());
-  return names;
-}
-
 template <class Read>
 void read_table(ConfigReader& reader, const std::string& key, json& table, Read read) {
   const json* given = reader.child(key);
-  if (given) table = *given;
-  if (table.is_object() && !table.contains("type") && given)
-    table["type"] = key == "optimizer" ? "adam" : "constant";
+  json type = table["type"];  // of the default, which options alone do not change
+  if (given) table = as_table(*given);
+  if (table.is_object() && !table.contains("type")) table["type"] = type;
   ConfigReader nested(table, reader.where() + ": " + key);
   read(nested);
   reader.absorb(nested);
@@ -58,7 +52,6 @@ ConfigFields RunConfig::fields() {
   return {{"model", &model, "name of a network (see `wholestep list models`) or path of a model.json"},
           {"data", &data, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
-          {"loss", &loss, "what is minimised", {}, loss_names()},
           {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
           {"tf32", &tf32, "products of f32 on tensor cores in TF32, where the device has them"},
           {"out", &out, "folder of the run's versions; runs/<model> where empty"},
@@ -69,13 +62,22 @@ ConfigFields RunConfig::trainer_fields() {
   TrainerConfig& t = trainer;
   return {
       {"max_epochs", &t.max_epochs, "passes over the training data", {.min = 1}},
-      {"batch_size", &t.batch_size, "samples a step", {.min = 1}},
+      {"batch_size", &t.batch_size, "samples at once", {.min = 1}},
+      {"accumulate_grad_batches",
+       &t.accumulate_grad_batches,
+       "batches a step, whose gradients are added up",
+       {.min = 1}},
       {"eval_batch_size", &t.eval_batch_size, "samples at once in validation", {.min = 1}},
       {"seed", &seed, "of initial parameters, order of samples and dropout", {.min = 0}},
       {"gradient_clip_norm",
        &t.gradient_clip_norm,
        "largest norm of all gradients together; 0: any",
        {.min = 0}},
+      {"gradient_clip_value", &t.gradient_clip_value, "largest element of a gradient; 0: any", {.min = 0}},
+      {"ema_decay",
+       &t.ema_decay,
+       "of averages of the weights, which are evaluated and kept in place of the last ones; 0: none",
+       {.min = 0, .max = 1}},
       {"early_stopping_patience",
        &t.early_stopping_patience,
        "epochs without a better validation loss before stopping; 0: never",
@@ -118,6 +120,7 @@ RunConfig read_run_config(const json& object, const std::string& where,
     if (auto* text = std::get_if<std::string*>(&field.value);
         text && (*text)->empty() && std::ranges::find(required, field.name) != required.end())
       reader.add_problem(field.name, "is missing: " + field.doc);
+  read_table(reader, "loss", config.loss, [](ConfigReader& r) { nn::read_loss(r); });
   read_table(reader, "optimizer", config.optimizer, [](ConfigReader& r) { optim::read_optimizer(r); });
   read_table(reader, "schedule", config.schedule, [](ConfigReader& r) { optim::read_schedule(r); });
   if (const json* table = reader.child("trainer")) {
@@ -129,6 +132,8 @@ RunConfig read_run_config(const json& object, const std::string& where,
   return config;
 }
 
+json as_table(const json& value) { return value.is_string() ? json{{"type", value}} : value; }
+
 json resolved(const RunConfig& config) {
   RunConfig values = config, defaults;
   json object = json::object(), trainer = json::object();
@@ -136,6 +141,7 @@ json resolved(const RunConfig& config) {
   object = with_defaults(object, document_fields(defaults.fields()));
   write_fields(trainer, values.trainer_fields(), defaults.trainer_fields());
   object["trainer"] = with_defaults(trainer, document_fields(defaults.trainer_fields()));
+  object["loss"] = with_type_defaults(config.loss, nn::loss_types());
   object["optimizer"] = with_type_defaults(config.optimizer, optim::optimizer_types());
   object["schedule"] = with_type_defaults(config.schedule, optim::schedule_types());
   return object;

@@ -10,11 +10,12 @@
 namespace wholestep::cli {
 
 struct RunConfig {
-  std::string model, data, validation, loss = "cross-entropy", device = "auto", out;
+  std::string model, data, validation, device = "auto", out;
   bool tf32 = true;
   int64_t threads = 0;
-  nlohmann::json optimizer = {{"type", "adam"}};     ///< valid for optim::read_optimizer()
-  nlohmann::json schedule = {{"type", "constant"}};  ///< valid for optim::read_schedule()
+  nlohmann::json loss = {{"type", "cross-entropy"}};  ///< valid for nn::read_loss()
+  nlohmann::json optimizer = {{"type", "adam"}};      ///< valid for optim::read_optimizer()
+  nlohmann::json schedule = {{"type", "constant"}};   ///< valid for optim::read_schedule()
 
   // The table [trainer].
   TrainerConfig trainer;
@@ -31,6 +32,9 @@ struct RunConfig {
 /// that are empty. `where` names the source in messages.
 RunConfig read_run_config(const nlohmann::json& object, const std::string& where,
                           const std::vector<std::string>& required);
+
+/// {"type": "mse"} of the short form "mse"; anything else as it is.
+nlohmann::json as_table(const nlohmann::json& value);
 
 /// The same as an object, every default spelled out.
 nlohmann::json resolved(const RunConfig& config);

@@ -28,7 +28,7 @@ struct Outcome {
 // The loss is that of evaluation on the same batch: what the model says of it, without dropout.
 Outcome overfit(Job& job, const Dataset& dataset, double target, int64_t max_steps) {
   constexpr int64_t kCheckEvery = 5;
-  Outcome outcome{.rows = std::min(job.config.trainer.batch_size, dataset.size())};
+  Outcome outcome{.rows = std::min(job.config.trainer.samples_a_step(), dataset.size())};
   size_t sample_bytes = static_cast<size_t>(dataset.sample_bytes());
   std::vector<uint8_t> pixels(static_cast<size_t>(outcome.rows) * sample_bytes);
   std::vector<int32_t> labels;

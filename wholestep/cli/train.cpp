@@ -207,7 +207,7 @@ void train(const TrainOptions& options) {
   trainer_config.run_folder = folder.path();
   trainer_config.description = describe_model(job.model, resolved(job.config));
   Trainer trainer(trainer_config);
-  auto plan = std::make_shared<PlanObserver>(std::min(trainer_config.batch_size, data.train->size()));
+  auto plan = std::make_shared<PlanObserver>(std::min(trainer_config.samples_a_step(), data.train->size()));
   trainer.add_callback(plan);
   trainer.add_callback(std::make_shared<MetricsFile>(folder.metrics(), resumed.has_value()));
   trainer.add_callback(std::make_shared<TerminalProgress>(trainer_config.max_epochs));

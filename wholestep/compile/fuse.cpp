@@ -85,7 +85,7 @@ class Fuser {
     if (a == b) return;
     const Node &x = graph_.node(members(a)[0]), &y = graph_.node(members(b)[0]);
     if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
-    if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape) return;
+    if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape || x.turn != y.turn) return;
     if (members(a).size() + members(b).size() > kMaxRegionNodes || path_outside(a, b)) return;
     for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
     members(b).insert(members(b).end(), members(a).begin(), members(a).end());

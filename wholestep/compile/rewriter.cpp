@@ -5,6 +5,7 @@ namespace wholestep {
 
 Rewriter::Rewriter(const Graph& from)
     : from_(from), to_(std::make_shared<Graph>()), map_(from.values.size(), -1) {
+  to_->turn = from.turn;
   for (const GraphInput& input : from.inputs)
     map(input.value,
         to_->add_input(input.kind, input.name, from.type(input.value), input.binding).impl()->value);
@@ -29,6 +30,7 @@ std::vector<int> Rewriter::add(const OpDef& op, Attrs attrs, std::vector<int> in
   std::vector<int> made = to_->add_node(op, std::move(attrs), std::move(inputs), types);
   to_->nodes.back().scope = like.scope;
   to_->nodes.back().source = like.source;
+  to_->nodes.back().turn = like.turn;
   return made;
 }
 

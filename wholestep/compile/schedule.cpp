@@ -1,6 +1,7 @@
-// Order of execution: longest remaining path first, so the chain of input gradients runs through the layers
-// while the weight gradients, which only the update waits for, gather behind it and run side by side. Updates
-// of parameters and state come after everything that still reads the old value.
+// Order of execution: turn by turn, and within one the longest remaining path first, so the chain of input
+// gradients runs through the layers while the weight gradients, which only the update waits for, gather
+// behind it and run side by side. Updates of parameters and state come after everything that still reads the
+// old value.
 #include <algorithm>
 #include <set>
 
@@ -64,7 +65,8 @@ GraphPtr with_copies(const Graph& graph) {
               .inputs = {},
               .outputs = {},
               .scope = graph.find_input(update.target)->name,
-              .source = {}};
+              .source = {},
+              .turn = graph.turn};
     copies[i] = rewriter.add(find_op("stop_gradient"), {}, {rewriter.mapped(update.value)},
                              {graph.type(update.value)}, like)[0];
   }
@@ -105,6 +107,8 @@ GraphPtr schedule(const Graph& original) {
     return h;
   };
   auto order = [&](int a, int b) {
+    int64_t first = graph->node(a).turn, second = graph->node(b).turn;
+    if (first != second) return first < second;
     int x = height_of(height_of, a), y = height_of(height_of, b);
     return x != y ? x > y : a < b;
   };

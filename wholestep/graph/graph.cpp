@@ -47,6 +47,7 @@ std::vector<int> Graph::add_node(const OpDef& op, Attrs attrs, std::vector<int> 
     made.push_back(static_cast<int>(values.size()) - 1);
   }
   nodes.push_back({&op, std::move(attrs), std::move(node_inputs), made, Scope::path(), Scope::source()});
+  nodes.back().turn = turn;
   return made;
 }
 

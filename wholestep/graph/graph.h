@@ -22,6 +22,7 @@ struct Node {
   std::vector<int> inputs, outputs;  ///< values
   std::string scope, source;         ///< layer path and the user's line
   bool differentiable = true;        ///< recorded outside NoGrad
+  int64_t turn = 0;                  ///< of two nodes that could run, that of the earlier turn does
 };
 
 enum class InputKind { kBatch, kParameter, kState, kConstant };
@@ -51,6 +52,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::vector<GraphInput> inputs;
   std::vector<Update> updates;
   std::vector<GraphOutput> outputs;
+  int64_t turn = 0;  ///< of the nodes that are added: what is to be done in turns shares memory
 
   // Building.
   Tensor add_input(InputKind kind, std::string name, const TensorType& type, Tensor binding = {});

@@ -48,6 +48,7 @@ class ConfigReader {
   /// The value behind a key, marked as used, or nullptr where absent: for nested objects and arrays.
   const nlohmann::json* child(const std::string& key);
   const std::string& where() const { return where_; }
+  const nlohmann::json& object() const { return object_; }
 
   void add_problem(const std::string& key, const std::string& problem);
   void add_problem(const std::string& problem);  ///< one that is not of a single key

@@ -1,70 +1,61 @@
-// Losses over the library's ops.
+// Reductions, and what losses share.
 #include "wholestep/nn/loss.h"
 
 #include <fmt/format.h>
 
-#include "wholestep/base/suggest.h"
-#include "wholestep/nn/activations.h"
+#include <numeric>
+
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
-#include "wholestep/ops/softmax.h"
 
 namespace wholestep::nn {
-namespace {
 
-Tensor squared_error(const Tensor& output, const Tensor& target) {
-  if (output.type() != target.type() || output.rank() < 1)
+Tensor Loss::operator()(const Tensor& output, const Tensor& target) const {
+  Tensor losses = unreduced(output, target);
+  if (reduction() == "none") return losses;
+  if (reduction() == "sum") return sum(losses);
+  if (reduction() == "mean" && !total_weight(output, target).defined()) return mean(losses);
+  return sum(losses) / divisor(losses, output, target);
+}
+
+Tensor Loss::divisor(const Tensor& losses, const Tensor& output, const Tensor& target) const {
+  auto number = [&](int64_t n) { return full({}, static_cast<double>(n), losses.dtype()); };
+  if (reduction() == "sum") return number(1);
+  if (reduction() == "batchmean") return number(losses.dim(0));
+  Tensor weight = total_weight(output, target);
+  return weight.defined() ? weight : number(losses.numel());
+}
+
+Tensor Loss::per_sample(const Tensor& output, const Tensor& target) const {
+  Tensor losses = unreduced(output, target);
+  return losses.rank() == 1 ? losses : mean(flatten(losses, 1), {1});
+}
+
+ConfigField reduction_field(std::string& reduction) {
+  return {"reduction", &reduction, "of the losses of a batch", {}, {"mean", "sum", "none"}};
+}
+
+Tensor class_mask(const Tensor& labels, int64_t classes) {
+  std::vector<int32_t> columns(static_cast<size_t>(classes));
+  std::iota(columns.begin(), columns.end(), 0);
+  return equal(reshape(cast(labels, DType::i32), {labels.dim(0), 1}), tensor(columns, {1, classes}));
+}
+
+Tensor one_hot_like(const Tensor& labels, const Tensor& like) {
+  if (like.dim(1) == 1) return cast(reshape(labels, {labels.dim(0), 1}), like.dtype());
+  return cast(class_mask(labels, like.dim(1)), like.dtype());
+}
+
+void check_same_type(std::string_view loss, const Tensor& output, const Tensor& target) {
+  if (output.type() != target.type() || output.rank() < 1 || !is_floating(output.dtype()))
     throw Error(ErrorCode::kUsage,
-                {.what = "the squared error needs output and target of one shape and dtype",
+                {.what = fmt::format("the loss {} needs output and target of one shape and dtype", loss),
                  .where = Scope::source(),
                  .got = to_string(output.type()) + " and " + to_string(target.type()),
                  .hint = "reshape() or cast() the target to the output's type"});
-  return square(output - target);
 }
 
-}  // namespace
-
-Tensor Loss::operator()(const Tensor& output, const Tensor& target) const {
-  return mean(per_sample(output, target));
-}
-
-Tensor CrossEntropyLoss::per_sample(const Tensor& output, const Tensor& target) const {
-  return cross_entropy_losses(output, target);
-}
-
-void CrossEntropyLoss::check(const Module& model) const {
-  const Module& last = model.last();
-  if (last.type() == SoftmaxConfig::kType)
-    throw Error(ErrorCode::kBadConfig,
-                {.what = "the model ends in Softmax, and cross-entropy applies softmax itself",
-                 .where = last.source(),
-                 .expected = "a last layer that gives logits",
-                 .hint = "remove the Softmax; predictions are turned into probabilities for you"});
-}
-
-Tensor MSELoss::per_sample(const Tensor& output, const Tensor& target) const {
-  Tensor errors = squared_error(output, target);
-  return errors.rank() == 1 ? errors : mean(flatten(errors, 1), {1});
-}
-
-Tensor mse_loss(const Tensor& output, const Tensor& target) { return mean(squared_error(output, target)); }
-
-std::vector<std::unique_ptr<Loss>> all_losses() {
-  std::vector<std::unique_ptr<Loss>> losses;
-  losses.push_back(std::make_unique<CrossEntropyLoss>());
-  losses.push_back(std::make_unique<MSELoss>());
-  return losses;
-}
-
-std::unique_ptr<Loss> make_loss(const std::string& name) {
-  std::vector<std::string> names;
-  for (auto& loss : all_losses()) {
-    if (loss->name() == name) return std::move(loss);
-    names.emplace_back(loss->name());
-  }
-  throw Error(ErrorCode::kBadConfig,
-              {.what = fmt::format("no loss is called '{}'", name), .hint = suggest(name, names)});
-}
+std::unique_ptr<Loss> read_loss(ConfigReader& reader) { return read_typed(reader, loss_types()); }
 
 }  // namespace wholestep::nn

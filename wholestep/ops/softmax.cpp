@@ -49,7 +49,7 @@ void check_operands(const TensorType& logits, const TensorType& labels) {
     throw Error(ErrorCode::kUsage, {.what = "cross-entropy needs integer class labels",
                                     .got = to_string(labels),
                                     .expected = "u8, i32 or i64 [N]",
-                                    .hint = "cast() them, or use mse_loss for real-valued targets"});
+                                    .hint = "cast() them, or use nn::MSELoss for real-valued targets"});
   if (labels.shape != Shape{logits.shape[0]})
     throw Error(ErrorCode::kUsage, {.what = "cross-entropy needs one label a sample",
                                     .got = to_string(labels.shape),
@@ -161,20 +161,23 @@ std::vector<const OpDef*> softmax_ops() {
 Tensor softmax(const Tensor& x, int64_t axis) { return along(k_softmax, x, axis); }
 Tensor log_softmax(const Tensor& x, int64_t axis) { return along(k_log_softmax, x, axis); }
 
-Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
-  if (!labels.symbolic() && is_label_type(labels.dtype()) && logits.rank() == 2) {
-    Tensor host = labels.to_host();
-    for (int64_t n = 0; n < labels.numel(); ++n) {
-      int64_t label = visit(labels.dtype(), [&](auto zero) {
-        return static_cast<int64_t>(host.data<decltype(zero)>()[static_cast<size_t>(n)]);
-      });
-      if (label < 0 || label >= logits.dim(1))
-        throw Error(ErrorCode::kUsage, {.what = "class label out of range",
-                                        .where = fmt::format("labels[{}]", n),
-                                        .got = std::to_string(label),
-                                        .expected = fmt::format("0 to {}", logits.dim(1) - 1)});
-    }
+void check_class_labels(const Tensor& labels, int64_t classes) {
+  if (labels.symbolic()) return;
+  Tensor host = labels.to_host();
+  for (int64_t n = 0; n < labels.numel(); ++n) {
+    int64_t label = visit(labels.dtype(), [&](auto zero) {
+      return static_cast<int64_t>(host.data<decltype(zero)>()[static_cast<size_t>(n)]);
+    });
+    if (label < 0 || label >= classes)
+      throw Error(ErrorCode::kUsage, {.what = "class label out of range",
+                                      .where = fmt::format("labels[{}]", n),
+                                      .got = std::to_string(label),
+                                      .expected = fmt::format("0 to {}", classes - 1)});
   }
+}
+
+Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
+  if (is_label_type(labels.dtype()) && logits.rank() == 2) check_class_labels(labels, logits.dim(1));
   return apply1(k_cross_entropy, {logits, labels});
 }
 

@@ -2,38 +2,42 @@
 #include "wholestep/optim/adam.h"
 
 namespace wholestep::optim {
+
+std::vector<std::string> problems_of_betas(const std::array<double, 2>& betas) {
+  if (betas[0] == 1 || betas[1] == 1) return {"'betas' must be below 1: a moment would never move"};
+  return {};
+}
+
 namespace {
 
 template <class Config>
-ConfigFields adam_fields(Config& c, const char* decay_doc) {
-  return {
-      {"lr", &c.lr, "learning rate", {.min = 0}},
-      {"betas", &c.betas, "share of the old moments that is kept, first and second", {.min = 0, .max = 1}},
-      {"eps", &c.eps, "added to the root of the second moment", {.min = 0}},
-      {"weight_decay", &c.weight_decay, decay_doc, {.min = 0}}};
-}
-
-template <class Config>
-std::vector<std::string> adam_problems(const Config& c) {
-  if (c.betas[0] == 1 || c.betas[1] == 1) return {"'betas' must be below 1: a moment would never move"};
-  return {};
+ConfigFields fields_with_amsgrad(Config& c, const char* decay_doc) {
+  ConfigFields fields = adam_fields(c, decay_doc);
+  fields.push_back({"amsgrad", &c.amsgrad, "divide by the largest second moment so far"});
+  return fields;
 }
 
 }  // namespace
 
-ConfigFields AdamConfig::fields() { return adam_fields(*this, "pull towards 0, added to the gradient"); }
-ConfigFields AdamWConfig::fields() {
-  return adam_fields(*this, "share of a weight taken off per step, times lr");
-}
-std::vector<std::string> AdamConfig::problems() const { return adam_problems(*this); }
-std::vector<std::string> AdamWConfig::problems() const { return adam_problems(*this); }
+ConfigFields AdamConfig::fields() { return fields_with_amsgrad(*this, kDecayInGradient); }
+ConfigFields AdamWConfig::fields() { return fields_with_amsgrad(*this, kDecayBeside); }
+std::vector<std::string> AdamConfig::problems() const { return problems_of_betas(betas); }
+std::vector<std::string> AdamWConfig::problems() const { return problems_of_betas(betas); }
 
 template <class Config>
-std::vector<Tensor> AdamFamily<Config>::scalars(const Tensor& rate, const Tensor& t) const {
+std::vector<Slot> AdamFamily<Config>::slots(const Tensor&) const {
+  std::vector<Slot> slots = {{"exp_avg"}, {"exp_avg_sq"}};
+  if (this->config().amsgrad) slots.push_back({"max_exp_avg_sq"});
+  return slots;
+}
+
+template <class Config>
+std::vector<Tensor> AdamFamily<Config>::scalars(const Tensor& rate, const Tensor& t,
+                                                std::span<const Tensor>) const {
   const Config& c = this->config();
   Tensor step_size = rate / (1.0 - pow(c.betas[0], t));
   Tensor second_correction = rsqrt(1.0 - pow(c.betas[1], t));
-  return {step_size, second_correction, 1.0 - rate * c.weight_decay};
+  return {step_size, second_correction, rate * c.weight_decay};
 }
 
 template <class Config>
@@ -41,16 +45,17 @@ std::vector<Tensor> AdamFamily<Config>::update(const Tensor& parameter, const Te
                                                std::span<const Tensor> slots,
                                                std::span<const Tensor> scalars) const {
   const Config& c = this->config();
-  auto scalar_of = [&](size_t i) { return cast(scalars[i], parameter.dtype()); };
   Tensor p = parameter, g = grad;
   if (c.weight_decay != 0) {
-    if constexpr (std::is_same_v<Config, AdamWConfig>) p = p * scalar_of(2);
+    if constexpr (std::is_same_v<Config, AdamWConfig>) p = p - p * scalars[2];
     else g = g + p * c.weight_decay;
   }
-  Tensor m = slots[0] * c.betas[0] + g * (1 - c.betas[0]);
-  Tensor v = slots[1] * c.betas[1] + square(g) * (1 - c.betas[1]);
-  Tensor root = sqrt(v) * scalar_of(1) + c.eps;
-  return {p - scalar_of(0) * m / root, m, v};
+  Tensor m = moving_average(slots[0], g, c.betas[0]), v = moving_average(slots[1], square(g), c.betas[1]);
+  std::vector<Tensor> kept = {m, v};
+  if (c.amsgrad) kept.push_back(maximum(slots[2], v));
+  Tensor root = sqrt(kept.back()) * scalars[1] + c.eps;
+  kept.insert(kept.begin(), p - scalars[0] * m / root);
+  return kept;
 }
 
 template class AdamFamily<AdamConfig>;

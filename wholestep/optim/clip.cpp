@@ -24,6 +24,16 @@ ClippedGrads clip_grad_norm(std::span<const Tensor> grads, double max_norm) {
   return clipped;
 }
 
+std::vector<Tensor> clip_grad_value(std::span<const Tensor> grads, double limit) {
+  if (!(limit > 0))
+    throw Error(ErrorCode::kUsage,
+                {.what = "gradients are clipped to a value above 0", .got = fmt::format("{}", limit)});
+  NoGrad no_grad;
+  std::vector<Tensor> clipped;
+  for (const Tensor& g : grads) clipped.push_back(minimum(maximum(g, -limit), limit));
+  return clipped;
+}
+
 Tensor all_finite(std::span<const Tensor> grads) {
   NoGrad no_grad;
   return isfinite(grad_norm(grads));  // a NaN or infinity anywhere reaches the norm

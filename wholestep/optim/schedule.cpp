@@ -1,19 +1,38 @@
-// The schedules' formulas and their registry.
+// What schedules share, and the formulas of the first three.
 #include "wholestep/optim/schedule.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
+#include <nlohmann/json.hpp>
+
 namespace wholestep::optim {
-namespace {
 
 ConfigFields with_warmup(ConfigFields fields, Warmup& warmup) {
   for (ConfigField& field : warmup.fields()) fields.push_back(std::move(field));
   return fields;
 }
 
-}  // namespace
+const Warmup& Schedule::warmup() const {
+  static const Warmup none;
+  return none;
+}
+
+double Schedule::rest_of_run() const {
+  if (run_steps_ == 0)
+    throw Error(ErrorCode::kUsage,
+                {.what = fmt::format("the {} schedule does not know how long the run is", type()),
+                 .expected = "a length in steps, or set_run_steps() before the first step"});
+  return static_cast<double>(std::max<int64_t>(1, run_steps_ - warmup().steps));
+}
+
+void Schedule::write_spec(nlohmann::json&) const {
+  throw Error(ErrorCode::kUsage,
+              {.what = fmt::format("the schedule {} has no form in config files", type())});
+}
 
 Tensor Schedule::rate(const Tensor& base, const Tensor& step) const {
   Tensor t = cast(step, DType::f64);
@@ -30,6 +49,17 @@ std::vector<double> Schedule::curve(double base, int64_t steps) const {
   for (int64_t step = 0; step < steps; ++step)
     rates.push_back(rate(base_rate, scalar(static_cast<double>(step), DType::i64)).item<double>());
   return rates;
+}
+
+ConfigFields ConstantConfig::fields() {
+  return with_warmup({{"factor", &factor, "of the rate in the first steps", {.min = 0}},
+                      {"total_iters", &total_iters, "how many steps have it", {.min = 0}}},
+                     warmup);
+}
+
+Tensor Constant::after_warmup(const Tensor& base, const Tensor& t) const {
+  if (config_.total_iters == 0) return base;
+  return where(t < static_cast<double>(config_.total_iters), base * config_.factor, base);
 }
 
 ConfigFields StepConfig::fields() {
@@ -55,25 +85,12 @@ std::vector<std::string> CosineConfig::problems() const {
   return {};
 }
 
-void Cosine::set_run_steps(int64_t steps) { run_steps_ = steps; }
-
 Tensor Cosine::after_warmup(const Tensor& base, const Tensor& t) const {
-  int64_t total = config_.total_steps > 0 ? config_.total_steps : run_steps_;
-  if (total == 0)
-    throw Error(ErrorCode::kUsage, {.what = "the cosine schedule does not know how long the run is",
-                                    .expected = "total_steps, or set_run_steps() before the first step"});
   // A run that is no longer than its warm-up never reaches the cosine.
-  double steps = static_cast<double>(std::max<int64_t>(1, total - config_.warmup.steps));
+  int64_t given = config_.total_steps;
+  double steps = given > 0 ? static_cast<double>(given - config_.warmup.steps) : rest_of_run();
   Tensor angle = minimum(t, steps) * (std::numbers::pi / steps);
   return config_.eta_min + (base - config_.eta_min) * (0.5 * (1.0 + cos(angle)));
 }
-
-const std::vector<ConfigType<Schedule>>& schedule_types() {
-  static const std::vector<ConfigType<Schedule>> types = {
-      config_type<Schedule, Constant>(), config_type<Schedule, Step>(), config_type<Schedule, Cosine>()};
-  return types;
-}
-
-std::unique_ptr<Schedule> read_schedule(ConfigReader& reader) { return read_typed(reader, schedule_types()); }
 
 }  // namespace wholestep::optim

@@ -24,6 +24,9 @@ struct Warmup {
   }
 };
 
+/// Fields of a schedule, then those of its warm-up.
+ConfigFields with_warmup(ConfigFields fields, Warmup& warmup);
+
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -32,16 +35,27 @@ class Schedule {
   /// The same on the host, for reports: the rates of updates 0 to steps - 1.
   std::vector<double> curve(double base, int64_t steps) const;
   /// Fills a length that was left to be the whole run, in optimizer steps.
-  virtual void set_run_steps(int64_t steps) { static_cast<void>(steps); }
+  virtual void set_run_steps(int64_t steps) { run_steps_ = steps; }
+  /// Tells what an epoch came to, its validation loss where there is one, else its training loss; `base` as
+  /// in rate(). Only schedules that react to it (reduce-on-plateau) listen.
+  virtual void observe(double loss, double base) { static_cast<void>(loss), static_cast<void>(base); }
+  /// What the schedule keeps between steps, for checkpoints.
+  virtual std::vector<Tensor> state() const { return {}; }
 
   virtual std::string_view type() const = 0;
-  virtual std::string description() const = 0;
-  virtual void write_spec(nlohmann::json& spec) const = 0;
+  virtual std::string description() const { return std::string(type()); }
+  /// Adds the form of config files to an object; kUsage for schedules that have none.
+  virtual void write_spec(nlohmann::json& spec) const;
 
  protected:
   /// The schedule proper; t counts from the end of the warm-up, f64.
   virtual Tensor after_warmup(const Tensor& base, const Tensor& t) const = 0;
-  virtual const Warmup& warmup() const = 0;
+  virtual const Warmup& warmup() const;
+  /// Steps of the run after the warm-up, at least 1; kUsage before set_run_steps().
+  double rest_of_run() const;
+
+ private:
+  int64_t run_steps_ = 0;
 };
 
 /// Config: kType, kDoc, warmup, fields().
@@ -64,16 +78,20 @@ class ConfiguredSchedule : public Schedule {
 };
 
 struct ConstantConfig {
-  static constexpr const char *kType = "constant", *kDoc = "the base rate";
+  static constexpr const char *kType = "constant",
+                              *kDoc = "the base rate, times factor for the first total_iters steps";
+  double factor = 1;
+  int64_t total_iters = 0;
   Warmup warmup = {};
-  ConfigFields fields() { return warmup.fields(); }
+  ConfigFields fields();
 };
+/// PyTorch's ConstantLR, which differs by its defaults: 1/3 for 5 steps.
 class Constant final : public ConfiguredSchedule<ConstantConfig> {
  public:
   explicit Constant(ConstantConfig config = {}) : ConfiguredSchedule(config) {}
 
  protected:
-  Tensor after_warmup(const Tensor& base, const Tensor&) const override { return base; }
+  Tensor after_warmup(const Tensor& base, const Tensor& t) const override;
 };
 
 struct StepConfig {
@@ -105,13 +123,9 @@ struct CosineConfig {
 class Cosine final : public ConfiguredSchedule<CosineConfig> {
  public:
   explicit Cosine(CosineConfig config = {}) : ConfiguredSchedule(config) {}
-  void set_run_steps(int64_t steps) override;
 
  protected:
   Tensor after_warmup(const Tensor& base, const Tensor& t) const override;
-
- private:
-  int64_t run_steps_ = 0;
 };
 
 const std::vector<ConfigType<Schedule>>& schedule_types();

@@ -17,16 +17,18 @@ std::vector<std::string> SGDConfig::problems() const {
   return {};
 }
 
-std::vector<std::string> SGD::slots() const {
-  return config().momentum != 0 ? std::vector<std::string>{"momentum_buffer"} : std::vector<std::string>{};
+std::vector<Slot> SGD::slots(const Tensor&) const {
+  return config().momentum != 0 ? std::vector<Slot>{{"momentum_buffer"}} : std::vector<Slot>{};
 }
 
-std::vector<Tensor> SGD::scalars(const Tensor& rate, const Tensor& t) const { return {rate, equal(t, 1.0)}; }
+std::vector<Tensor> SGD::scalars(const Tensor& rate, const Tensor& t, std::span<const Tensor>) const {
+  return {rate, equal(t, 1.0)};
+}
 
 std::vector<Tensor> SGD::update(const Tensor& p, const Tensor& grad, std::span<const Tensor> slots,
                                 std::span<const Tensor> scalars) const {
   const SGDConfig& c = config();
-  Tensor rate = cast(scalars[0], p.dtype()), g = grad;
+  Tensor rate = scalars[0], g = grad;
   if (c.weight_decay != 0) g = g + p * c.weight_decay;
   if (c.momentum == 0) return {p - rate * g};
   // The first direction is the whole gradient; without dampening, momentum * 0 + g is that already.

@@ -24,8 +24,9 @@ class SGD final : public ConfiguredOptimizer<SGDConfig> {
   explicit SGD(SGDConfig config = {}) : ConfiguredOptimizer(config) {}
 
  protected:
-  std::vector<std::string> slots() const override;
-  std::vector<Tensor> scalars(const Tensor& rate, const Tensor& t) const override;
+  std::vector<Slot> slots(const Tensor& parameter) const override;
+  std::vector<Tensor> scalars(const Tensor& rate, const Tensor& t,
+                              std::span<const Tensor> kept) const override;
   std::vector<Tensor> update(const Tensor& parameter, const Tensor& grad, std::span<const Tensor> slots,
                              std::span<const Tensor> scalars) const override;
 };

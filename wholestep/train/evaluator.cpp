@@ -33,7 +33,9 @@ EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss
   trace.classes = argmax(trace.logits, 1);
   graph.add_output("classes", trace.classes);
   graph.add_output("probabilities", softmax(trace.logits));
-  if (loss) graph.add_output("losses", trace.losses = loss->per_sample(trace.logits, labels));
+  if (loss)
+    graph.add_output("losses",
+                     trace.losses = loss->per_sample(trace.logits, loss->target_of(labels, trace.logits)));
   return trace;
 }
 

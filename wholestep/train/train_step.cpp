@@ -13,6 +13,7 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
+#include "wholestep/ops/shape.h"
 #include "wholestep/optim/clip.h"
 
 namespace wholestep {
@@ -37,7 +38,9 @@ void make_transactional(Graph& graph, const Tensor& commit) {
   }
 }
 
-Tensor add_count(const Tensor& counter, const Tensor& flags) { return counter + sum(flags); }
+Tensor count_right(const Tensor& logits, const Tensor& labels) {
+  return sum(equal(argmax(logits, 1), cast(labels, DType::i64)));
+}
 
 }  // namespace
 
@@ -57,9 +60,43 @@ TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& 
       eval_correct_(state_scalar(DType::i64, "metrics.eval_correct")),
       eval_seen_(state_scalar(DType::i64, "metrics.eval_seen")) {
   loss_.check(model_);
+  if (loss_.reduction() == "none")
+    throw Error(ErrorCode::kBadConfig, {.what = "training needs a loss that is one number",
+                                        .got = loss_.description(),
+                                        .expected = "the reduction mean or sum"});
+  if (config_.ema_decay > 0) ema_.emplace(model_.parameters(), config_.ema_decay);
 }
 
 // Tracing
+
+/// Of the sum of the losses, divided at last by what the whole batch comes to.
+TrainStep::LossAndGrads TrainStep::trace_pieces(const Tensor& pixels, const Tensor& labels, int64_t pieces) {
+  auto add = [](Tensor& total, const Tensor& x) { total = total.defined() ? total + x : x; };
+  int64_t rows = labels.dim(0);
+  std::vector<Tensor> parameters = optimizer_.parameters();
+  LossAndGrads all{.loss = {}, .correct = {}, .grads = std::vector<Tensor>(parameters.size())};
+  Tensor divisor;
+  for (int64_t i = 0; i < pieces; ++i) {
+    ++Trace::current()->turn;
+    int64_t begin = rows * i / pieces, end = rows * (i + 1) / pieces;
+    Tensor piece_labels = slice(labels, 0, begin, end);
+    Tensor logits = model_(normalize(slice(pixels, 0, begin, end), config_.normalization));
+    Tensor target = loss_.target_of(piece_labels, logits), losses = loss_.unreduced(logits, target);
+    Tensor total = sum(losses);
+    std::vector<Tensor> grads = grad(total, parameters);
+    NoGrad no_grad;
+    add(all.loss, total);
+    add(all.correct, count_right(logits, piece_labels));
+    add(divisor, loss_.divisor(losses, logits, target));
+    for (size_t p = 0; p < grads.size(); ++p) add(all.grads[p], grads[p]);
+  }
+  ++Trace::current()->turn;
+  NoGrad no_grad;
+  if (loss_.reduction() == "sum") return all;
+  all.loss = all.loss / divisor;
+  for (Tensor& g : all.grads) g = g / cast(divisor, g.dtype());
+  return all;
+}
 
 std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>* stages) {
   auto graph = std::make_shared<Graph>();
@@ -75,20 +112,29 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
       train_data_.defined() ? train_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
   std::vector<Update> position = std::move(graph->updates);  // moves on also when the step is skipped
   graph->updates.clear();
-  Tensor logits = model_(normalize(pixels, config_.normalization));
-  Tensor loss = mean(loss_.per_sample(logits, labels));
-  stage("trace");
-
-  const std::vector<Tensor>& parameters = optimizer_.parameters();
-  std::vector<Tensor> grads = grad(loss, parameters);
+  LossAndGrads all;
+  if (int64_t pieces = std::min(config_.accumulate, batch); pieces > 1) {
+    all = trace_pieces(pixels, labels, pieces);
+  } else {
+    Tensor logits = model_(normalize(pixels, config_.normalization));
+    all = {.loss = loss_(logits, loss_.target_of(labels, logits)),
+           .correct = count_right(logits, labels),
+           .grads = {}};
+    stage("trace");
+    all.grads = grad(all.loss, optimizer_.parameters());
+  }
+  auto& [loss, correct, grads] = all;
   stage("differentiate");
 
   Tensor commit = logical_and(isfinite(loss), optim::all_finite(grads));
+  if (config_.clip_value > 0) grads = optim::clip_grad_value(grads, config_.clip_value);
   if (config_.clip_norm > 0) grads = optim::clip_grad_norm(grads, config_.clip_norm).grads;
   optimizer_.step(grads);
+  if (ema_) ema_->update();
   random_.step.assign(random_.step + 1.0);
-  train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * static_cast<double>(batch));
-  train_correct_.assign(add_count(train_correct_, equal(argmax(logits, 1), cast(labels, DType::i64))));
+  double counted = loss_.reduction() == "sum" ? 1 : static_cast<double>(batch);  // losses in `loss`
+  train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * counted);
+  train_correct_.assign(train_correct_ + correct);
   train_seen_.assign(train_seen_ + static_cast<double>(batch));
   make_transactional(*graph, commit);
   skipped_.assign(where(commit, skipped_, skipped_ + 1.0));
@@ -104,10 +150,13 @@ std::shared_ptr<Graph> TrainStep::trace_eval(int64_t batch) {
   Trace trace(graph);
   auto [pixels, labels] =
       eval_data_.defined() ? eval_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
+  std::vector<Update> position = graph->updates;
+  if (ema_) ema_->apply();
   EvaluationTrace e =
       trace_evaluation(*graph, model_, &loss_, normalize(pixels, config_.normalization), labels);
+  graph->updates = position;  // the averages were for this evaluation alone
   eval_loss_sum_.assign(eval_loss_sum_ + sum(cast(e.losses, DType::f64)));
-  eval_correct_.assign(add_count(eval_correct_, equal(e.classes, cast(labels, DType::i64))));
+  eval_correct_.assign(eval_correct_ + sum(equal(e.classes, cast(labels, DType::i64))));
   eval_seen_.assign(eval_seen_ + static_cast<double>(batch));
   return graph;
 }
@@ -181,8 +230,11 @@ void TrainStep::check_budget(int64_t train_batch, int64_t eval_batch) {
   int64_t budget = config_.memory_budget_bytes, needed = bytes_for(train_batch, eval_batch);
   if (budget == 0 || needed <= budget) return;
   // The evaluation batch shrinks along with the training batch, as it may be what does not fit.
-  auto fits = [&](int64_t batch) { return bytes_for(batch, std::min(batch, eval_batch)) <= budget; };
-  int64_t low = 0, high = train_batch;  // low fits (or is 0), high may not
+  auto fits = [&](int64_t batch) {
+    return bytes_for(batch * config_.accumulate, std::min(batch, eval_batch)) <= budget;
+  };
+  int64_t low = 0,
+          high = std::max<int64_t>(1, train_batch / config_.accumulate);  // low fits (or is 0), high may not
   if (fits(high)) low = high;
   while (high - low > 1) {
     int64_t middle = low + (high - low) / 2;
@@ -344,9 +396,18 @@ void TrainStep::poison_arena() {
   config_.compile.backend->copy_in(arena_->data(), poison.data(), arena_->bytes());
 }
 
+namespace {
+
+/// The same data under another name.
+Tensor renamed(const Tensor& t, std::string name) { return t.detach().set_role(t.role(), std::move(name)); }
+
+}  // namespace
+
 std::vector<Tensor> TrainStep::model_tensors() const {
   std::vector<Tensor> tensors;
-  for (auto& [name, tensor] : model_.named_parameters()) tensors.push_back(tensor);
+  size_t i = 0;
+  for (auto& [name, tensor] : model_.named_parameters())
+    tensors.push_back(ema_ ? renamed(ema_->averages()[i++], tensor.name()) : tensor);
   for (auto& [name, tensor] : model_.named_buffers()) tensors.push_back(tensor);
   return tensors;
 }
@@ -355,6 +416,9 @@ std::vector<Tensor> TrainStep::state_tensors() const {
   std::vector<Tensor> tensors = {random_.seed,   random_.step, train_loss_sum_,
                                  train_correct_, train_seen_,  skipped_};
   for (const Tensor& t : optimizer_.state()) tensors.push_back(t);
+  if (!ema_) return tensors;
+  tensors.push_back(ema_->state().back());
+  for (const Tensor& p : model_.parameters()) tensors.push_back(renamed(p, p.name() + ".trained"));
   return tensors;
 }
 

@@ -4,18 +4,26 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "wholestep/ops/random.h"
+#include "wholestep/optim/ema.h"
 #include "wholestep/optim/optimizer.h"
 #include "wholestep/train/evaluator.h"
 
 namespace wholestep {
 
 struct StepConfig {
-  Normalization normalization;      ///< of the u8 samples
-  double clip_norm = 0;             ///< 0: gradients are not clipped
-  uint64_t seed = 0;                ///< of random ops
+  Normalization normalization;  ///< of the u8 samples
+  double clip_norm = 0;         ///< 0: gradients are not clipped
+  double clip_value = 0;        ///< the same, of each element; before the norm is
+  /// A step takes its batch in so many pieces, one after another in the memory of one, and adds up their
+  /// gradients. Up to rounding that is the step of the whole batch, but for layers that mix samples
+  /// (BatchNorm).
+  int64_t accumulate = 1;
+  double ema_decay = 0;  ///< of averages of the weights, which evaluation and checkpoints then use; 0: none
+  uint64_t seed = 0;     ///< of random ops
   int64_t memory_budget_bytes = 0;  ///< 0: no limit but the device's
   CompileOptions compile = {};
 };
@@ -76,7 +84,8 @@ class TrainStep {
   void poison_arena();
 
   /// Everything a checkpoint holds, by name. Parameters and buffers, then optimizer state, counters and
-  /// metrics.
+  /// metrics. Where averages are kept, they are the model's parameters there, and those that are trained are
+  /// state ("layers.0.weight.trained").
   std::vector<Tensor> model_tensors() const;
   std::vector<Tensor> state_tensors() const;
 
@@ -91,6 +100,11 @@ class TrainStep {
   Plan make_eval_plan(int64_t batch, bool keep_stages = false);
 
  private:
+  struct LossAndGrads {
+    Tensor loss, correct;  ///< i64: how many the model got right
+    std::vector<Tensor> grads;
+  };
+  LossAndGrads trace_pieces(const Tensor& pixels, const Tensor& labels, int64_t pieces);
   std::shared_ptr<Graph> trace_train(int64_t batch, std::vector<Stage>* stages = nullptr);
   std::shared_ptr<Graph> trace_eval(int64_t batch);
   std::vector<Tensor> metric_tensors() const;
@@ -102,6 +116,7 @@ class TrainStep {
   Shape sample_shape_;
   StepConfig config_;
   RandomState random_;
+  std::optional<optim::Ema> ema_;
   ResidentData train_data_, eval_data_;
   Tensor train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_;
   std::map<int64_t, std::unique_ptr<CompiledStep>> train_steps_, eval_steps_;

@@ -57,6 +57,9 @@ EpochResult epoch_from_json(const nlohmann::json& j) {
 StepConfig step_config(const TrainerConfig& config, Normalization normalization) {
   return {.normalization = std::move(normalization),
           .clip_norm = config.gradient_clip_norm,
+          .clip_value = config.gradient_clip_value,
+          .accumulate = config.accumulate_grad_batches,
+          .ema_decay = config.ema_decay,
           .seed = config.seed,
           .memory_budget_bytes = config.memory_budget_bytes,
           .compile = {.backend = config.backend, .call_by_call = config.call_by_call}};
@@ -88,7 +91,7 @@ void Trainer::check_memory(nn::Module& model, optim::Optimizer& optimizer, const
   optimizer.schedule()->set_run_steps(
       std::max<int64_t>(config_.max_epochs, 1));  // any length has the same plan; fit() knows the real one
   TrainStep(model, loss, optimizer, sample_shape, step_config(config_, identity_normalization(sample_shape)))
-      .check_budget(config_.batch_size, config_.eval_batch_size);
+      .check_budget(config_.samples_a_step(), config_.eval_batch_size);
 }
 
 /// One call of fit().
@@ -122,7 +125,9 @@ struct Trainer::Loop {
         step(model, loss, trainer_optimizer, splits.train->sample_shape(),
              step_config(trainer_config, normalization)) {}
 
-  int64_t batches() const { return (data.train->size() + config.batch_size - 1) / config.batch_size; }
+  int64_t batches() const {
+    return (data.train->size() + config.samples_a_step() - 1) / config.samples_a_step();
+  }
   int64_t rows_of(int64_t index, int64_t samples, int64_t batch_size) const {
     return std::min(batch_size, samples - index * batch_size);
   }
@@ -137,7 +142,7 @@ struct Trainer::Loop {
     val_resident = resident && data.test && data.test->size() > 0 && data.test->resident();
     if (resident) step.keep_resident(*data.train, val_resident ? data.test.get() : nullptr);
     else
-      loader = std::make_unique<DataLoader>(data.train, LoaderOptions{.batch_size = config.batch_size,
+      loader = std::make_unique<DataLoader>(data.train, LoaderOptions{.batch_size = config.samples_a_step(),
                                                                       .shuffle = config.shuffle,
                                                                       .num_workers = config.num_workers,
                                                                       .seed = config.seed});
@@ -147,7 +152,7 @@ struct Trainer::Loop {
     std::vector<int64_t> eval =
         data.test ? batch_sizes(data.test->size(), config.eval_batch_size) : std::vector<int64_t>{};
     if (eval.empty()) eval = {config.eval_batch_size};
-    step.prepare(batch_sizes(data.train->size(), config.batch_size), eval);
+    step.prepare(batch_sizes(data.train->size(), config.samples_a_step()), eval);
     result.arena_bytes = step.arena_bytes();
     result.predicted_bytes = step.predicted_bytes();
     result.used_bytes = step.used_bytes();
@@ -159,7 +164,7 @@ struct Trainer::Loop {
     auto bytes = [](const Dataset& d) {
       return d.size() * (d.sample_bytes() + 2 * int64_t{sizeof(int32_t)}) + 256;
     };
-    return const_cast<TrainStep&>(step).bytes_for(config.batch_size, config.eval_batch_size) +
+    return const_cast<TrainStep&>(step).bytes_for(config.samples_a_step(), config.eval_batch_size) +
                bytes(*data.train) + (data.test ? bytes(*data.test) : 0) <=
            config.memory_budget_bytes;
   }
@@ -171,7 +176,7 @@ struct Trainer::Loop {
     return {{"epoch", epoch},
             {"batch", batch},
             {"steps", result.steps},
-            {"batch_size", config.batch_size},
+            {"batch_size", config.samples_a_step()},
             {"seed", config.seed},
             {"best_loss", std::isfinite(best_loss) ? nlohmann::json(best_loss) : nlohmann::json()},
             {"epochs_without_improvement", epochs_without_improvement},
@@ -200,7 +205,7 @@ struct Trainer::Loop {
                                             .got = std::to_string(now),
                                             .expected = std::to_string(state.at(key).get<int64_t>())});
     };
-    same("batch_size", config.batch_size);
+    same("batch_size", config.samples_a_step());
     same("seed", static_cast<int64_t>(config.seed));
     same("train_samples", data.train->size());
     load_tensors(folder / "model.safetensors", step.model_tensors());
@@ -218,16 +223,17 @@ struct Trainer::Loop {
     if (batch == 0) step.reset_train_metrics();
     if (!resident) return loader->start(epoch, batch);
     epoch_order(config.seed, epoch, config.shuffle, order);
-    step.set_order(order, batch * config.batch_size);
+    step.set_order(order, batch * config.samples_a_step());
   }
 
   /// As many of the next batches as go into one submission where nothing is due in between.
   int64_t train_resident() {
-    int64_t full = data.train->size() / config.batch_size - batch, every = config.checkpoint_every_steps;
+    int64_t full = data.train->size() / config.samples_a_step() - batch,
+            every = config.checkpoint_every_steps;
     int64_t steps = std::min({config.backend->steps_per_submission(), full, check_every - unchecked});
     if (every > 0) steps = std::min(steps, every - result.steps % every);
     steps = std::max<int64_t>(steps, 1);
-    step.train_resident(rows_of(batch, data.train->size(), config.batch_size), steps);
+    step.train_resident(rows_of(batch, data.train->size(), config.samples_a_step()), steps);
     return steps;
   }
 
@@ -268,7 +274,7 @@ struct Trainer::Loop {
       batch += steps;
       result.steps += steps;
       unchecked += steps;
-      int64_t samples = std::min(data.train->size(), batch * config.batch_size);
+      int64_t samples = std::min(data.train->size(), batch * config.samples_a_step());
       bool last = batch == batches();
       if ((unchecked >= check_every || last) && !check()) return false;
       BatchEnd end{epoch + 1, batch - 1, batches(), result.steps, samples, seconds_since(start)};
@@ -292,7 +298,7 @@ struct Trainer::Loop {
   void count(Clock::time_point start, int64_t first_batch) {
     train_seconds += seconds_since(start);
     trained_samples +=
-        std::min(data.train->size(), batch * config.batch_size) - first_batch * config.batch_size;
+        std::min(data.train->size(), batch * config.samples_a_step()) - first_batch * config.samples_a_step();
   }
 
   void validate(EpochResult& r) {
@@ -329,6 +335,7 @@ struct Trainer::Loop {
     ++epoch;
     batch = 0;
     double watched = r.val_loss.value_or(r.train_loss);
+    optimizer.schedule()->observe(watched, optimizer.learning_rate().item<double>());
     bool better = watched < best_loss;
     epochs_without_improvement = better ? 0 : epochs_without_improvement + 1;
     if (better) best_loss = watched;

@@ -18,10 +18,14 @@ namespace wholestep {
 
 struct TrainerConfig {
   int64_t max_epochs = 5;
-  int64_t batch_size = 64;
+  int64_t batch_size = 64;  ///< samples at once
+  int64_t accumulate_grad_batches =
+      1;  ///< batches a step: their gradients are added up in it, see StepConfig
   int64_t eval_batch_size = 256;
   uint64_t seed = 0;                    ///< of the order of samples and of random ops; not of the parameters
   double gradient_clip_norm = 0;        ///< 0: off
+  double gradient_clip_value = 0;       ///< of each element; 0: off
+  double ema_decay = 0;                 ///< of averages of the weights, see StepConfig; 0: off
   int64_t early_stopping_patience = 0;  ///< epochs without a better validation loss before stopping; 0: off
   int64_t checkpoint_every_steps = 0;   ///< also in the middle of an epoch; 0: only at the end of each
   int num_workers = 0;                  ///< of the loader, where samples are streamed
@@ -35,6 +39,7 @@ struct TrainerConfig {
   nlohmann::json description = {};    ///< kept in every checkpoint's config.json: the model, the run
   std::filesystem::path run_folder =
       {};  ///< version folder for metrics.csv and checkpoints; empty: nothing is written
+  int64_t samples_a_step() const { return batch_size * accumulate_grad_batches; }
 };
 
 struct EpochResult {
