@@ -16,13 +16,17 @@
 #include "wholestep/backend/memory_cache.h"
 
 #include "wholestep/graph/grad.h"
+#include "wholestep/graph/gradcheck.h"
 #include "wholestep/graph/graph.h"
 #include "wholestep/graph/op.h"
 #include "wholestep/graph/tensor.h"
+#include "wholestep/graph/tensor_files.h"
+#include "wholestep/graph/tensor_text.h"
 
 #include "wholestep/ops/arrange.h"
 #include "wholestep/ops/batch_matmul.h"
 #include "wholestep/ops/batch_norm.h"
+#include "wholestep/ops/checkpoint.h"
 #include "wholestep/ops/conv2d.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/einsum.h"
