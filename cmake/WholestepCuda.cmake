@@ -1,8 +1,7 @@
 # CUDA kernels are written at run time from the *.cuh files, which are embedded in the library as text. What compiles and
 # runs them is a shared library of its own, built where the CUDA toolkit is found and loaded when a GPU is asked for.
 file(GLOB_RECURSE WHOLESTEP_CUDA_HEADERS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/*.cuh)
-list(APPEND WHOLESTEP_CUDA_HEADERS ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/ops/math.isa.h
-     ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/ops/elementwise_table.inc)
+list(APPEND WHOLESTEP_CUDA_HEADERS ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/ops/elementwise_table.inc)
 
 function(wholestep_embed_cuda_headers target)
   set(output ${CMAKE_CURRENT_BINARY_DIR}/cuda_headers.cpp)

@@ -25,6 +25,17 @@ ScheduledKernel call(std::shared_ptr<const PreparedKernel> kernel, std::vector<i
           .overwrites = overwrites};
 }
 
+/// A call of one phase of this extent.
+struct ExtentOnly final : PhasedKernel {
+  explicit ExtentOnly(PhaseExtent of) : extent(of) {}
+  size_t phase_count() const override { return 1; }
+  PhaseExtent phase(size_t) const override { return extent; }
+  PhaseExtent extent;
+};
+std::shared_ptr<const PreparedKernel> of_extent(PhaseExtent extent) {
+  return std::make_shared<ExtentOnly>(extent);
+}
+
 /// First and last region of each call.
 std::vector<std::pair<int, int>> spans_of(const std::vector<ScheduledKernel>& schedule) {
   std::vector<std::pair<int, int>> spans;
@@ -132,6 +143,37 @@ TEST(Regions, FewestGivesRowsThatDoNotNeedEachOtherLanesOfTheirOwn) {
   ASSERT_EQ(apart.regions[0].lane_sets.size(), 2u);
   EXPECT_EQ(apart.regions[0].lane_sets[0].steps.size(), 2u) << "the third needs the first";
   EXPECT_EQ(build_regions(schedule).regions[0].lane_sets.size(), 1u) << "on a CPU, less to hand out";
+}
+
+TEST(Regions, FewestDividesAPhaseAsItLikesWhereNoOtherSharesItsLanes) {
+  auto either = [] {
+    return of_extent({.chunks = 64, .rows = kRows, .row_inputs = 1, .row_outputs = 1, .chunks_alone = 3});
+  };
+  Regions regions =
+      build_regions(std::vector{call(either(), {0}, {1}), call(either(), {2}, {3}), call(either(), {3}, {4})},
+                    Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 1u);
+  const std::vector<LaneSet>& sets = regions.regions[0].lane_sets;
+  ASSERT_EQ(sets.size(), 2u);
+  EXPECT_TRUE(sets[0].alone);
+  EXPECT_EQ(sets[0].chunks, 3);
+  EXPECT_FALSE(sets[1].alone);
+  EXPECT_EQ(sets[1].chunks, 64) << "one reads what the other makes";
+  EXPECT_EQ(regions.regions[0].lanes, 67);
+}
+
+TEST(Regions, FewestPartsManyLightLanesFromHeavyOnes) {
+  auto spans = [](int64_t light_chunks) {
+    Regions regions = build_regions(std::vector{call(of_extent({.chunks = 100, .heavy = true}), {0}, {1}),
+                                                call(of_extent({.chunks = light_chunks}), {0}, {2}),
+                                                call(over_rows(kRows, 0, 1), {1, 2}, {3})},
+                                    Placement::kFewest);
+    std::vector<std::pair<int, int>> all;
+    for (const Span& span : regions.spans) all.emplace_back(span.first, span.last);
+    return all;
+  };
+  EXPECT_EQ(spans(1000), (Spans{{0, 0}, {1, 1}, {2, 2}}));
+  EXPECT_EQ(spans(100), (Spans{{0, 0}, {0, 0}, {1, 1}})) << "few run beside them";
 }
 
 TEST(Regions, AViewIsNotRunAndItsReadersWaitForWhatItShows) {

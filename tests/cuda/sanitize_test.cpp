@@ -10,6 +10,7 @@
 #include "support/cuda_device.h"
 #include "support/kernel_run.h"
 #include "support/op_case.h"
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/ops/registry.h"
 
@@ -45,8 +46,9 @@ struct Requests {
   std::vector<std::pair<int, Tensor>> operands;  // arena, value
   std::vector<std::pair<int, int64_t>> results;  // arena, bytes
 
+  /// Up to a multiple of 16, since operands are fetched in units of 16 bytes.
   int place(int64_t bytes) {
-    memory.push_back(std::make_unique<RawMemory>(bytes));
+    memory.push_back(std::make_unique<RawMemory>(rounded_up(bytes, 16)));
     arenas.push_back(memory.back()->data());
     return static_cast<int>(arenas.size()) - 1;
   }
@@ -72,8 +74,11 @@ struct Requests {
   }
   void run() {
     Backend& backend = cuda_backend();
-    for (auto& [arena, value] : operands)
-      backend.copy_in(arenas[static_cast<size_t>(arena)], value.bytes().data(), value.type().bytes());
+    for (auto& [arena, value] : operands) {
+      std::vector<std::byte> padded(static_cast<size_t>(rounded_up(value.type().bytes(), 16)));
+      std::ranges::copy(value.bytes(), padded.begin());
+      backend.copy_in(arenas[static_cast<size_t>(arena)], padded.data(), std::ssize(padded));
+    }
     backend.load(program, arenas)->run(1);
     for (auto [arena, bytes] : results) {
       std::vector<std::byte> host(static_cast<size_t>(bytes));

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "support/expect_error.h"
+#include "support/small_models.h"
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/sequential.h"
@@ -40,7 +41,7 @@ Tensor empty(const Shape& shape) { return zeros({DType::f32, shape}); }
 
 TEST(Init, T6EveryWeightOfAFreshModelHasTheSpreadOfItsDefault) {
   for (const nn::ZooEntry& entry : nn::zoo()) {
-    if (entry.name == "w4") continue;  // the same layers as w4s, a thousand times the size
+    if (!test::is_small(entry.name)) continue;
     nn::Model model = nn::find_model(entry.name);
     auto owner = [](const std::string& name) { return name.substr(0, name.rfind('.')); };
     std::set<std::string> batch_norms;  // which have a test of their own
@@ -107,6 +108,39 @@ TEST(Init, T59XavierVarianceIsTwoOverTheSumOfFans) {
     EXPECT_LE(Moments(t).high, std::sqrt(3 * variance));
     init::xavier_normal(t, init::stream(5, "b"));
     EXPECT_NEAR(Moments(t).std * Moments(t).std, variance, 0.02 * variance);
+  }
+}
+
+TEST(Init, TruncatedNormalStaysInsideAndHasTheSpreadOfItsFormula) {
+  Tensor t = empty({200000});
+  init::trunc_normal(t, 0.5, 1, init::stream(1, "t"), -1, 1);
+  // Mean and variance of a normal distribution between a and b (Johnson & Kotz 1970), a = -1.5, b = 0.5.
+  auto density = [](double x) { return std::exp(-x * x / 2) / std::sqrt(2 * M_PI); };
+  auto below = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2)); };
+  double a = -1.5, b = 0.5, mass = below(b) - below(a), shift = (density(a) - density(b)) / mass;
+  EXPECT_NEAR(Moments(t).mean, 0.5 + shift, 0.005);
+  EXPECT_NEAR(Moments(t).std, std::sqrt(1 + (a * density(a) - b * density(b)) / mass - shift * shift), 0.005);
+  EXPECT_GE(Moments(t).low, -1);
+  EXPECT_LE(Moments(t).high, 1);
+  expect_error(ErrorCode::kUsage, {"hardly ever", "[5, 6]", "1 %"},
+               [&] { init::trunc_normal(t, 0, 1, init::stream(1, "t"), 5, 6); });
+}
+
+TEST(Init, OrthogonalRowsOrColumnsHaveTheLengthOfTheGain) {
+  for (Shape shape : {Shape{5, 12}, Shape{12, 5}, Shape{6, 6}, Shape{4, 3, 3, 2}}) {
+    Tensor t = zeros({DType::f64, shape});
+    init::orthogonal(t, init::stream(1, "o"), 2);
+    int64_t rows = shape[0], columns = t.numel() / rows;
+    bool by_rows = rows <= columns;
+    auto at = [&](int64_t vector, int64_t i) {
+      return t.data<double>()[static_cast<size_t>(by_rows ? vector * columns + i : i * columns + vector)];
+    };
+    for (int64_t u = 0; u < std::min(rows, columns); ++u)
+      for (int64_t v = 0; v <= u; ++v) {
+        double product = 0;
+        for (int64_t i = 0; i < std::max(rows, columns); ++i) product += at(u, i) * at(v, i);
+        EXPECT_NEAR(product, u == v ? 4 : 0, 1e-12) << to_string(shape);
+      }
   }
 }
 

@@ -4,12 +4,19 @@
 #include <gtest/gtest.h>
 
 #include "support/expect_error.h"
+#include "support/formula.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/batch_norm.h"
 #include "wholestep/nn/dropout.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/norm.h"
 #include "wholestep/nn/sequential.h"
+#include "wholestep/optim/sgd.h"
 
 namespace wholestep {
 namespace {
@@ -198,6 +205,73 @@ TEST(Module, ASharedParameterIsListedOnceUnderItsFirstName) {
   ASSERT_EQ(named.size(), 2u);
   EXPECT_EQ(named[0].first, "first.weight");
   EXPECT_EQ(named[0].second.name(), "first.weight");
+}
+
+TEST(Freeze, FrozenLayersKeepTheirWeightsInEagerAndInCompiledSteps) {
+  for (bool compiled : {false, true}) {
+    nn::Sequential model(nn::Linear({.in_features = 4, .out_features = 5}), nn::Tanh(),
+                         nn::Linear({.in_features = 5, .out_features = 3}));
+    model.initialize(1);
+    model[0].freeze();
+    EXPECT_EQ(model.trainable_parameters().size(), 2u);
+    std::vector<Tensor> before;
+    for (const Tensor& p : model.parameters()) before.push_back(p.clone());
+    optim::SGD sgd({.lr = 0.1});
+    sgd.attach(model.trainable_parameters());
+    Tensor x = tensor(test::formula_values<float>(1, 8), {2, 4}), labels = tensor<int64_t>({0, 2}, {2});
+    auto step = [&](const Tensor& in) {
+      sgd.step(grad(nn::CrossEntropyLoss()(model(in), labels), sgd.parameters()));
+    };
+    if (compiled) {
+      auto graph = std::make_shared<Graph>();
+      {
+        Trace trace(graph);
+        step(graph->add_input(InputKind::kBatch, "x", x.type()));
+      }
+      CompiledStep plan(make_plan(graph));
+      plan.write("x", x);
+      plan.run();
+    } else {
+      step(x);
+    }
+    std::vector<Tensor> after = model.parameters();
+    for (size_t i = 0; i < after.size(); ++i)
+      EXPECT_EQ(std::ranges::equal(after[i].bytes(), before[i].bytes()), i < 2) << compiled << " " << i;
+    model.unfreeze();
+    EXPECT_EQ(model.trainable_parameters().size(), 4u);
+  }
+}
+
+TEST(Edit, LayersThatStayKeepTheirWeightsAndNewOnesDrawTheirs) {
+  nn::Sequential model(nn::Linear({.in_features = 4, .out_features = 5}), nn::ReLU(),
+                       nn::Linear({.in_features = 5, .out_features = 3}));
+  model.initialize(1);
+  Tensor first = model.parameters()[0].clone(), old = model.parameters()[2].clone();
+  model.insert(1, nn::LayerNorm({.normalized_shape = {5}}));
+  model.replace(3, nn::Linear({.in_features = 5, .out_features = 2}));
+  EXPECT_EQ(model(zeros({DType::f32, {1, 4}})).shape(), (Shape{1, 2}));
+  std::vector<std::string> names;
+  for (const auto& [name, p] : model.named_parameters()) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"layers.0.weight", "layers.0.bias", "layers.1.weight",
+                                             "layers.1.bias", "layers.3.weight", "layers.3.bias"}));
+  EXPECT_TRUE(std::ranges::equal(model.parameters()[0].bytes(), first.bytes()));
+  EXPECT_NE(model.parameters()[4].data<float>()[0], 0.0f);
+  model.erase(1).erase(1);
+  EXPECT_EQ(model.size(), 2u);
+  expect_error(ErrorCode::kUsage, {"no such layer", "got 2", "less than 2"}, [&] { model.erase(2); });
+}
+
+TEST(Edit, WeightsThatStillFitAreCopiedByName) {
+  nn::Sequential from(nn::Linear({.in_features = 4, .out_features = 5}), nn::BatchNorm1d({.num_features = 5}),
+                      nn::Linear({.in_features = 5, .out_features = 3}));
+  nn::Sequential to(nn::Linear({.in_features = 4, .out_features = 5}), nn::BatchNorm1d({.num_features = 5}),
+                    nn::Linear({.in_features = 5, .out_features = 7}), nn::PReLU());
+  from.initialize(1);
+  to.initialize(2);
+  nn::Fitting fitting = nn::copy_fitting(from, to);
+  EXPECT_EQ(fitting.fresh, (std::vector<std::string>{"layers.2.weight", "layers.2.bias", "layers.3.weight"}));
+  EXPECT_EQ(fitting.kept.size(), 7u);
+  EXPECT_TRUE(std::ranges::equal(to.parameters()[0].bytes(), from.parameters()[0].bytes()));
 }
 
 }  // namespace

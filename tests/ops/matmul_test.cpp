@@ -137,7 +137,7 @@ TEST(Matmul, SaysWhichExtentsDoNotFit) {
                  matmul(of({2, 3}), of({4, 5}));
                });
   expect_error(ErrorCode::kUsage, {"two matrices", "[2, 3, 4]", "flatten()"}, [&] {
-    linear(of({2, 3, 4}), of({5, 4}));
+    linear(of({2, 3}), of({2, 3, 4}));
   });
   expect_error(ErrorCode::kUsage, {"batch_matmul of a f32[2, 3, 4], b f32[2, 5, 6]", "got 4 and 5"}, [&] {
     matmul(of({2, 3, 4}), of({2, 5, 6}));

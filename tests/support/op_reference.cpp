@@ -221,6 +221,22 @@ Expected concat(const Question& q) {
   return exact(std::move(values));
 }
 
+std::vector<Expected> split(const Question& q) {
+  size_t axis = static_cast<size_t>(q.attrs.integer("axis"));
+  int64_t begin = 0;
+  std::vector<Expected> parts;
+  for (const Operand& part : q.out) {
+    std::vector<double> values;
+    for_each(part.shape, [&](Index index) {
+      index[axis] += begin;
+      values.push_back(q.in[0].at(index));
+    });
+    begin += part.shape[static_cast<int>(axis)];
+    parts.push_back(exact(std::move(values)));
+  }
+  return parts;
+}
+
 Expected random_uniform(const Question& q) {
   uint64_t key = mix(static_cast<uint64_t>(q.in[0].values[0]), static_cast<uint64_t>(q.in[1].values[0]));
   PhiloxStream stream(key, static_cast<uint64_t>(q.attrs.integer("node")));
@@ -297,6 +313,7 @@ const Evaluations& evaluations() {
       {"scatter_add_rows", only<scatter_add_rows>},
       {"argsort", only<argsort>},
       {"concat", only<concat>},
+      {"split", split},
       {"random_uniform", only<random_uniform>},
       {"cast", only<cast>},
       {"fused", fused},

@@ -137,7 +137,7 @@ TEST(Traps, T9PredictsWithoutLabelsRightAfterTraining) {
 /// The small CNN without dropout, from the weights of tests/reference/convergence.py.
 nn::Model small_cnn_of_reference() {
   auto entry = std::ranges::find(nn::zoo(), "simple-cnn", &nn::ZooEntry::name);
-  nlohmann::json spec = parse_json(entry->spec, entry->name);
+  nlohmann::json spec = entry->spec();
   for (nlohmann::json& layer : spec["layers"])
     if (layer["type"] == "Dropout") layer["p"] = 0;
   nn::Model model = nn::read_model(spec, entry->name);

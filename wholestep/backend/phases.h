@@ -32,6 +32,8 @@ struct PhaseExtent {
   int64_t chunks = 1;
   int64_t rows = 0;
   uint64_t row_inputs = 0, row_outputs = 0;
+  int64_t chunks_alone = 0;  ///< where it shares its lanes with no other phase; 0: the same
+  bool heavy = false;        ///< a worker has no room for another one's lane beside it
 };
 
 constexpr uint64_t kAllOperands = ~uint64_t{0};

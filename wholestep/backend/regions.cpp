@@ -3,6 +3,7 @@
 #include "wholestep/backend/regions.h"
 
 #include <limits>
+#include <map>
 #include <numeric>
 #include <unordered_map>
 
@@ -41,8 +42,10 @@ class Builder {
              .extent = kernel.phase(p),
              .waits_for = {}});
     }
-    if (placement_ == Placement::kFewest) delay();
-    return collect();
+    if (placement_ == Placement::kInOrder) return collect();
+    delay();
+    Regions regions = collect();
+    return part_light_from_heavy(regions) ? collect() : regions;
   }
 
  private:
@@ -55,6 +58,7 @@ class Builder {
   void add(Placed placed) {
     const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
     int index = static_cast<int>(phases_.size());
+    index_of_[{placed.call, placed.phase}] = phases_.size();
     auto wait = [&](const Touches& touches, int value, int64_t lane) {
       if (auto found = touches.find(views_.shown(value)); found != touches.end())
         for (const Touch& touch : found->second)
@@ -139,9 +143,43 @@ class Builder {
           }
     for (Region& region : result.regions) {
       std::erase_if(region.lane_sets, [](const LaneSet& set) { return set.steps.empty(); });
-      for (const LaneSet& set : region.lane_sets) region.lanes += set.chunks;
+      for (LaneSet& set : region.lane_sets) {
+        if (placement_ == Placement::kFewest) set_apart(set);
+        region.lanes += set.chunks;
+      }
     }
     return result;
+  }
+
+  /// Gives the light lanes of a region of heavy ones a region of their own behind it, if they are many:
+  /// beside heavy ones each would keep a worker to itself.
+  bool part_light_from_heavy(const Regions& regions) {
+    constexpr int64_t kMany = 512;
+    auto placed = [&](const LaneSet::Step& step) -> Placed& {
+      return phases_[index_of_.at({step.call, step.phase})];
+    };
+    auto heavy = [&](const LaneSet& set) {
+      return std::ranges::any_of(set.steps,
+                                 [&](const LaneSet::Step& step) { return placed(step).extent.heavy; });
+    };
+    int parted = 0;
+    for (const Region& region : regions.regions) {
+      int64_t light = 0;
+      for (const LaneSet& set : region.lane_sets) light += heavy(set) ? 0 : set.chunks;
+      bool part = light >= kMany && std::ranges::any_of(region.lane_sets, heavy);
+      for (const LaneSet& set : region.lane_sets)
+        for (const LaneSet::Step& step : set.steps) placed(step).region += parted + (part && !heavy(set));
+      parted += part;
+    }
+    return parted > 0;
+  }
+
+  void set_apart(LaneSet& set) const {
+    if (set.steps.size() != 1) return;
+    auto [call, phase] = set.steps[0];
+    const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[static_cast<size_t>(call)].kernel);
+    int64_t chunks = kernel.phase(static_cast<size_t>(phase)).chunks_alone;
+    if (chunks > 0) set = {.rows = 0, .chunks = chunks, .alone = true, .steps = set.steps};
   }
 
   /// Puts the steps of two lane sets behind each other, in the order of the schedule.
@@ -166,6 +204,7 @@ class Builder {
   std::span<const ScheduledKernel> schedule_;
   Placement placement_;
   std::vector<Placed> phases_;
+  std::map<std::pair<int, int>, size_t> index_of_;  // by call and phase
   Touches written_, read_;
   Views views_;
 };

@@ -29,6 +29,7 @@ class Views {
 /// The phases one worker runs in order for one chunk number; lanes of a region are independent of each other.
 struct LaneSet {
   int64_t rows = 0, chunks = 0;
+  bool alone = false;  ///< the one phase is divided as it likes, not by rows
   struct Step {
     int call, phase;
   };

@@ -43,10 +43,8 @@ std::vector<std::pair<std::string, std::string>> environment(const Device& devic
 }
 
 std::vector<LayerRow> layer_rows(const nn::Model& model) {
-  Shape batch{1};
-  for (int64_t extent : model.input) batch.push_back(extent);
   std::vector<LayerRow> rows;
-  for (const nn::SummaryRow& row : nn::summarize(*model.module, batch).rows)
+  for (const nn::SummaryRow& row : nn::summarize(*model.module, model.batch(1)).rows)
     rows.push_back({row.path, row.description, to_string(row.output), row.parameters});
   return rows;
 }

@@ -51,12 +51,11 @@ void print_summary(const SummaryOptions& options) {
     fmt::print("{}", nn::print_model_spec(model));
     return;
   }
-  Shape batch{options.batch_size};
-  for (int64_t extent : model.input) batch.push_back(extent);
+  TensorType batch = model.batch(options.batch_size);
   nn::Summary summary = nn::summarize(*model.module, batch);
   if (options.json) fmt::print("{}\n", to_json(model, summary).dump(2));
   else
-    fmt::print("{}  input {}  classes {}\n{}", model.name, to_string(batch), model.classes,
+    fmt::print("{}  input {}  classes {}\n{}", model.name, to_string(batch.shape), model.classes,
                to_string(summary));
 }
 

@@ -26,7 +26,15 @@ json as_json(bool value) { return value; }
 json as_json(int64_t value) { return value; }
 json as_json(double value) { return value; }
 json as_json(const std::string& value) { return value; }
-json as_json(const std::array<double, 2>& value) { return {value[0], value[1]}; }
+template <size_t N>
+json as_json(const std::array<double, N>& value) {
+  return value;
+}
+template <class T>
+json as_json(const std::vector<T>& value) {
+  return value;
+}
+json as_json(const std::optional<int64_t>& value) { return value ? json(*value) : json(); }
 json as_json(const Size2d& value) {
   return value.height == value.width ? json(value.height) : json{value.height, value.width};
 }
@@ -35,21 +43,29 @@ json value_of(const ConfigField& field) {
   return std::visit([](auto* value) { return as_json(*value); }, field.value);
 }
 
+/// The numbers in a field's JSON form.
 std::vector<double> numbers_of(const ConfigField& field) {
-  using Numbers = std::vector<double>;
-  auto pair = [](const Size2d& s) {
-    return Numbers{static_cast<double>(s.height), static_cast<double>(s.width)};
-  };
-  return std::visit(Overload{[](int64_t* v) { return Numbers{static_cast<double>(*v)}; },
-                             [](double* v) { return Numbers{*v}; },
-                             [](std::array<double, 2>* v) { return Numbers(v->begin(), v->end()); },
-                             [&](Size2d* v) { return pair(*v); }, [](auto*) { return Numbers{}; }},
-                    field.value);
+  json value = value_of(field);
+  if (value.is_number()) return {value.get<double>()};
+  if (value.is_array()) return value.get<std::vector<double>>();
+  return {};
 }
 
 bool in_range(const ConfigField& field) {
   return std::ranges::all_of(numbers_of(field),
                              [&](double n) { return std::isfinite(n) && field.range.contains(n); });
+}
+
+std::string type_name(const ConfigField& field) {
+  return std::visit(Overload{[](bool*) { return "bool"; }, [](int64_t*) { return "integer"; },
+                             [](double*) { return "number"; }, [](std::string*) { return "text"; },
+                             [](std::array<double, 2>*) { return "two numbers"; },
+                             [](std::array<double, 3>*) { return "three numbers"; },
+                             [](Size2d*) { return "integer or [height, width]"; },
+                             [](std::vector<int64_t>*) { return "list of integers"; },
+                             [](std::vector<double>*) { return "list of numbers"; },
+                             [](std::optional<int64_t>*) { return "integer or nothing"; }},
+                    field.value);
 }
 
 void read_pair(ConfigReader& reader, const ConfigField& field, const json& value, Size2d& out) {
@@ -72,13 +88,14 @@ void read_field(ConfigReader& reader, const ConfigField& field) {
                         *v = field.choices.empty() ? reader.get(field.name, *v)
                                                    : reader.get_choice(field.name, *v, field.choices);
                       },
-                      [&](std::array<double, 2>* v) {
-                        auto pair =
+                      [&]<size_t N>(std::array<double, N>* v) {
+                        auto numbers =
                             reader.get(field.name, std::vector<double>(v->begin(), v->end()), field.range);
-                        if (pair.size() == 2) *v = {pair[0], pair[1]};
-                        else reader.add_problem(field.name, "expected two numbers");
+                        if (numbers.size() == N) std::ranges::copy(numbers, v->begin());
+                        else reader.add_problem(field.name, fmt::format("expected {}", type_name(field)));
                       },
                       [&](Size2d* v) { read_pair(reader, field, *found, *v); },
+                      [&](std::optional<int64_t>* v) { *v = reader.get(field.name, int64_t{}, field.range); },
                       [&](auto* v) { *v = reader.get(field.name, *v, field.range); }},
              field.value);
 }
@@ -88,12 +105,10 @@ std::string expectation(const ConfigField& field) {
   return range.empty() ? "a finite number" : range;
 }
 
-std::string type_name(const ConfigField& field) {
-  return std::visit(Overload{[](bool*) { return "bool"; }, [](int64_t*) { return "integer"; },
-                             [](double*) { return "number"; }, [](std::string*) { return "text"; },
-                             [](std::array<double, 2>*) { return "two numbers"; },
-                             [](Size2d*) { return "integer or [height, width]"; }},
-                    field.value);
+std::string fallback_text(const ConfigField& field) {
+  json value = value_of(field);
+  if (value.is_null()) return "";
+  return in_range(field) ? value.dump() : "required";
 }
 
 }  // namespace
@@ -149,7 +164,7 @@ std::vector<ConfigFieldRow> document_fields(const ConfigFields& defaults) {
     rows.push_back({.name = field.name,
                     .type = type_name(field) + (range.empty() ? "" : ", " + range) +
                             (choices.empty() ? "" : ", " + choices),
-                    .fallback = in_range(field) ? value_of(field).dump() : "required",
+                    .fallback = fallback_text(field),
                     .doc = field.doc});
   }
   return rows;

@@ -15,6 +15,7 @@
 #include <array>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,11 +26,13 @@
 namespace wholestep {
 
 struct ConfigField {
-  using Value = std::variant<bool*, int64_t*, double*, std::string*, std::array<double, 2>*, Size2d*>;
+  using Value =
+      std::variant<bool*, int64_t*, double*, std::string*, std::array<double, 2>*, std::array<double, 3>*,
+                   Size2d*, std::vector<int64_t>*, std::vector<double>*, std::optional<int64_t>*>;
   std::string name;
   Value value;
   std::string doc;
-  ConfigRange range = {};                 ///< of a number; a default outside it makes the field required
+  ConfigRange range = {};                 ///< of each number; a default outside it makes the field required
   std::vector<std::string> choices = {};  ///< of a string; empty: any
 };
 using ConfigFields = std::vector<ConfigField>;

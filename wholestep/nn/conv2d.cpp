@@ -18,13 +18,17 @@ ConfigFields Conv2dConfig::fields() {
           {"bias", &bias, "add a learned number a channel"}};
 }
 
-std::vector<std::string> Conv2dConfig::problems() const {
+std::vector<std::string> channel_problems(int64_t in_channels, int64_t out_channels, int64_t groups) {
   std::vector<std::string> problems;
   for (auto [name, channels] : {std::pair{"in_channels", in_channels}, {"out_channels", out_channels}})
     if (channels % groups != 0)
       problems.push_back(
           fmt::format("'{}' got {}, expected a multiple of 'groups' ({})", name, channels, groups));
   return problems;
+}
+
+std::vector<std::string> Conv2dConfig::problems() const {
+  return channel_problems(in_channels, out_channels, groups);
 }
 
 Conv2d::Conv2d(Conv2dConfig c, std::source_location where)

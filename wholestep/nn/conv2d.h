@@ -4,6 +4,9 @@
 
 namespace wholestep::nn {
 
+/// What is wrong with the channels of a convolution in groups.
+std::vector<std::string> channel_problems(int64_t in_channels, int64_t out_channels, int64_t groups);
+
 struct Conv2dConfig {
   static constexpr const char *kType = "Conv2d", *kDoc =
                                                      "cross-correlation of x [N, in_channels, H, W] with "

@@ -1,4 +1,4 @@
-// Flatten: the step from images to rows of features.
+// Flatten and Reshape: the same elements under another shape.
 #pragma once
 #include "wholestep/nn/layer.h"
 #include "wholestep/ops/shape.h"
@@ -15,6 +15,26 @@ class Flatten final : public ConfiguredLayer<FlattenConfig> {
   explicit Flatten(FlattenConfig c = {}, std::source_location where = std::source_location::current())
       : ConfiguredLayer(c, where) {}
   Tensor forward(const Tensor& x) override { return flatten(x, config().start_dim); }
+};
+
+struct ReshapeConfig {
+  static constexpr const char
+      *kType = "Reshape",
+      *kDoc = "the same elements of every sample under another shape: x [N, ...] to [N, shape...]";
+  std::vector<int64_t> shape = {};
+  ConfigFields fields() {
+    return {{"shape", &shape, "of a sample, without the batch axis; one extent may be -1", {.min = -1}}};
+  }
+};
+class Reshape final : public ConfiguredLayer<ReshapeConfig> {
+ public:
+  explicit Reshape(ReshapeConfig c, std::source_location where = std::source_location::current())
+      : ConfiguredLayer(c, where) {}
+  Tensor forward(const Tensor& x) override {
+    std::vector<int64_t> shape = config().shape;
+    shape.insert(shape.begin(), x.dim(0));
+    return reshape(x, shape);
+  }
 };
 
 }  // namespace wholestep::nn

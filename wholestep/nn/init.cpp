@@ -1,7 +1,10 @@
 // Formulas and fills.
 #include "wholestep/nn/init.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <numeric>
 
 namespace wholestep::nn::init {
 namespace {
@@ -56,6 +59,46 @@ void uniform(const Tensor& t, double low, double high, PhiloxStream random) {
 
 void normal(const Tensor& t, double mean, double std, PhiloxStream random) {
   fill(t, [&] { return mean + std * random.normal(); });
+}
+
+void trunc_normal(const Tensor& t, double mean, double std, PhiloxStream random, double low, double high) {
+  auto below = [&](double x) { return 0.5 * std::erfc((mean - x) / (std * std::sqrt(2))); };
+  if (!(std > 0) || !(below(high) - below(low) >= 0.01))
+    throw Error(ErrorCode::kUsage,
+                {.what = "a truncated normal would hardly ever be drawn",
+                 .got = fmt::format("[{}, {}] of mean {} and deviation {}", low, high, mean, std),
+                 .expected = "an interval with at least 1 % of the distribution"});
+  fill(t, [&] {
+    double value = 0;
+    do value = mean + std * random.normal();
+    while (value < low || value > high);
+    return value;
+  });
+}
+
+void orthogonal(const Tensor& weight, PhiloxStream random, double gain) {
+  fans_of(weight.shape());  // two axes or more
+  int64_t rows = weight.dim(0), columns = weight.numel() / std::max<int64_t>(rows, 1);
+  int64_t vectors = std::min(rows, columns), length = std::max(rows, columns);
+  std::vector<std::vector<double>> basis;  // Gram-Schmidt on normal vectors, twice for f64's last digits
+  while (static_cast<int64_t>(basis.size()) < vectors) {
+    std::vector<double> v(static_cast<size_t>(length));
+    for (double& x : v) x = random.normal();
+    for (int pass = 0; pass < 2; ++pass)
+      for (const auto& u : basis) {
+        double along = std::inner_product(v.begin(), v.end(), u.begin(), 0.0);
+        for (size_t i = 0; i < v.size(); ++i) v[i] -= along * u[i];
+      }
+    double norm = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
+    for (double& x : v) x /= norm;
+    basis.push_back(std::move(v));
+  }
+  int64_t at = 0;
+  fill(weight, [&] {
+    size_t row = static_cast<size_t>(at / columns), column = static_cast<size_t>(at % columns);
+    ++at;
+    return gain * (rows <= columns ? basis[row][column] : basis[column][row]);
+  });
 }
 
 void kaiming_uniform(const Tensor& weight, PhiloxStream random, double a) {

@@ -20,6 +20,12 @@ PhiloxStream stream(uint64_t seed, std::string_view name);
 void constant(const Tensor& t, double value);
 void uniform(const Tensor& t, double low, double high, PhiloxStream random);
 void normal(const Tensor& t, double mean, double std, PhiloxStream random);
+/// Normal, drawn again until within [low, high]; kUsage where that holds less than 1 % of the distribution.
+void trunc_normal(const Tensor& t, double mean, double std, PhiloxStream random, double low = -2,
+                  double high = 2);
+/// The first two axes of weight [out, in, ...] as a matrix whose rows, or columns where they are fewer, are
+/// orthogonal with length `gain` (Saxe et al. 2014). kUsage for fewer than two axes.
+void orthogonal(const Tensor& weight, PhiloxStream random, double gain = 1);
 
 /// Variance 2 / ((1 + a^2) fan_in): keeps the variance of activations through layers followed by a leaky ReLU
 /// of slope a (He et al. 2015). a = 0 is ReLU; a = sqrt(5) is PyTorch's default for Linear and Conv.

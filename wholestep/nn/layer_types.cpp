@@ -6,13 +6,24 @@
 #include <nlohmann/json.hpp>
 
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/attention.h"
 #include "wholestep/nn/batch_norm.h"
+#include "wholestep/nn/bilinear.h"
+#include "wholestep/nn/conv1d.h"
 #include "wholestep/nn/conv2d.h"
+#include "wholestep/nn/conv_transpose2d.h"
 #include "wholestep/nn/dropout.h"
+#include "wholestep/nn/embedding.h"
 #include "wholestep/nn/flatten.h"
+#include "wholestep/nn/gpt.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/model_spec.h"
+#include "wholestep/nn/norm.h"
+#include "wholestep/nn/pool1d.h"
 #include "wholestep/nn/pool2d.h"
+#include "wholestep/nn/recurrent.h"
+#include "wholestep/nn/transformer.h"
+#include "wholestep/nn/vision_transformer.h"
 
 namespace wholestep::nn {
 namespace {
@@ -27,32 +38,71 @@ std::unique_ptr<Module> read_residual(ConfigReader& reader) {
   return std::make_unique<Residual>(Sequential(std::move(body)), Sequential(std::move(shortcut)));
 }
 
+std::unique_ptr<Module> read_parallel(ConfigReader& reader) {
+  ParallelConfig config = read_config<ParallelConfig>(reader);
+  LayerList branches = read_layers(reader, "layers");
+  if (!config_problems(config).empty()) return nullptr;
+  return std::make_unique<Parallel>(Sequential(std::move(branches)), config);
+}
+
 const ConfigFieldRow kLayersRow{"layers", "list of layers", "required", "applied one after the other"};
 const ConfigFieldRow kShortcutRow{"shortcut", "list of layers", "", "the way around; empty: x itself"};
+
+std::vector<ConfigFieldRow> parallel_rows() {
+  std::vector<ConfigFieldRow> rows = document_fields(ParallelConfig().fields());
+  rows.insert(rows.begin(), {"layers", "list of layers", "required", "applied each to x"});
+  return rows;
+}
 
 }  // namespace
 
 const std::vector<ConfigType<Module>>& layer_types() {
   static const std::vector<ConfigType<Module>> types = {
       config_type<Module, Linear>(),
+      config_type<Module, Bilinear>(),
+      config_type<Module, DropConnect>(),
+      config_type<Module, Embedding>(),
+      config_type<Module, Conv1d>(),
       config_type<Module, Conv2d>(),
+      config_type<Module, ConvTranspose2d>(),
       config_type<Module, BatchNorm1d>(),
       config_type<Module, BatchNorm2d>(),
+      config_type<Module, LayerNorm>(),
+      config_type<Module, RMSNorm>(),
+      config_type<Module, GroupNorm>(),
+      config_type<Module, MaxPool1d>(),
       config_type<Module, MaxPool2d>(),
+      config_type<Module, AvgPool1d>(),
       config_type<Module, AvgPool2d>(),
       config_type<Module, AdaptiveAvgPool2d>(),
+      config_type<Module, RNN>(),
+      config_type<Module, LSTM>(),
+      config_type<Module, GRU>(),
+      config_type<Module, MultiheadAttention>(),
+      config_type<Module, TransformerEncoderLayer>(),
+      config_type<Module, GPT>(),
+      config_type<Module, VisionTransformer>(),
       config_type<Module, Flatten>(),
+      config_type<Module, Reshape>(),
       config_type<Module, ReLU>(),
       config_type<Module, LeakyReLU>(),
+      config_type<Module, PReLU>(),
+      config_type<Module, ELU>(),
+      config_type<Module, SELU>(),
       config_type<Module, Tanh>(),
       config_type<Module, Sigmoid>(),
       config_type<Module, GELU>(),
       config_type<Module, SiLU>(),
+      config_type<Module, Mish>(),
+      config_type<Module, Softplus>(),
+      config_type<Module, Hardswish>(),
       config_type<Module, Dropout>(),
       config_type<Module, Softmax>(),
+      config_type<Module, LogSoftmax>(),
       config_type<Module, Identity>(),
       {Sequential::kType, Sequential::kDoc, {kLayersRow}, read_sequential},
       {Residual::kType, Residual::kDoc, {kLayersRow, kShortcutRow}, read_residual},
+      {ParallelConfig::kType, ParallelConfig::kDoc, parallel_rows(), read_parallel},
   };
   return types;
 }

@@ -1,8 +1,7 @@
-// Linear: leading axes are merged into one, as matmul takes matrices.
+// Linear.
 #include "wholestep/nn/linear.h"
 
 #include "wholestep/ops/matmul.h"
-#include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
 
@@ -17,10 +16,7 @@ Tensor Linear::forward(const Tensor& x) {
     refuse(x, "the input does not fit a Linear layer", "[..., " + std::to_string(in) + "]",
            x.rank() > 2 && x.numel() / x.dim(0) == in ? "put a Flatten layer before it"
                                                       : "in_features is the extent of the input's last axis");
-  if (x.rank() == 2) return linear(x, weight_, bias_);
-  Shape out = x.shape();
-  out.set(out.rank() - 1, config().out_features);
-  return reshape(linear(reshape(x, std::vector<int64_t>{-1, in}), weight_, bias_), out);
+  return linear(x, weight_, bias_);
 }
 
 void Linear::members(MemberVisitor& member) {

@@ -22,6 +22,8 @@ class Linear final : public ConfiguredLayer<LinearConfig> {
  public:
   explicit Linear(LinearConfig config, std::source_location where = std::source_location::current());
   Tensor forward(const Tensor& x) override;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }  ///< undefined where there is none
 
  protected:
   void members(MemberVisitor& member) override;

@@ -21,9 +21,10 @@ std::string print_layer(const json& layer) {
   for (const auto& [key, value] : layer.items()) {
     if (key == "type") continue;
     if (!value.is_array() || value.empty() || !value[0].is_object()) {
-      std::string plain =
-          value.is_array() ? fmt::format("[{}, {}]", value[0].dump(), value[1].dump()) : value.dump();
-      text += fmt::format(", \"{}\": {}", key, plain);
+      std::string plain;
+      for (const json& item : value.is_array() ? value : json::array())
+        plain += (plain.empty() ? "" : ", ") + item.dump();
+      text += fmt::format(", \"{}\": {}", key, value.is_array() ? "[" + plain + "]" : value.dump());
       continue;
     }
     std::string items;
@@ -35,18 +36,22 @@ std::string print_layer(const json& layer) {
 
 /// Traces the model in evaluation mode, where a batch of one is enough for every layer.
 Shape output_shape(const Model& model) {
-  Shape batch{1};
-  for (int64_t extent : model.input) batch.push_back(extent);
   auto graph = std::make_shared<Graph>();
   Trace trace(graph);
   bool was_training = model.module->training();
   model.module->eval();
-  Tensor y = (*model.module)(graph->add_input(InputKind::kBatch, "x", {DType::f32, batch}));
+  Tensor y = (*model.module)(graph->add_input(InputKind::kBatch, "x", model.batch(1)));
   model.module->train(was_training);
   return y.shape();
 }
 
 }  // namespace
+
+TensorType Model::batch(int64_t samples) const {
+  Shape shape{samples};
+  for (int64_t extent : input) shape.push_back(extent);
+  return {tokens ? DType::i64 : DType::f32, shape};
+}
 
 Model read_model(const json& spec, const std::string& where) {
   ConfigReader reader(spec, where);
@@ -58,6 +63,7 @@ Model read_model(const json& spec, const std::string& where) {
                        fmt::format("has {} axes, expected at most {}", input.size(), Shape::kMaxRank - 1));
   else model.input = Shape(input);
   model.classes = reader.require<int64_t>("classes", {.min = 1});
+  model.tokens = reader.get("tokens", false);
   model.module = std::make_unique<Sequential>(read_layers(reader, "layers"));
   model.module->set_source(where);
   reader.finish();
@@ -77,12 +83,14 @@ void check_model(const Model& model) {
     if (error.code() != ErrorCode::kUsage) throw;
     throw Error(ErrorCode::kBadConfig, error.parts());  // the model's description is at fault, not the caller
   }
-  if (got != Shape{1, model.classes})
+  Shape expected = model.tokens ? model.batch(1).shape : Shape{1};  // of tokens, scores at each place
+  expected.push_back(model.classes);
+  if (got != expected)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "the model's output is not one score a class",
                  .where = model.module->source(),
                  .got = to_string(got) + " for a batch of one",
-                 .expected = fmt::format("[1, {}]", model.classes),
+                 .expected = to_string(expected),
                  .hint = "end in a Linear layer of as many out_features as there are classes"});
 }
 
@@ -94,6 +102,7 @@ json model_spec(const Model& model) {
   spec["name"] = model.name;
   spec["input"] = std::vector<int64_t>(model.input.begin(), model.input.end());
   spec["classes"] = model.classes;
+  if (model.tokens) spec["tokens"] = true;
   return spec;
 }
 
@@ -103,8 +112,8 @@ std::string print_model_spec(const Model& model) {
   for (const json& layer : spec["layers"]) layers += (layers.empty() ? "" : ",\n    ") + print_layer(layer);
   std::string input = to_string(model.input);
   return fmt::format(
-      "{{\n  \"name\": {},\n  \"input\": {},\n  \"classes\": {},\n  \"layers\": [\n    {}\n  ]\n}}\n",
-      spec["name"].dump(), input, model.classes, layers);
+      "{{\n  \"name\": {},\n  \"input\": {},\n  \"classes\": {},{}\n  \"layers\": [\n    {}\n  ]\n}}\n",
+      spec["name"].dump(), input, model.classes, model.tokens ? "\n  \"tokens\": true," : "", layers);
 }
 
 void save_model(const Model& model, const std::filesystem::path& path) {

@@ -1,6 +1,6 @@
-// Models as data: {"name": "...", "input": [1, 28, 28], "classes": 10, "layers": [{"type": "Conv2d", ...}]}.
-// Layers read and write their config structs, containers their lists, so every model made of the library's
-// layers has this form.
+// Models as data: {"name": "...", "input": [1, 28, 28], "classes": 10, "layers": [{"type": "Conv2d", ...}]},
+// and "tokens": true where samples are indices. Layers read and write their config structs, containers their
+// lists, so every model made of the library's layers has this form.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -17,8 +17,10 @@ namespace wholestep::nn {
 struct Model {
   std::string name;
   Shape input;          ///< of one sample, without the batch axis
-  int64_t classes = 0;  ///< extent of the output [N, classes]
+  int64_t classes = 0;  ///< extent of the output [N, classes], or [N, input..., classes] of tokens
+  bool tokens = false;  ///< samples are indices, i64, not numbers
   std::unique_ptr<Module> module;
+  TensorType batch(int64_t samples) const;  ///< what the module takes: f32 or i64 [samples, input...]
 };
 
 /// From its JSON form; `where` names it in errors and is the "source line" of its layers. kBadConfig lists

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "wholestep/ops/elementwise.h"
 
@@ -51,11 +52,15 @@ struct Module::Walk : MemberVisitor {
 Module::Module(std::source_location where) : source_(source_line(where)) {}
 
 Tensor Module::operator()(const Tensor& x) {
+  return call(x, [&] { return forward(x); });
+}
+
+Tensor Module::call(const Tensor& x, FunctionRef<Tensor()> forward) {
   prepare();
   Scope scope(name_, source_);
   Tensor y;
   try {
-    y = forward(x);
+    y = forward();
   } catch (const Error& error) {  // from a check that knows no layer: say which it was
     if (error.parts().where.find(Scope::path()) != std::string::npos) throw;
     throw error.within(Scope::source() + ": " + Scope::path() + ": " + description());
@@ -66,23 +71,23 @@ Tensor Module::operator()(const Tensor& x) {
 
 void Module::prepare() {
   if (ready_) return;
-  set_names();
-  Walk walk;
-  walk.on_module = [](Module& module, const std::string& path) {
-    if (!module.ready_) module.reset_parameters({.seed = 0, .path = path});
-    module.ready_ = true;
-  };
-  walk.run(*this);
+  draw_parameters(0, [](const Module& module) { return !module.ready_; });
 }
 
 void Module::initialize(uint64_t seed) {
+  draw_parameters(seed, [](const Module&) { return true; });
+}
+
+void Module::draw_parameters(uint64_t seed, FunctionRef<bool(const Module&)> wanted) {
   set_names();
+  std::vector<std::pair<Module*, std::string>> modules;
   Walk walk;
-  walk.on_module = [seed](Module& module, const std::string& path) {
-    module.reset_parameters({.seed = seed, .path = path});
-    module.ready_ = true;
-  };
+  walk.on_module = [&](Module& module, const std::string& path) { modules.emplace_back(&module, path); };
   walk.run(*this);
+  for (auto& [module, path] : modules | std::views::reverse) {
+    if (wanted(*module)) module->reset_parameters({.seed = seed, .path = path});
+    module->ready_ = true;
+  }
 }
 
 void Module::set_names() {
@@ -126,6 +131,20 @@ NamedTensors Module::named_buffers() {
 std::vector<Tensor> Module::parameters() {
   std::vector<Tensor> tensors;
   for (const auto& [name, tensor] : named_parameters()) tensors.push_back(tensor);
+  return tensors;
+}
+
+Module& Module::freeze() {
+  for (Tensor& t : parameters()) t.set_requires_grad(false);
+  return *this;
+}
+Module& Module::unfreeze() {
+  for (Tensor& t : parameters()) t.set_requires_grad();
+  return *this;
+}
+std::vector<Tensor> Module::trainable_parameters() {
+  std::vector<Tensor> tensors = parameters();
+  std::erase_if(tensors, [](const Tensor& t) { return !t.requires_grad(); });
   return tensors;
 }
 
@@ -179,6 +198,24 @@ Tensor Module::new_parameter(const Shape& shape) {
   Tensor t = zeros({DType::f32, shape});
   t.set_requires_grad();
   return t;
+}
+
+Fitting copy_fitting(Module& from, Module& to) {
+  auto all = [](Module& module) {
+    NamedTensors named = module.named_parameters();
+    for (auto& buffer : module.named_buffers()) named.push_back(std::move(buffer));
+    return named;
+  };
+  std::map<std::string, Tensor> old;
+  for (auto& [name, tensor] : all(from)) old[name] = tensor;
+  Fitting result;
+  for (auto& [name, tensor] : all(to)) {
+    auto found = old.find(name);
+    bool fits = found != old.end() && found->second.type() == tensor.type();
+    if (fits) tensor.write(found->second.to_host().bytes());
+    (fits ? result.kept : result.fresh).push_back(name);
+  }
+  return result;
 }
 
 ForwardHook::ForwardHook(Called called)

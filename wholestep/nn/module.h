@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "wholestep/base/function_ref.h"
 #include "wholestep/graph/op.h"
 #include "wholestep/nn/init.h"
 
@@ -43,6 +44,12 @@ class Module {
   NamedTensors named_parameters();
   NamedTensors named_buffers();
 
+  /// Takes every parameter out of training, or back in: requires_grad() off or on. What optimizers attach to,
+  /// gradients and updates are of trainable_parameters() alone. (Buffers go on as before; eval() stops them.)
+  Module& freeze();
+  Module& unfreeze();
+  std::vector<Tensor> trainable_parameters();
+
   /// Draws every parameter anew, each from a stream of its own keyed by (seed, full name), and resets
   /// buffers.
   void initialize(uint64_t seed);
@@ -72,8 +79,11 @@ class Module {
 
   /// Names every parameter, buffer and child to the visitor, always the same ones in the same order.
   virtual void members(MemberVisitor&) {}
-  /// Sets own parameters and buffers, not the children's, to fresh values.
+  /// Sets own parameters and buffers to fresh values. The children have drawn theirs, which a module made of
+  /// layers may change.
   virtual void reset_parameters(const init::Draws&) {}
+  /// What operator() does around forward(), for calls with other operands, of which x is the first.
+  Tensor call(const Tensor& x, FunctionRef<Tensor()> forward);
   /// Throws kUsage naming layer, operand and expectation.
   [[noreturn]] void refuse(const Tensor& x, const std::string& what, const std::string& expected,
                            const std::string& hint = "") const;
@@ -85,11 +95,21 @@ class Module {
  private:
   struct Walk;
   void prepare();
+  /// Of the modules wanted: what a module holds first, then the module itself.
+  void draw_parameters(uint64_t seed, FunctionRef<bool(const Module&)> wanted);
 
   std::string name_;    // within the parent
   std::string source_;  // "lenet.cpp:12"
   bool training_ = true, ready_ = false;
 };
+
+/// Which of a module's tensors another one had.
+struct Fitting {
+  std::vector<std::string> kept, fresh;  ///< names: copied, and left as they were
+};
+/// Copies into `to` every parameter and buffer that `from` has under the same name with the same shape and
+/// dtype: what is left of a model's training when some of its layers are others.
+Fitting copy_fitting(Module& from, Module& to);
 
 /// While alive, `called` hears of every module call on this thread after it returns: for summaries,
 /// activation statistics. Scope::path() is the module's path during the call.

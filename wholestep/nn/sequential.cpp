@@ -9,6 +9,7 @@
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/dropout.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
 
@@ -24,6 +25,39 @@ void LayerList::members(const std::string& list, MemberVisitor& member) const {
 void LayerList::write_spec(nlohmann::json& array) const {
   array = nlohmann::json::array();
   for (const auto& layer : layers_) layer->write_spec(array.emplace_back(nlohmann::json::object()));
+}
+
+namespace {
+
+void check_layer(size_t i, size_t count) {
+  if (i >= count)
+    throw Error(ErrorCode::kUsage, {.what = "there is no such layer",
+                                    .got = std::to_string(i),
+                                    .expected = fmt::format("less than {}", count)});
+}
+
+}  // namespace
+
+void LayerList::insert(size_t i, std::unique_ptr<Module> layer) {
+  check_layer(i, layers_.size() + 1);
+  layers_.insert(layers_.begin() + static_cast<std::ptrdiff_t>(i), std::move(layer));
+}
+
+void LayerList::erase(size_t i) {
+  check_layer(i, layers_.size());
+  layers_.erase(layers_.begin() + static_cast<std::ptrdiff_t>(i));
+}
+
+Sequential& Sequential::insert(size_t i, std::unique_ptr<Module> layer) {
+  layers_.insert(i, std::move(layer));
+  structure_changed();
+  return *this;
+}
+
+Sequential& Sequential::erase(size_t i) {
+  layers_.erase(i);
+  structure_changed();
+  return *this;
 }
 
 Sequential& Sequential::add(std::unique_ptr<Module> layer) {
@@ -66,6 +100,36 @@ void Residual::write_spec(nlohmann::json& spec) const {
   write_type(spec, kType);
   body_.write_spec(spec["layers"]);
   if (!shortcut_.empty()) shortcut_.write_spec(spec["shortcut"]);
+}
+
+ConfigFields ParallelConfig::fields() {
+  return {{"join", &join, "how the results become one", {}, {"concat", "sum"}},
+          {"dim", &dim, "axis along which they are concatenated"}};
+}
+
+Parallel::Parallel(Sequential branches, ParallelConfig config, std::source_location where)
+    : Module(where),
+      branches_(std::move(branches).take_layers()),
+      config_(checked_config(source() + ": " + Config::kType, std::move(config))) {}
+
+Tensor Parallel::forward(const Tensor& x) {
+  if (branches_.empty()) refuse(x, "a Parallel has no layers", "at least one");
+  std::vector<Tensor> results;
+  for (size_t i = 0; i < branches_.size(); ++i) results.push_back(branches_[i](x));
+  if (config_.join == "concat") return concat(results, config_.dim);
+  Tensor total = results[0];
+  for (size_t i = 1; i < results.size(); ++i) {
+    if (results[i].shape() != total.shape())  // broadcasting would hide the mistake
+      refuse(x, "the layers of a Parallel differ in shape: one gives " + to_string(results[i].shape()),
+             to_string(total.shape()));
+    total = total + results[i];
+  }
+  return total;
+}
+
+void Parallel::write_spec(nlohmann::json& spec) const {
+  write_config(spec, config_);
+  branches_.write_spec(spec["layers"]);
 }
 
 }  // namespace wholestep::nn

@@ -1,9 +1,10 @@
-// Containers: layers in a row, and a row with a way around it.
+// Containers: layers in a row, a row with a way around it, and layers side by side.
 #pragma once
 #include <concepts>
 #include <memory>
 #include <vector>
 
+#include "wholestep/io/config_fields.h"
 #include "wholestep/nn/module.h"
 
 namespace wholestep::nn {
@@ -12,6 +13,8 @@ namespace wholestep::nn {
 class LayerList {
  public:
   void add(std::unique_ptr<Module> layer) { layers_.push_back(std::move(layer)); }
+  void insert(size_t i, std::unique_ptr<Module> layer);
+  void erase(size_t i);
   bool empty() const { return layers_.empty(); }
   size_t size() const { return layers_.size(); }
   Module& operator[](size_t i) const { return *layers_.at(i); }
@@ -44,6 +47,22 @@ class Sequential final : public Module {
   }
   size_t size() const { return layers_.size(); }
   Module& operator[](size_t i) { return layers_[i]; }
+
+  // Editing. Layers that stay keep their weights; new ones draw theirs on next use. Optimizers and plans made
+  // before know nothing of it. kUsage where there is no layer i.
+  Sequential& insert(size_t i, std::unique_ptr<Module> layer);  ///< before layer i, or at the end
+  Sequential& erase(size_t i);
+  Sequential& replace(size_t i, std::unique_ptr<Module> layer) {
+    return erase(i).insert(i, std::move(layer));
+  }
+  template <std::derived_from<Module> L>
+  Sequential& insert(size_t i, L layer) {
+    return insert(i, std::make_unique<L>(std::move(layer)));
+  }
+  template <std::derived_from<Module> L>
+  Sequential& replace(size_t i, L layer) {
+    return replace(i, std::make_unique<L>(std::move(layer)));
+  }
   LayerList take_layers() && { return std::move(layers_); }
 
   Tensor forward(const Tensor& x) override { return layers_.run(x); }
@@ -77,6 +96,34 @@ class Residual final : public Module {
 
  private:
   LayerList body_, shortcut_;
+};
+
+struct ParallelConfig {
+  static constexpr const char *kType = "Parallel", *kDoc = "each layer applied to x, their results joined";
+  std::string join = "concat";
+  int64_t dim = 1;
+  ConfigFields fields();
+};
+
+/// y = the results of all layers for the same x, concatenated along dim, or added. Inside, layers are called
+/// "layers.0",
+/// ...
+class Parallel final : public Module {
+ public:
+  using Config = ParallelConfig;
+  explicit Parallel(Sequential branches, ParallelConfig config = {},
+                    std::source_location where = std::source_location::current());
+
+  Tensor forward(const Tensor& x) override;
+  std::string_view type() const override { return Config::kType; }
+  void write_spec(nlohmann::json& spec) const override;
+
+ protected:
+  void members(MemberVisitor& member) override { branches_.members("layers", member); }
+
+ private:
+  LayerList branches_;
+  ParallelConfig config_;
 };
 
 }  // namespace wholestep::nn

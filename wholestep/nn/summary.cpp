@@ -34,7 +34,7 @@ std::string in_thousands(double number) {
 
 }  // namespace
 
-Summary summarize(Module& module, const Shape& batch) {
+Summary summarize(Module& module, const TensorType& batch) {
   std::map<std::string, int64_t> own_parameters;
   Summary summary;
   for (const auto& [name, tensor] : module.named_parameters()) {
@@ -54,7 +54,7 @@ Summary summarize(Module& module, const Shape& batch) {
                               .output = y.shape(),
                               .parameters = own_parameters[Scope::path()]});
     });
-    module(graph->add_input(InputKind::kBatch, "x", {DType::f32, batch}));
+    module(graph->add_input(InputKind::kBatch, "x", batch));
   }
   module.train(was_training);
 

@@ -21,9 +21,12 @@ struct Summary {
   double flops = 0;
 };
 
-/// Traces the module in evaluation mode on a batch of this shape; errors are those of the layers. Containers
+/// Traces the module in evaluation mode on a batch of this type; errors are those of the layers. Containers
 /// have a row only where they compute something themselves.
-Summary summarize(Module& module, const Shape& batch);
+Summary summarize(Module& module, const TensorType& batch);
+inline Summary summarize(Module& module, const Shape& batch) {
+  return summarize(module, {DType::f32, batch});
+}
 std::string to_string(const Summary& summary);  ///< a table with a line of totals
 
 }  // namespace wholestep::nn

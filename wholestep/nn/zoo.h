@@ -1,7 +1,7 @@
 // Networks known by name, kept as model descriptions.
 #pragma once
+#include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "wholestep/nn/model_spec.h"
@@ -10,7 +10,7 @@ namespace wholestep::nn {
 
 struct ZooEntry {
   std::string name, doc;
-  std::string_view spec;  ///< the JSON form
+  nlohmann::json (*spec)();  ///< the JSON form
 };
 const std::vector<ZooEntry>& zoo();
 

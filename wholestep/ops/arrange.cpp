@@ -71,24 +71,9 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t axis) {
     throw Error(ErrorCode::kUsage,
                 {.what = "pieces have at least one element", .got = fmt::format("split size {}", size)});
   const int64_t extent = x.dim(axis);
-  std::vector<Tensor> pieces;
-  for (int64_t at = 0; at < extent || at == 0; at += size)
-    pieces.push_back(slice(x, axis, at, std::min(at + size, extent)));
-  return pieces;
-}
-
-std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis) {
-  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
-  if (total != x.dim(axis) || std::ranges::any_of(sizes, [](int64_t size) { return size < 0; }))
-    throw Error(ErrorCode::kUsage, {.what = "sizes to split by do not add up to the extent",
-                                    .got = to_string(Attrs{{"sizes", sizes}}),
-                                    .expected = fmt::format("a sum of {}", x.dim(axis))});
-  std::vector<Tensor> pieces;
-  for (int64_t at = 0; int64_t size : sizes) {
-    pieces.push_back(slice(x, axis, at, at + size));
-    at += size;
-  }
-  return pieces;
+  std::vector<int64_t> sizes;
+  for (int64_t at = 0; at < extent || at == 0; at += size) sizes.push_back(std::min(size, extent - at));
+  return split(x, sizes, axis);
 }
 
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t axis) {

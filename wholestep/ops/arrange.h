@@ -2,6 +2,7 @@
 // from the end; kUsage where an axis does not exist. Names and defaults are PyTorch's.
 #pragma once
 #include "wholestep/ops/shape.h"
+#include "wholestep/ops/split.h"
 
 namespace wholestep {
 
@@ -13,8 +14,6 @@ Tensor transpose(const Tensor& x, int64_t a, int64_t b);  ///< two axes exchange
 Tensor stack(const std::vector<Tensor>& parts, int64_t axis = 0);
 /// Pieces of `size` along one axis, the last one smaller where it does not divide. kUsage unless size > 0.
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t axis = 0);
-/// Pieces of these sizes, whose sum is the extent.
-std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis = 0);
 /// At most so many pieces of equal size, the last one smaller where it does not divide.
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t axis = 0);
 /// Without one axis: the elements at `index` (negative: from the end) of it.

@@ -1,7 +1,5 @@
 // batch_matmul: as many products as there are matrices, each with the kernels and the bits of one matmul.
 // Operands (a, b) of three axes; broadcasting and other ranks are made of reshapes and expands around it.
-#include "wholestep/ops/batch_matmul.h"
-
 #include <fmt/format.h>
 
 #include "wholestep/backend/cpu/kernels.h"

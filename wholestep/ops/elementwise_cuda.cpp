@@ -133,47 +133,70 @@ std::string ElementwiseText::instructions() const {
   return text;
 }
 
+namespace {
+
+/// About what the multiprocessors of a large GPU run at a time.
+constexpr int64_t kBusy = 132;
+
+/// A device function over the elements that `bounds` gives a block: `index begin, end`, at most `most`. Loads
+/// of a few rounds come first, so that they are in flight together; in place, a thread still reads before it
+/// writes.
+std::string define(CudaCall& call, const ElementwiseText& text, const std::string& bounds, int64_t most) {
+  int64_t step = kCudaThreads * text.vector, rounds = std::clamp<int64_t>(ceil_div(most, step), 1, 4);
+  return cuda_define(call, "elementwise",
+                     fmt::format("(Lane lane{}) {{\n{}{}  for (index first = begin + threadIdx.x * {}; first "
+                                 "< end; first += {}) {{\n"
+                                 "{}  }}\n}}\n",
+                                 text.parameters(), text.constants(), bounds, text.vector, step * rounds,
+                                 text.rounds(rounds, fmt::format("      const index i = first + u * {};\n"
+                                                                 "      if (i >= end) break;\n",
+                                                                 step))));
+}
+
+}  // namespace
+
 std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& request) {
   const Shape& shape = request.outputs[0].shape;
   int64_t elements = shape.numel(), rows = shape.rank() > 0 ? shape[0] : 1,
           row_elements = rows > 0 ? elements / rows : 0;
   ElementwiseText text(elementwise_program(request), request.inputs, request.outputs);
-  bool by_rows = rows > 1 && row_elements <= kCudaMaxRowElements;
-  if ((by_rows ? row_elements : elements) % ElementwiseText::kVector != 0 || !text.vectorises())
-    text.vector = 1;
-
+  bool vectorises = text.vectorises();
+  // One instruction moves 16 bytes of a thread.
+  auto wide = [](const TensorType& type) { return size_bytes(type.dtype) > 4; };
+  int64_t widest = std::ranges::any_of(request.inputs, wide) || std::ranges::any_of(request.outputs, wide)
+                       ? ElementwiseText::kVector / 2
+                       : ElementwiseText::kVector;
+  auto choose_vector = [&](int64_t run) {
+    text.vector = vectorises && run % ElementwiseText::kVector == 0 ? widest : 1;
+  };
   auto call = cuda_call(request, "elementwise.cuh");
   call->in_place = true;
-  const int64_t step = kCudaThreads * text.vector, per_chunk = step * 2;
-  std::string body = fmt::format("(Lane lane{}) {{\n{}", text.parameters(), text.constants());
-  if (by_rows)
-    body +=
-        fmt::format("  Range r = rows_of<{}>(lane);\n  const index begin = r.begin * {}, end = r.end * {};\n",
-                    rows, row_elements, row_elements);
-  else
-    body +=
-        fmt::format("  const index begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n",
-                    per_chunk, elements);
-  // Loads of a few rounds first, so that they are in flight together; in place, a thread still reads before
-  // it writes.
-  int64_t rounds = std::clamp<int64_t>(ceil_div(by_rows ? row_elements : per_chunk, step), 1, 4);
-  body += fmt::format(
-      "  for (index first = begin + threadIdx.x * {}; first < end; first += {}) {{\n{}  }}\n}}\n",
-      text.vector, step * rounds,
-      text.rounds(rounds,
-                  fmt::format("      const index i = first + u * {};\n      if (i >= end) break;\n", step)));
-  std::string function = cuda_define(*call, "elementwise", body);
-  CudaPhase phase = {.chunks = ceil_div(elements, per_chunk)};
-  if (by_rows) {
-    uint64_t row_inputs = 0;
-    for (size_t i = 0; i < request.inputs.size(); ++i) {
-      const Shape& in = request.inputs[i].shape;
-      if (in.rank() == shape.rank() && in[0] == rows) row_inputs |= uint64_t{1} << i;
-    }
-    phase = cuda_row_phase(rows, row_inputs, kAllOperands, "");
+
+  choose_vector(elements);
+  int64_t step = kCudaThreads * text.vector, per_chunk = elements > 4 * kBusy * step ? 2 * step : step;
+  int64_t chunks = ceil_div(elements, per_chunk);
+  std::string run = define(
+      *call, text,
+      fmt::format("  const index begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n",
+                  per_chunk, elements),
+      per_chunk);
+  if (rows <= 1 || row_elements > kCudaMaxRowElements) {
+    call->phases.push_back({.chunks = chunks, .run = run});
+    return call;
   }
-  phase.run = function;
-  call->phases.push_back(std::move(phase));
+  choose_vector(row_elements);
+  uint64_t row_inputs = 0;
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const Shape& in = request.inputs[i].shape;
+    if (in.rank() == shape.rank() && in[0] == rows) row_inputs |= uint64_t{1} << i;
+  }
+  std::string run_rows = define(
+      *call, text,
+      fmt::format("  Range r = rows_of<{}>(lane);\n  const index begin = r.begin * {}, end = r.end * {};\n",
+                  rows, row_elements, row_elements),
+      row_elements);
+  call->phases.push_back(cuda_row_phase(rows, row_inputs, kAllOperands, run_rows));
+  call->phases.back().alone = {.chunks = chunks, .run = run};
   return call;
 }
 

@@ -6,12 +6,12 @@
 
 #include <fmt/format.h>
 
-#include "wholestep/ops/batch_matmul.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul_cpu.h"
 #include "wholestep/ops/matmul_cuda.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep {
 
@@ -132,6 +132,12 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (x.rank() > 2 && weight.rank() == 2) {  // one product for the rows of all leading axes
+    Shape result = x.shape();
+    result.set(x.rank() - 1, weight.dim(0));
+    Tensor rows = reshape(x, Shape{x.numel() / std::max<int64_t>(x.dim(-1), 1), x.dim(-1)});
+    return reshape(linear(rows, weight, bias), result);
+  }
   std::vector<Tensor> operands = {x, weight};
   if (bias.defined()) operands.push_back(bias);
   return apply1(k_matmul, operands, {{"transpose_a", false}, {"transpose_b", true}});

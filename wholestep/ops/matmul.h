@@ -9,7 +9,7 @@ namespace wholestep {
 /// on the right, and its axis is gone from the result. One floating-point dtype; kUsage where extents do not
 /// fit.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
-/// x [N, in] times weight [out, in] transposed, plus bias [out] where defined -> [N, out].
+/// x [..., in] times weight [out, in] transposed, plus bias [out] where defined -> [..., out].
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 }  // namespace wholestep

@@ -16,6 +16,9 @@ struct MatmulDims {
 MatmulDims matmul_dims(std::span<const TensorType> inputs, const Attrs& attrs);
 /// The gradients of one product, or of a batch of them, by matmul().
 std::vector<Tensor> matmul_vjp(const OpRecord& record, std::span<const Tensor> output_grads);
+/// matmul() of operands of which one is a vector or has leading axes, by the op of one product where b is a
+/// matrix and by batch_matmul otherwise.
+Tensor matmul_of_batches(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b);
 
 /// By the kernels of backend/cpu/gemm.h, f32.
 std::string refuse_matmul_gemm(const KernelRequest& request);

@@ -31,6 +31,16 @@ Tensor elu(const Tensor& x, double alpha) { return where(x > 0.0, x, expm1(minim
 Tensor celu(const Tensor& x, double alpha) {
   return where(x > 0.0, x, expm1(minimum(x, 0.0) / alpha) * alpha);
 }
+Tensor prelu(const Tensor& x, const Tensor& weight) {
+  if (weight.rank() != 1 || (weight.dim(0) != 1 && (x.rank() < 2 || x.dim(1) != weight.dim(0))))
+    throw Error(ErrorCode::kUsage, {.what = "prelu needs one slope, or one for every channel of x",
+                                    .got = to_string(x.type()) + " and " + to_string(weight.type()),
+                                    .expected = "weight [1], or [C] for x [N, C, ...]"});
+  Shape slopes{weight.dim(0)};
+  for (int axis = 2; axis < x.rank(); ++axis) slopes.push_back(1);
+  return where(x > 0.0, x, reshape(weight, slopes) * x);
+}
+
 Tensor selu(const Tensor& x) { return elu(x, 1.6732632423543772848) * 1.0507009873554804934; }
 Tensor softplus(const Tensor& x, double beta, double threshold) {
   Tensor scaled = x * beta;
@@ -54,7 +64,8 @@ Tensor glu(const Tensor& x, int64_t axis) {
   const int64_t extent = x.dim(axis);
   if (extent % 2 != 0)
     throw Error(ErrorCode::kUsage, {.what = "glu halves an axis of even extent", .got = to_string(x.type())});
-  return slice(x, axis, 0, extent / 2) * sigmoid(slice(x, axis, extent / 2, extent));
+  std::vector<Tensor> halves = split(x, {extent / 2, extent / 2}, axis);
+  return halves[0] * sigmoid(halves[1]);
 }
 
 }  // namespace wholestep

@@ -20,7 +20,10 @@ Tensor lerp(const Tensor& start, const Tensor& end, double weight);  ///< start 
 
 Tensor elu(const Tensor& x, double alpha = 1);   ///< x where x > 0, else alpha * (exp(x) - 1)
 Tensor celu(const Tensor& x, double alpha = 1);  ///< x where x > 0, else alpha * (exp(x / alpha) - 1)
-Tensor selu(const Tensor& x);                    ///< 1.0507 * elu(x, 1.6733) (Klambauer et al. 2017)
+/// x where x > 0, else weight * x (He et al. 2015); weight [1], or [C] for axis 1 of x. kUsage for another
+/// shape.
+Tensor prelu(const Tensor& x, const Tensor& weight);
+Tensor selu(const Tensor& x);  ///< 1.0507 * elu(x, 1.6733) (Klambauer et al. 2017)
 /// log(1 + exp(beta x)) / beta; x where beta x > threshold.
 Tensor softplus(const Tensor& x, double beta = 1, double threshold = 20);
 Tensor logsigmoid(const Tensor& x);  ///< log(sigmoid(x)), without overflow

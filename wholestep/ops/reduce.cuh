@@ -76,7 +76,11 @@ template <class T>
 struct ArgmaxOf {
   using Total = Place<T>;
   static Total start() { return {Lowest<T>::value(), 9223372036854775807ll}; }
-  static Total take(Total total, T x, int64_t r) { return join(total, {x, r}); }
+  /// Places come in ascending order, so that an equal one is not better.
+  static Total take(Total total, T x, int64_t r) {
+    bool better = x > total.value || (x != x && total.value == total.value) || total.at == start().at;
+    return better ? Total{x, r} : total;
+  }
   static Total join(Total a, Total b) {
     bool a_nan = a.value != a.value, b_nan = b.value != b.value;
     bool equal = a.value == b.value || (a_nan && b_nan);

@@ -24,9 +24,22 @@ double sum(const T* x, int64_t n) {
   return lanes[0];
 }
 
+/// Calls fold(result[i], x[i]) for every row in turn; four rows go by while a result is in a register.
+template <class Result, class T, class Fold>
+void fold_rows(Result* results, const T* x, int64_t rows, int64_t stride, int64_t n, Fold fold) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4, x += 4 * stride)
+    for (int64_t i = 0; i < n; ++i)
+      results[i] =
+          fold(fold(fold(fold(results[i], x[i]), x[i + stride]), x[i + 2 * stride]), x[i + 3 * stride]);
+  for (; r < rows; ++r, x += stride)
+    for (int64_t i = 0; i < n; ++i) results[i] = fold(results[i], x[i]);
+}
+
 template <class T>
-void add_row(double* totals, const T* row, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) totals[i] += static_cast<double>(row[i]);
+void add_rows(double* totals, const T* x, int64_t rows, int64_t stride, int64_t n) {
+  fold_rows(totals, x, rows, stride, n,
+            [](double total, T value) { return total + static_cast<double>(value); });
 }
 
 /// NaN loses every comparison, so it is noticed beside the lanes.
@@ -55,12 +68,12 @@ T max(const T* x, int64_t n) {
 }
 
 template <class T>
-void max_row(T* most, const T* row, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) most[i] = row[i] > most[i] || row[i] != row[i] ? row[i] : most[i];
+void max_rows(T* most, const T* x, int64_t rows, int64_t stride, int64_t n) {
+  fold_rows(most, x, rows, stride, n, [](T a, T b) { return b > a || b != b ? b : a; });
 }
 
 template <class T>
-constexpr ReduceLoops<T> kLoops = {sum<false, T>, sum<true, T>, add_row<T>, max<T>, max_row<T>};
+constexpr ReduceLoops<T> kLoops = {sum<false, T>, sum<true, T>, max<T>, add_rows<T>, max_rows<T>};
 
 }  // namespace
 

@@ -11,8 +11,9 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kTargetBlocks = 1024;
-/// Elements a thread folds before the reduction is worth a second phase, and at least in each part.
-constexpr int64_t kMaxPerThread = 32, kMinPerThread = 8;
+/// Elements a thread folds before the reduction is worth a second phase, and at least in each part. Where so
+/// many outputs keep all threads busy, each folds the larger number, since joining costs more than folding.
+constexpr int64_t kMaxPerThread = 32, kMinPerThread = 8, kManyOutputs = 16384;
 constexpr int64_t kTotalBytes = 16;  // of the largest total, argmax's
 
 /// `fold` is the device type that folds elements, without its argument.
@@ -31,7 +32,8 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
   int64_t together =
       by_rows ? cuda_rows(rows).per_chunk * (walk.kept / rows) : std::min<int64_t>(walk.kept, 32);
   int64_t group = apart ? std::min(cuda_group(walk.reduced), kCudaThreads / cuda_group(together))
-                        : cuda_group(ceil_div(walk.reduced, kMinPerThread)),
+                        : cuda_group(ceil_div(walk.reduced,
+                                              walk.kept >= kManyOutputs ? kMaxPerThread : kMinPerThread)),
           outputs = kCudaThreads / group, vector = !apart && walk.reduced_extents.back() % 4 == 0 ? 4 : 1;
   CudaElements split(rows, walk.kept, outputs, longest);
 

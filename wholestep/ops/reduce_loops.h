@@ -11,9 +11,12 @@ template <class T>
 struct ReduceLoops {
   double (*sum)(const T* x, int64_t n);
   double (*sum_squares)(const T* x, int64_t n);
-  void (*add_row)(double* totals, const T* row, int64_t n);  ///< totals[i] += row[i]
-  T (*max)(const T* x, int64_t n);                           ///< -infinity for none
-  void (*max_row)(T* most, const T* row, int64_t n);         ///< most[i] = the larger of most[i] and row[i]
+  T (*max)(const T* x, int64_t n);  ///< -infinity for none
+  // Of `rows` rows x of n elements, `stride` apart, one after the other:
+  void (*add_rows)(double* totals, const T* x, int64_t rows, int64_t stride,
+                   int64_t n);  ///< totals[i] += x[i]
+  void (*max_rows)(T* most, const T* x, int64_t rows, int64_t stride,
+                   int64_t n);  ///< most[i]: the larger of both
 };
 
 WHOLESTEP_DECLARE_PER_ISA(extern const ReduceLoops<float> kReduceLoopsF32;

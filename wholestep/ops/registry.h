@@ -9,6 +9,7 @@ namespace wholestep {
 std::vector<const OpDef*> elementwise_ops();
 std::vector<const OpDef*> reduce_ops();
 std::vector<const OpDef*> shape_ops();
+std::vector<const OpDef*> split_ops();
 std::vector<const OpDef*> gather_ops();
 std::vector<const OpDef*> matmul_ops();
 std::vector<const OpDef*> batch_matmul_ops();

@@ -19,12 +19,58 @@ namespace {
 
 std::vector<int64_t> list(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
+/// Calls fn with a zero as wide as the elements.
+template <class Fn>
+void with_element_of(int64_t bytes, Fn fn) {
+  if (bytes == 1) fn(uint8_t{});
+  else if (bytes == 2) fn(uint16_t{});
+  else if (bytes == 4) fn(uint32_t{});
+  else fn(uint64_t{});
+}
+
+using Strides = std::array<int64_t, Shape::kMaxRank>;
+
+/// Rows [range) of y [out] from x, whose axis `near`, not y's last, has stride 1: tiles of both axes, so that
+/// what a line of memory holds is used while it is in the cache.
+template <class T>
+void copy_turned(const T* x, T* y, const Shape& out, const Strides& strides, int near, Range rows) {
+  constexpr int64_t kTile = 64 / sizeof(T);
+  const Strides to = out.strides();
+  const int last = out.rank() - 1;
+  auto begin = [&](int axis) { return axis == 0 ? rows.begin : 0; };
+  auto end = [&](int axis) { return axis == 0 ? rows.end : out[axis]; };
+  auto stride = [&](int axis) { return strides[static_cast<size_t>(axis)]; };
+  auto copy_planes = [&](auto& self, int axis, const T* from, T* into) -> void {
+    if (axis == near) ++axis;
+    if (axis < last) {
+      for (int64_t i = begin(axis); i < end(axis); ++i)
+        self(self, axis + 1, from + i * stride(axis), into + i * to[static_cast<size_t>(axis)]);
+      return;
+    }
+    const int64_t step = stride(last), row = to[static_cast<size_t>(near)];
+    for (int64_t i = begin(near); i < end(near); i += kTile)
+      for (int64_t k = 0; k < out[last]; k += kTile)
+        for (int64_t u = i; u < std::min(i + kTile, end(near)); ++u)
+          for (int64_t v = k; v < std::min(k + kTile, out[last]); ++v) into[u * row + v] = from[u + v * step];
+  };
+  copy_planes(copy_planes, 0, x, y);
+}
+
 /// A row-split copy that gathers: element i of the result is element source(i) of operand 0.
-std::unique_ptr<PreparedKernel> strided_copy(const KernelRequest& q, Shape out,
-                                             std::array<int64_t, Shape::kMaxRank> strides, int64_t offset,
-                                             bool rows_match) {
+std::unique_ptr<PreparedKernel> strided_copy(const KernelRequest& q, Shape out, Strides strides,
+                                             int64_t offset, bool rows_match) {
   int64_t rows = out.rank() > 0 ? out[0] : 1, per_row = rows > 0 ? out.numel() / rows : 0;
   int64_t element = size_bytes(q.inputs[0].dtype);
+  int near = -1;
+  for (int axis = 0; axis + 1 < out.rank(); ++axis)
+    if (strides[static_cast<size_t>(axis)] == 1 && out[axis] > 1) near = axis;
+  if (near >= 0 && strides[static_cast<size_t>(out.rank() - 1)] != 1)
+    return row_call(rows, rows_match ? 1 : 0, 1, [=](const CpuArgs& args, Range range) {
+      with_element_of(element, [&](auto zero) {
+        using T = decltype(zero);
+        copy_turned(args.in<T>(0) + offset, args.out<T>(0), out, strides, near, range);
+      });
+    });
   auto copy_range = [=](const CpuArgs& args, Range range) {
     int rank = out.rank();
     int64_t inner = rank > 0 ? out[rank - 1] : 1,
@@ -35,18 +81,14 @@ std::unique_ptr<PreparedKernel> strided_copy(const KernelRequest& q, Shape out,
       int64_t from = offset + i % inner * inner_stride, rest = i / inner;
       for (int axis = rank - 2; axis >= 0; rest /= out[axis], --axis)
         from += rest % out[axis] * strides[static_cast<size_t>(axis)];
-      auto copy = [&](auto zero) {
+      with_element_of(element, [&](auto zero) {
         using T = decltype(zero);
         const T* x = args.in<T>(0) + from;
         T* y = args.out<T>(0) + i;
         if (inner_stride == 1) std::memcpy(y, x, static_cast<size_t>(run) * sizeof(T));
         else
           for (int64_t k = 0; k < run; ++k) y[k] = x[k * inner_stride];
-      };
-      if (element == 1) copy(uint8_t{});
-      else if (element == 2) copy(uint16_t{});
-      else if (element == 4) copy(uint32_t{});
-      else copy(uint64_t{});
+      });
     }
   };
   return row_call(rows, rows_match ? 1 : 0, 1, copy_range);
@@ -110,6 +152,9 @@ std::vector<OpCase> permute_cases() {
   auto by = [](std::vector<int64_t> a) { return Attrs{{"axes", std::move(a)}}; };
   return {{.inputs = {{DType::f32, {5, 7}}}, .attrs = by({1, 0})},
           {.inputs = {{DType::f32, {3, 2, 4, 5}}}, .attrs = by({0, 2, 3, 1})},
+          {.inputs = {{DType::f32, {37, 50}}}, .attrs = by({1, 0})},
+          {.inputs = {{DType::f64, {2, 19, 3, 21}}}, .attrs = by({0, 3, 2, 1})},
+          {.inputs = {{DType::f32, {3, 17, 2, 35}}}, .attrs = by({1, 3, 0, 2})},
           {.inputs = {{DType::u8, {2, 1, 3}}}, .attrs = by({2, 0, 1})},
           {.inputs = {{DType::i64, {0, 3}}}, .attrs = by({1, 0})}};
 }
@@ -129,7 +174,7 @@ std::vector<Tensor> expand_vjp(const OpRecord& r, std::span<const Tensor> g) {
 std::unique_ptr<PreparedKernel> prepare_expand(const KernelRequest& q) {
   const Shape &in = q.inputs[0].shape, &out = q.outputs[0].shape;
   auto from = in.strides();
-  std::array<int64_t, Shape::kMaxRank> strides{};
+  Strides strides{};
   for (int axis = 0; axis < out.rank(); ++axis)
     if (int own = axis - (out.rank() - in.rank()); own >= 0 && in[own] != 1)
       strides[static_cast<size_t>(axis)] = from[static_cast<size_t>(own)];

@@ -6,14 +6,15 @@
 namespace wholestep {
 namespace {
 
-/// Longer rows have a block each, in which every thread has an element or more.
-constexpr int64_t kWarpRow = 256;
+/// Longer rows have a block each, in which every thread has an element or more; but where rows are so many
+/// that all warps have some, a warp holds rows up to the second length in its registers.
+constexpr int64_t kWarpRow = 256, kLongWarpRow = 1024, kManyRows = 4096;
 
 /// `rows` rows of n elements, of which the first axis has `samples`.
 std::unique_ptr<PreparedKernel> rows_call(const KernelRequest& q, std::string_view function, int64_t samples,
                                           int64_t rows, int64_t n) {
   auto call = cuda_call(q, "softmax.cuh");
-  int64_t group = n <= kWarpRow ? cuda_group(n, 32) : kCudaThreads;
+  int64_t group = n <= (rows >= kManyRows ? kLongWarpRow : kWarpRow) ? cuda_group(n, 32) : kCudaThreads;
   CudaElements split(samples, rows, kCudaThreads / group, samples > 0 ? rows / samples * n : 0);
   call->phases.push_back(split.phase(kAllOperands, kAllOperands,
                                      device_function(function, split.type(), n, group),

@@ -79,7 +79,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   Tensor loss = mean(loss_.per_sample(logits, labels));
   stage("trace");
 
-  std::vector<Tensor> parameters = model_.parameters();
+  const std::vector<Tensor>& parameters = optimizer_.parameters();
   std::vector<Tensor> grads = grad(loss, parameters);
   stage("differentiate");
 

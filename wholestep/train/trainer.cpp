@@ -84,7 +84,7 @@ Normalization identity_normalization(const Shape& sample_shape) {
 
 void Trainer::check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
                            const Shape& sample_shape) const {
-  if (optimizer.parameters().empty()) optimizer.attach(model.parameters());
+  if (optimizer.parameters().empty()) optimizer.attach(model.trainable_parameters());
   optimizer.schedule()->set_run_steps(
       std::max<int64_t>(config_.max_epochs, 1));  // any length has the same plan; fit() knows the real one
   TrainStep(model, loss, optimizer, sample_shape, step_config(config_, identity_normalization(sample_shape)))
@@ -362,7 +362,7 @@ struct Trainer::Loop {
 FitResult Trainer::fit(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
                        const DataSplits& data, const fs::path& resume) {
   auto start = Clock::now();
-  if (optimizer.parameters().empty()) optimizer.attach(model.parameters());
+  if (optimizer.parameters().empty()) optimizer.attach(model.trainable_parameters());
   Loop loop(config_, callbacks_, model, optimizer, loss, data);
   optimizer.schedule()->set_run_steps(loop.batches() * config_.max_epochs);
   loop.prepare();

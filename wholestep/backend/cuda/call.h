@@ -14,6 +14,8 @@ namespace wholestep {
 constexpr int64_t kCudaThreads = 512;
 /// Dynamic shared memory a phase may ask for: what a block may have on every architecture from sm_80.
 constexpr int64_t kCudaSharedBytes = 160 * 1024;
+/// What leaves room for other blocks on a multiprocessor.
+constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 /// Blocks that share out the rows of a batch. Rows up to this many have a block each.
 constexpr int64_t kCudaRowChunks = 1024;
 /// How many runs of `of` hold n, and the multiple of `to` that holds it.
@@ -50,6 +52,11 @@ struct CudaPhase {
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
   std::string run = {};
   int64_t shared_bytes = 0;  ///< at lane.shared, undefined at the start
+  /// The same where no other phase shares the lanes; no chunks: as with others. It uses no shared memory.
+  struct Alone {
+    int64_t chunks = 0;
+    std::string run = {};
+  } alone = {};
 };
 
 struct CudaCall final : PhasedKernel {
@@ -60,7 +67,8 @@ struct CudaCall final : PhasedKernel {
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
     const CudaPhase& p = phases[i];
-    return {p.chunks, p.rows, p.row_inputs, p.row_outputs};
+    return {p.chunks,      p.rows,         p.row_inputs,
+            p.row_outputs, p.alone.chunks, p.shared_bytes > kCudaSharedWithOthers};
   }
 };
 

@@ -10,9 +10,8 @@
 namespace wholestep {
 namespace {
 
-/// Shared memory of a region whose blocks fit the multiprocessors of a large GPU one each, and of others,
-/// where several blocks share one.
-constexpr int64_t kLanesAlone = 128, kSharedWithOthers = 48 * 1024;
+/// So many blocks fit the multiprocessors of a large GPU one each. Where there are more, several share one.
+constexpr int64_t kLanesAlone = 128;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -45,8 +44,9 @@ class Writer {
     std::string body;
     for (const LaneSet& set : region.lane_sets) {
       if (set.chunks == 0) continue;
-      const LaneMemory memory = plan_lane_memory(
-          program_, set, written_before_, region.lanes <= kLanesAlone ? kCudaSharedBytes : kSharedWithOthers);
+      const LaneMemory memory =
+          plan_lane_memory(program_, set, written_before_,
+                           region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
                           kernel.blocks + set.chunks);
@@ -70,7 +70,8 @@ class Writer {
         if (i > 0) body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
         if (timed_) {
           timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
-                             phase_of(set.steps[i]).run, set.chunks});
+                             set.alone ? phase_of(set.steps[i]).alone.run : phase_of(set.steps[i]).run,
+                             set.chunks});
           body += stamp(2 * (timed_->size() - 1));
         }
         body += write_step(set, set.steps[i], memory.steps[i], arenas);
@@ -124,7 +125,7 @@ class Writer {
                  ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
                  : fmt::format("shared + {}", shared);
     };
-    std::string text = fmt::format("    {}(lane", phase.run);
+    std::string text = fmt::format("    {}(lane", set.alone ? phase.alone.run : phase.run);
     for (size_t i = 0; i < call.inputs.size(); ++i)
       text += fmt::format(
           ", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
@@ -175,8 +176,11 @@ CudaSource write_call(const Call& call) {
   Regions regions;
   const CudaCall& kernel = cuda_of(call);
   for (int phase = 0; phase < static_cast<int>(kernel.phases.size()); ++phase) {
-    int64_t chunks = kernel.phases[static_cast<size_t>(phase)].chunks;
-    regions.regions.push_back({{{.rows = 0, .chunks = chunks, .steps = {{0, phase}}}}, chunks});
+    const CudaPhase& of = kernel.phases[static_cast<size_t>(phase)];
+    bool alone = of.alone.chunks > 0;
+    int64_t chunks = alone ? of.alone.chunks : of.chunks;
+    regions.regions.push_back(
+        {{{.rows = 0, .chunks = chunks, .alone = alone, .steps = {{0, phase}}}}, chunks});
   }
   return Writer(Program{.calls = {call}, .outputs = {}}, false).write(regions);
 }

@@ -210,8 +210,7 @@ class CudaExecutable final : public Executable {
   }
 
   /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge
-  /// a kernel's blocks take their places while the one before it ends, and wait there before they read. Edges
-  /// between the repeats are plain.
+  /// a kernel's blocks take their places while the one before it ends, and wait there before they read.
   cudaGraphExec_t capture(int64_t times, size_t first, size_t last_kernel) const {
     cudaGraph_t graph = nullptr;
     check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
@@ -224,7 +223,7 @@ class CudaExecutable final : public Executable {
           check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
           if (last) {
             cudaGraphEdgeData edge{};
-            if (k > first && may_come_early(running, module_->blocks(k))) {
+            if (may_come_early(running, module_->blocks(k))) {
               edge.from_port = cudaGraphKernelNodePortProgrammatic;
               edge.type = cudaGraphDependencyTypeProgrammatic;
             }

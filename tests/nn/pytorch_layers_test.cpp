@@ -1,0 +1,283 @@
+// Values, gradients, parameter names and initial values of the layers against PyTorch's, computed by
+// tests/reference/layers.py, in f64 and f32, op by op and as one compiled step.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "support/formula.h"
+#include "support/op_case.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/io/json.h"
+#include "wholestep/nn/attention.h"
+#include "wholestep/nn/bilinear.h"
+#include "wholestep/nn/model_spec.h"
+#include "wholestep/nn/recurrent.h"
+#include "wholestep/nn/transformer.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce.h"
+
+namespace wholestep::test {
+namespace {
+
+using Json = nlohmann::json;
+using Tensors = std::vector<Tensor>;
+using Function = std::function<Tensors(const Tensors&)>;
+
+const Json& reference() {
+  static const Json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/layers.json");
+  return all;
+}
+
+Shape shape_of(const Json& extents) { return Shape(extents.get<std::vector<int64_t>>()); }
+
+Tensor operand(const Shape& shape, uint32_t k, DType dtype, double scale = 1) {
+  std::vector<double> values = formula_values<double>(k, shape.numel());
+  for (double& v : values) v *= scale;
+  return converted(tensor(values, shape), dtype);
+}
+
+std::unique_ptr<nn::Module> make_layer(const Json& spec) {
+  ConfigReader reader(spec, "reference");
+  std::unique_ptr<nn::Module> layer = read_typed(reader, nn::layer_types());
+  reader.finish();
+  return layer;
+}
+
+/// Sets the parameters as the reference does, and expects its names and shapes in its order.
+void set_parameters(nn::Module& module, const Json& expected, DType dtype, const std::string& text) {
+  module.to(dtype);
+  nn::NamedTensors parameters = module.named_parameters();
+  ASSERT_EQ(parameters.size(), expected.size()) << text;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    EXPECT_EQ(parameters[i].first, expected[i]["name"]) << text;
+    ASSERT_EQ(parameters[i].second.shape(), shape_of(expected[i]["shape"]))
+        << text << " " << parameters[i].first;
+    parameters[i].second.write(
+        operand(parameters[i].second.shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).bytes());
+  }
+}
+
+void expect_near(const Tensor& got, const Json& expected, const std::string& what) {
+  auto values = expected.get<std::vector<double>>();
+  ASSERT_EQ(static_cast<size_t>(got.numel()), values.size()) << what;
+  double largest = 1e-6;
+  for (double v : values) largest = std::max(largest, std::abs(v));
+  double tolerance = (got.dtype() == DType::f64 ? 2e-10 : 1e-5) * largest;
+  std::vector<double> numbers = as_doubles(got);
+  for (size_t i = 0; i < values.size(); ++i)
+    ASSERT_NEAR(numbers[i], values[i], tolerance) << what << ", element " << i;
+}
+
+/// The results, then the gradients of sum over results of sum(result * operand 9 + its number).
+Tensors with_gradients(const Function& f, const Tensors& inputs, const Tensors& parameters) {
+  Tensors results = f(inputs), wanted;
+  Tensor loss;
+  for (size_t i = 0; i < results.size(); ++i) {
+    Tensor part =
+        sum(results[i] * operand(results[i].shape(), 9 + static_cast<uint32_t>(i), results[i].dtype()));
+    loss = loss.defined() ? loss + part : part;
+  }
+  for (const Tensor& x : inputs)
+    if (is_floating(x.dtype())) wanted.push_back(x);
+  wanted.insert(wanted.end(), parameters.begin(), parameters.end());
+  for (Tensor& g : grad(loss, wanted)) results.push_back(std::move(g));
+  return results;
+}
+
+/// Eagerly against the reference, and compiled with the same bits.
+void compare(const Json& c, nn::Module& module, const Function& f, const Tensors& inputs,
+             const std::string& text) {
+  Tensors parameters = module.parameters();
+  for (const Tensor& x : inputs)
+    if (is_floating(x.dtype())) Tensor(x).set_requires_grad();
+  Tensors eager = with_gradients(f, inputs, parameters);
+  size_t at = 0;
+  for (const Json& y : c["outputs"]) {
+    EXPECT_EQ(eager[at].shape(), shape_of(y["shape"])) << text;
+    expect_near(eager[at], y["values"], fmt::format("{}, result {}", text, at));
+    ++at;
+  }
+  for (const Json& g : c["input_gradients"]) expect_near(eager[at++], g, text + ", gradient of an input");
+  for (const Json& p : c["parameters"])
+    expect_near(eager[at++], p["gradient"], text + ", gradient of " + p["name"].get<std::string>());
+  ASSERT_EQ(at, eager.size()) << text;
+
+  auto graph = std::make_shared<Graph>();
+  {
+    Trace trace(graph);
+    Tensors symbols;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      symbols.push_back(graph->add_input(InputKind::kBatch, fmt::format("x{}", i), inputs[i].type()));
+    Tensors traced = with_gradients(f, symbols, parameters);
+    for (size_t i = 0; i < traced.size(); ++i) graph->add_output(fmt::format("y{}", i), traced[i]);
+  }
+  CompiledStep step(make_plan(graph));
+  for (size_t i = 0; i < inputs.size(); ++i) step.write(fmt::format("x{}", i), inputs[i]);
+  step.run();
+  for (size_t i = 0; i < eager.size(); ++i) {
+    Tensor compiled = step.output(fmt::format("y{}", i));
+    EXPECT_TRUE(std::ranges::equal(compiled.bytes(), eager[i].bytes())) << text << ", compiled result " << i;
+  }
+}
+
+class PyTorchLayer : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Dtypes, PyTorchLayer, testing::Values(DType::f32, DType::f64),
+                         [](const auto& dtype) { return std::string(name(dtype.param)); });
+
+TEST_P(PyTorchLayer, AgreesOnLayersOfOneOperand) {
+  for (const Json& c : reference()["one_operand"]) {
+    std::string text = c["spec"].dump();
+    auto layer = make_layer(c["spec"]);
+    ASSERT_TRUE(layer) << text;
+    Json written = Json::object();
+    layer->write_spec(written);
+    EXPECT_EQ(written, c["spec"]);
+    set_parameters(*layer, c["parameters"], GetParam(), text);
+    Shape x = shape_of(c["x"]);
+    int64_t indices = c["indices"];
+    Tensor input = indices ? tensor(formula_labels(1, x.numel(), indices), x) : operand(x, 1, GetParam());
+    compare(
+        c, *layer, [&](const Tensors& in) { return Tensors{(*layer)(in[0])}; }, {input}, text);
+    if (HasFatalFailure()) return;
+  }
+}
+
+/// The several-operand cases of one kind, each with its layer's parameters set.
+template <class Module, class Call>
+void compare_several(const std::string& kind, DType dtype,
+                     const std::function<std::unique_ptr<Module>(const Json&)>& make, Call&& call) {
+  int found = 0;
+  for (const Json& c : reference()["several_operands"]) {
+    if (c["kind"] != kind) continue;
+    ++found;
+    std::unique_ptr<Module> module = make(c);
+    set_parameters(*module, c["parameters"], dtype, kind);
+    Tensors inputs;
+    for (const Json& shape : c["inputs"])
+      inputs.push_back(operand(shape_of(shape), 1 + static_cast<uint32_t>(inputs.size()), dtype));
+    compare(
+        c, *module, [&](const Tensors& in) { return call(c, *module, in); }, inputs, kind);
+  }
+  EXPECT_GT(found, 0) << kind;
+}
+
+TEST_P(PyTorchLayer, AgreesOnBilinearOfTwoOperands) {
+  compare_several<nn::Bilinear>(
+      "Bilinear", GetParam(),
+      [](const Json&) {
+        return std::make_unique<nn::Bilinear>(
+            nn::BilinearConfig{.in1_features = 3, .in2_features = 4, .out_features = 5});
+      },
+      [](const Json&, nn::Bilinear& m, const Tensors& in) { return Tensors{m(in[0], in[1])}; });
+}
+
+TEST_P(PyTorchLayer, AgreesOnAttentionOfThreeOperandsUnderMasks) {
+  DType dtype = GetParam();
+  compare_several<nn::MultiheadAttention>(
+      "MultiheadAttention", dtype,
+      [](const Json& c) {
+        return std::make_unique<nn::MultiheadAttention>(
+            nn::MultiheadAttentionConfig{.embed_dim = 6, .num_heads = c["masks"] == "bool" ? 3 : 2});
+      },
+      [&](const Json& c, nn::MultiheadAttention& m, const Tensors& in) {
+        nn::AttentionMask mask;
+        if (c["masks"] == "bool") {
+          std::vector<int64_t> drawn = formula_labels(8, 15, 2);
+          for (size_t row = 0; row < 3; ++row) drawn[row * 5] = 0;
+          mask.attn_mask = converted(tensor(drawn, {3, 5}), DType::boolean);
+        } else {
+          mask.attn_mask = operand({3, 5}, 7, dtype);
+          mask.key_padding_mask =
+              converted(tensor<int64_t>({0, 0, 1, 0, 1, 0, 0, 0, 0, 0}, {2, 5}), DType::boolean);
+        }
+        return Tensors{m(in[0], in[1], in[2], mask)};
+      });
+}
+
+TEST_P(PyTorchLayer, AgreesOnDecoderLayers) {
+  compare_several<nn::TransformerDecoderLayer>(
+      "TransformerDecoderLayer", GetParam(),
+      [](const Json& c) {
+        bool first = c["norm_first"];
+        return std::make_unique<nn::TransformerDecoderLayer>(
+            nn::TransformerEncoderLayerConfig{.d_model = 4,
+                                              .nhead = 2,
+                                              .dim_feedforward = 6,
+                                              .dropout = 0,
+                                              .activation = first ? "gelu" : "relu",
+                                              .norm_first = first});
+      },
+      [](const Json& c, nn::TransformerDecoderLayer& m, const Tensors& in) {
+        return Tensors{m(in[0], in[1], {.is_causal = c["norm_first"].get<bool>()})};
+      });
+}
+
+TEST_P(PyTorchLayer, AgreesOnRecurrentLayersWithStates) {
+  auto results = [](const nn::RecurrentResult& r) {
+    Tensors list = {r.output, r.state.h};
+    if (r.state.c.defined()) list.push_back(r.state.c);
+    return list;
+  };
+  compare_several<nn::LSTM>(
+      "LSTM", GetParam(),
+      [](const Json&) {
+        return std::make_unique<nn::LSTM>(
+            nn::LSTMConfig{.input_size = 3, .hidden_size = 4, .num_layers = 2, .bidirectional = true});
+      },
+      [&](const Json&, nn::LSTM& m, const Tensors& in) {
+        return results(m(in[0], {in[1], in[2]}));
+      });
+  compare_several<nn::GRU>(
+      "GRU", GetParam(),
+      [](const Json&) {
+        return std::make_unique<nn::GRU>(nn::GRUConfig{.input_size = 3, .hidden_size = 4, .num_layers = 2});
+      },
+      [&](const Json&, nn::GRU& m, const Tensors& in) {
+        return results(m(in[0], {in[1], {}}));
+      });
+  compare_several<nn::RNN>(
+      "RNN", GetParam(),
+      [](const Json&) { return std::make_unique<nn::RNN>(nn::RNNConfig{.input_size = 3, .hidden_size = 4}); },
+      [&](const Json&, nn::RNN& m, const Tensors& in) {
+        return results(m(in[0], {in[1], {}}));
+      });
+}
+
+TEST(LayerInit, T6ParametersAreDrawnAsPyTorchDrawsThem) {
+  for (const Json& c : reference()["initial"]) {
+    std::vector<std::vector<double>> drawn(c["parameters"].size());
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      auto layer = make_layer(c["spec"]);
+      layer->initialize(seed);
+      nn::NamedTensors parameters = layer->named_parameters();
+      ASSERT_EQ(parameters.size(), drawn.size()) << c["spec"];
+      for (size_t i = 0; i < drawn.size(); ++i) {
+        EXPECT_EQ(parameters[i].first, c["parameters"][i]["name"]);
+        std::vector<double> values = as_doubles(parameters[i].second);
+        drawn[i].insert(drawn[i].end(), values.begin(), values.end());
+      }
+    }
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      const Json& expected = c["parameters"][i];
+      double n = static_cast<double>(drawn[i].size()), mean = 0, square = 0, largest = 0;
+      for (double v : drawn[i]) mean += v / n, square += v * v / n, largest = std::max(largest, std::abs(v));
+      double std = std::sqrt(std::max(0.0, square - mean * mean)), expected_std = expected["std"];
+      // Deviations of n draws are off by less than 0.71 / sqrt(n) of themselves, one sigma, on both sides.
+      EXPECT_NEAR(std, expected_std, 5 * expected_std / std::sqrt(n) + 1e-6)
+          << c["spec"] << " " << expected["name"];
+      EXPECT_NEAR(mean, expected["mean"].get<double>(), 5 * expected_std * std::sqrt(2 / n) + 1e-12)
+          << c["spec"] << " " << expected["name"];
+      bool bounded = c["spec"]["type"] != "Embedding";
+      if (bounded) {
+        EXPECT_NEAR(largest, expected["largest"].get<double>(), 0.02 * largest)
+            << c["spec"] << " " << expected["name"];
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace wholestep::test

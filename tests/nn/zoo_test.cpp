@@ -1,0 +1,169 @@
+// The networks known by name: their size is the published one, and each, on pictures or sequences a test can
+// afford, learns a batch, op by op and as one compiled step alike.
+#include "wholestep/nn/zoo.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "support/formula.h"
+#include "wholestep/compile/compile.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/io/json.h"
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/linear.h"
+#include "wholestep/nn/loss.h"
+#include "wholestep/nn/pool2d.h"
+#include "wholestep/nn/sequential.h"
+#include "wholestep/ops/random.h"
+#include "wholestep/ops/shape.h"
+#include "wholestep/optim/sgd.h"
+
+namespace wholestep {
+namespace {
+
+using nlohmann::json;
+using test::formula_labels;
+using test::formula_values;
+
+int64_t parameters_of(const std::string& name) {
+  int64_t count = 0;
+  for (const Tensor& p : nn::find_model(name).module->parameters()) count += p.numel();
+  return count;
+}
+
+TEST(Zoo, NetworksHaveThePublishedNumbersOfParameters) {
+  // torchvision 0.20's; GPT-2's with its last layer tied to the first; LeNet-5's as counted by hand.
+  for (auto [name, parameters] : {std::pair<const char*, int64_t>{"lenet", 61706},
+                                  {"resnet18", 11689512},
+                                  {"resnet34", 21797672},
+                                  {"resnet50", 25557032},
+                                  {"resnet18-cifar", 11173962},
+                                  {"vgg11", 132863336},
+                                  {"vgg16", 138357544},
+                                  {"vit-b-16", 86567656},
+                                  {"gpt2", 124439808}})
+    EXPECT_EQ(parameters_of(name), parameters) << name;
+  json counts = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/layers.json")["counts"];
+  EXPECT_EQ(parameters_of("lstm-lm"), counts["lstm-lm"].get<int64_t>());
+}
+
+/// One SGD step on (x, labels) with the logits as rows of classes.
+struct Training {
+  std::unique_ptr<nn::Module> model;
+  optim::SGD sgd;
+
+  Training(std::unique_ptr<nn::Module> module, double lr) : model(std::move(module)), sgd({.lr = lr}) {
+    model->initialize(3);
+    sgd.attach(model->parameters());
+  }
+  Tensor step(const Tensor& x, const Tensor& labels) {
+    Tensor logits = (*model)(x);
+    Tensor loss = nn::CrossEntropyLoss()(reshape(logits, {-1, logits.dim(-1)}), labels);
+    sgd.step(grad(loss, sgd.parameters()));
+    return loss;
+  }
+};
+
+/// Takes a few steps on one batch, eagerly and compiled: the same losses, and the last is lower than the
+/// first.
+void expect_learns(const std::string& name, const std::function<std::unique_ptr<nn::Module>()>& make,
+                   const Tensor& x, const Tensor& labels, double lr) {
+  Training eager(make(), lr), traced(make(), lr);
+  auto graph = std::make_shared<Graph>();
+  {
+    Trace trace(graph);
+    Tensor in = graph->add_input(InputKind::kBatch, "x", x.type()),
+           wanted = graph->add_input(InputKind::kBatch, "labels", labels.type());
+    RandomState random(1);
+    UseRandom use(random);
+    graph->add_output("loss", traced.step(in, wanted));
+  }
+  CompiledStep compiled(make_plan(graph));
+  compiled.write("x", x);
+  compiled.write("labels", labels);
+  std::vector<double> losses;
+  RandomState random(1);
+  UseRandom use(random);
+  for (int step = 0; step < 3; ++step) {
+    random.next_node = 0;
+    losses.push_back(eager.step(x, labels).item<double>());
+    compiled.run();
+    EXPECT_EQ(compiled.output("loss").item<double>(), losses.back()) << name << " step " << step;
+  }
+  EXPECT_LT(losses.back(), losses.front()) << name;
+}
+
+std::unique_ptr<nn::Module> of_zoo(const std::string& name) { return std::move(nn::find_model(name).module); }
+
+std::unique_ptr<nn::Module> of_layers(const char* layers, const char* head) {
+  return nn::read_model(json::parse(std::string("{") + head + ", \"layers\": " + layers + "}"), "small")
+      .module;
+}
+
+Tensor pictures(int64_t n, int64_t size) {
+  return tensor(formula_values<float>(1, n * 3 * size * size), {n, 3, size, size});
+}
+
+TEST(Zoo, ResidualNetworksLearn) {
+  Tensor labels = tensor(formula_labels(2, 2, 10), {2});
+  for (const char* name : {"resnet18", "resnet34", "resnet50"})
+    expect_learns(
+        name, [&] { return of_zoo(name); }, pictures(2, 32), labels, 0.01);
+  expect_learns(
+      "resnet18-cifar", [] { return of_zoo("resnet18-cifar"); }, pictures(2, 16), labels, 0.01);
+}
+
+TEST(Zoo, VggLearnsWithASmallerHead) {
+  auto make = [] {
+    auto model = of_zoo("vgg11");
+    auto& layers = dynamic_cast<nn::Sequential&>(*model);
+    for (int i = 0; i < 7; ++i) layers.erase(layers.size() - 1);
+    layers.replace(layers.size() - 2, nn::AdaptiveAvgPool2d({.output_size = 1}));
+    layers.add(nn::Linear({.in_features = 512, .out_features = 10}));
+    return model;
+  };
+  expect_learns("vgg11", make, pictures(2, 32), tensor(formula_labels(2, 2, 10), {2}), 0.5);
+}
+
+TEST(Zoo, TheVisionTransformerLearns) {
+  auto make = [] {
+    return of_layers(
+        R"([{"type": "VisionTransformer", "image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 4,
+                          "hidden_dim": 32, "mlp_dim": 64, "num_classes": 10}])",
+        R"("input": [3, 32, 32], "classes": 10)");
+  };
+  expect_learns("vit", make, pictures(4, 32), tensor(formula_labels(2, 4, 10), {4}), 0.1);
+}
+
+TEST(Zoo, LanguageModelsLearn) {
+  Tensor tokens = tensor(formula_labels(1, 3 * 16, 65), {3, 16}),
+         next = tensor(formula_labels(2, 3 * 16, 65), {48});
+  expect_learns(
+      "gpt-char", [] { return of_zoo("gpt-char"); }, tokens, next, 0.1);
+  auto lstm = [] {
+    return of_layers(
+        R"([{"type": "Embedding", "num_embeddings": 65, "embedding_dim": 12}, {"type": "Dropout"},
+                         {"type": "LSTM", "input_size": 12, "hidden_size": 20, "num_layers": 2, "batch_first": true},
+                         {"type": "Dropout", "p": 0.1}, {"type": "Linear", "in_features": 20, "out_features": 65}])",
+        R"("input": [16], "classes": 65, "tokens": true)");
+  };
+  expect_learns("lstm-lm", lstm, tokens, next, 1);
+}
+
+/// Deviations of GPT-2's weights: 0.02, over sqrt(2 n_layer) where results are added up.
+TEST(Zoo, GPTIsDrawnAsGPT2) {
+  nn::Model model = nn::find_model("gpt-char");
+  for (const auto& [name, p] : model.module->named_parameters()) {
+    if (p.rank() < 2) continue;
+    double squares = 0;
+    for (float v : p.data<float>()) squares += double{v} * double{v};
+    bool adds = name.ends_with("out_proj.weight") || name.ends_with("linear2.weight");
+    double std = adds ? 0.02 / std::sqrt(8) : 0.02;
+    EXPECT_NEAR(std::sqrt(squares / static_cast<double>(p.numel())), std, 0.04 * std) << name;
+  }
+}
+
+}  // namespace
+}  // namespace wholestep
