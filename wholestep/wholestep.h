@@ -61,6 +61,7 @@
 #include "wholestep/nn/embedding.h"
 #include "wholestep/nn/flatten.h"
 #include "wholestep/nn/gpt.h"
+#include "wholestep/nn/gradient_flow.h"
 #include "wholestep/nn/init.h"
 #include "wholestep/nn/layer.h"
 #include "wholestep/nn/linear.h"
