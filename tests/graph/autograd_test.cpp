@@ -191,6 +191,45 @@ TEST(Backward, VisitsEveryNodeOnceInReverseTopologicalOrder) {
   EXPECT_NEAR(x.grad().item<double>(), 32 * std::pow(1.5, 7) + 3, 1e-3);
 }
 
+/// The whole message of the error that `action` throws.
+template <class Action>
+std::string message_of(Action&& action) {
+  try {
+    action();
+    return "no error";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(Backward, SaysWhatIsWrongWordForWord) {
+  Tensor x = leaf({1, 2}), factor = leaf({3, 4});
+  EXPECT_EQ(
+      message_of([&] { (x * x).backward(); }),
+      "a gradient is taken of one floating-point number: got f32[2]. Hint: reduce it first: sum() or mean(), "
+      "or say the gradient of every element");
+  Tensor loss = sum(x * factor);
+  factor.assign(x);
+  EXPECT_EQ(
+      message_of([&] { loss.backward(); }),
+      "a value needed for the gradient was overwritten in place (operand 1 of mul). Hint: assign() after "
+      "backward(), or clone() first");
+  EXPECT_EQ(message_of([&] { sum(floor(x)).backward(); }), "no error") << "floor has a gradient of zero";
+  EXPECT_EQ(message_of([] { tensor(std::vector<int32_t>{1}, {1}).set_requires_grad(); }),
+            "only floating-point tensors can require a gradient: got i32[1]");
+  EXPECT_EQ(message_of([&] { x.item<float>(); }),
+            "item() of a tensor that is not a single element: got f32[2]");
+  EXPECT_EQ(message_of([&] { x.data<double>(); }),
+            "tensor data read as another dtype: got f64, expected f32");
+  EXPECT_EQ(message_of([&] { x.at<float>({2}); }),
+            "no element has this index: got {index=[2]}, expected one within [2]");
+  EXPECT_EQ(message_of([&] {
+              x.assign(leaf({1, 2, 3}));
+            }),
+            "assign() needs a value of the same dtype and shape: got f32[3], expected f32[2]");
+  EXPECT_EQ(message_of([] { Tensor().shape(); }), "an undefined tensor was used");
+}
+
 TEST(Gradcheck, FindsAWrongRuleAndSaysWhere) {
   static const OpDef wrong = [] {
     OpDef row = find_op("square");
