@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <regex>
 
 #include "support/cli_command.h"
 #include "support/temp_dir.h"
@@ -149,7 +150,16 @@ TEST(Bench, PrintsTheFieldsOfTheOtherFrameworksScripts) {
     EXPECT_NEAR(j["samples_s"].get<double>() / j["steps_s"].get<double>(), 32, 0.1);
     EXPECT_GT(j["peak_mib"].get<double>(), 1);
   }
+  // Of W1 32 convolutions of 3 to 8 channels, 3x3 over 32x32 pixels, forward and for the weight: 28.3 MFLOP,
+  // and a tenth of that in everything else.
+  double flops = results[1]["gflops_s"].get<double>() * 1e9 / results[1]["steps_s"].get<double>();
+  EXPECT_GT(flops, 2 * 2.0 * 32 * 8 * 27 * 1024);
+  EXPECT_LT(flops, 1.15 * 2 * 2.0 * 32 * 8 * 27 * 1024);
   EXPECT_EQ(json::parse(ok(dir, "bench --work W1 --seconds 0.03 --infer --json").out)["infer"], true);
+  json peaks = json::parse(ok(dir, "bench --peaks --threads 1 --json").out);
+  EXPECT_EQ(peaks["threads"], 1);
+  EXPECT_GT(peaks["gflops_s"].get<double>(), results[1]["gflops_s"].get<double>())
+      << "no step is faster than registers";
 }
 
 TEST(Bench, T41SaysNothingOfUtilisationSinceItMeasuresNone) {
@@ -278,13 +288,22 @@ TEST_F(Trained, SummaryReadsCheckpointsToo) {
   EXPECT_EQ(ok(*dir, "summary run --json").json()["parameters"], 61706);
 }
 
-TEST(Plan, AProfileTimesEveryKernelOfTheStepThatRan) {
+TEST(Plan, AProfileTimesEveryRegionAndEveryKernelOfTheStepThatRan) {
   TempDir dir;
   std::string text = ok(dir, "plan w1 --batch-size 8 --profile").out;
   std::string profile = text.substr(text.find(" us a step"));
-  json plan = ok(dir, "plan w1 --batch-size 8 --json").json();
-  EXPECT_EQ(static_cast<size_t>(std::ranges::count(profile, '\n')), plan["kernels"].size() + 1);
-  EXPECT_THAT(profile, testing::ContainsRegex("[0-9]+\\.[0-9][0-9] us  layers.0 conv2d\n"));
+  std::smatch regions, measured;
+  ASSERT_TRUE(std::regex_search(text, regions, std::regex("\n([0-9]+) regions, a barrier behind each")));
+  const std::regex region_line("  region +[0-9]+, +[0-9]+ chunks +[0-9.]+ us .* us by the peaks, [0-9]+ %\n");
+  EXPECT_EQ(std::distance(std::sregex_iterator(profile.begin(), profile.end(), region_line),
+                          std::sregex_iterator()),
+            std::stol(regions[1]));
+  for (const json& kernel : ok(dir, "plan w1 --batch-size 8 --json").json()["kernels"])
+    if (kernel["op"] != "reshape") {
+      EXPECT_THAT(profile, HasSubstr(kernel["op"].get<std::string>() + " "));
+    }
+  // A convolution of 8 x 3 to 8 channels, 3x3, over 32x32 pixels is 3.5 MFLOP forward.
+  EXPECT_THAT(profile, testing::ContainsRegex("[0-9]+\\.[0-9][0-9] us x 8     layers.0 conv2d "));
   EXPECT_EQ(run_cli(dir.path(), "plan w1 --profile --json").status, 2);
 }
 

@@ -86,9 +86,9 @@ struct Program {
 
 /// Where the time of one submission goes.
 struct PhaseTime {
-  int region = 0;     ///< the stretch between two barriers it runs in
-  std::string label;  ///< "layers.0 conv2d", or "" for the region as a whole
-  std::string what;   ///< the function that runs
+  int region = 0;          ///< the stretch between two barriers it runs in
+  std::string label = {};  ///< "layers.0 conv2d", or "" for the region as a whole
+  std::string what = {};   ///< the function that runs, if it has a name
   int64_t blocks = 1;
   double microseconds = 0;  ///< of the region from start to end, or of one block of the phase
 };

@@ -25,6 +25,12 @@ struct Split {
   }
 };
 
+constexpr uint64_t kAllOperands = ~uint64_t{0};
+/// Whether bit `operand` is set; those beyond 64 are set in kAllOperands alone.
+constexpr bool has_operand(uint64_t operands, size_t operand) {
+  return operand < 64 ? operands >> operand & 1 : operands == kAllOperands;
+}
+
 /// How one phase of a kernel is divided. Where rows > 0, chunk c reads and writes only its own rows of the
 /// operands marked in row_inputs/row_outputs (bit i = operand i). Neighbouring phases with equal `rows` then
 /// need no barrier between them: a worker takes its samples through several layers.
@@ -32,15 +38,10 @@ struct PhaseExtent {
   int64_t chunks = 1;
   int64_t rows = 0;
   uint64_t row_inputs = 0, row_outputs = 0;
-  int64_t chunks_alone = 0;  ///< where it shares its lanes with no other phase; 0: the same
-  bool heavy = false;        ///< a worker has no room for another one's lane beside it
+  int64_t chunks_alone = 0;       ///< where it shares its lanes with no other phase; 0: the same
+  bool heavy = false;             ///< a worker has no room for another one's lane beside it
+  uint64_t reads = kAllOperands;  ///< inputs it looks at
 };
-
-constexpr uint64_t kAllOperands = ~uint64_t{0};
-/// Whether bit `operand` is set; those beyond 64 are set in kAllOperands alone.
-constexpr bool has_operand(uint64_t operands, size_t operand) {
-  return operand < 64 ? operands >> operand & 1 : operands == kAllOperands;
-}
 
 /// A kernel that is a sequence of phases with barriers between them.
 struct PhasedKernel : PreparedKernel {

@@ -10,12 +10,14 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "wholestep/backend/cpu/peaks.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/human.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/base/suggest.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
+#include "wholestep/compile/region_work.h"
 
 namespace wholestep::cli {
 namespace {
@@ -55,7 +57,7 @@ struct BenchOptions {
   std::string device = "auto";
   double seconds = 2;
   int64_t threads = 0;
-  bool infer = false, no_tf32 = false, json = false;
+  bool infer = false, no_tf32 = false, json = false, peaks = false;
 };
 
 constexpr int64_t kBatches = 4;
@@ -127,6 +129,13 @@ class Runner {
   TrainStep step_;
 };
 
+/// What a step has to move and to compute.
+RegionWork step_work(const Plan& plan) {
+  RegionWork total;
+  for (const RegionWork& region : region_work(plan)) total.bytes += region.bytes, total.flops += region.flops;
+  return total;
+}
+
 struct Measured {
   std::array<double, 3> steps_s{};  ///< of the rounds, rising
 };
@@ -176,6 +185,9 @@ void bench(const Work& work, const BenchOptions& options) {
   Job job = make_job(std::move(config));
   Runner runner(job, options, work.batch_size);
   Measured m = measure(options.seconds, runner);
+  const TrainStep& step = runner.step();
+  const RegionWork of_step =
+      step_work(options.infer ? step.eval_plan(work.batch_size) : step.train_plan(work.batch_size));
   double samples_s = m.steps_s[1] * static_cast<double>(work.batch_size);
   if (options.json) {
     json line = {{"peer", "wholestep"},
@@ -189,14 +201,33 @@ void bench(const Work& work, const BenchOptions& options) {
                  {"lo", rounded(m.steps_s[0], 100)},
                  {"hi", rounded(m.steps_s[2], 100)},
                  {"samples_s", rounded(samples_s, 10)},
+                 {"gflops_s", rounded(of_step.flops * m.steps_s[1] / 1e9, 10)},
+                 {"gb_s", rounded(of_step.bytes * m.steps_s[1] / 1e9, 10)},
                  {"peak_mib", rounded(peak_mib(runner), 10)}};
     fmt::print("{}\n", line.dump());
   } else {
-    fmt::print("{:<5} {:>10} steps/s  ({} to {})  {:>12} samples/s  {:>10} arena\n", work.name,
-               human_rate(m.steps_s[1]), human_rate(m.steps_s[0]), human_rate(m.steps_s[2]),
-               human_rate(samples_s), human_bytes(runner.step().predicted_bytes()));
+    fmt::print(
+        "{:<5} {:>10} steps/s  ({} to {})  {:>12} samples/s  {:>10} arena  {:>8.1f} GFLOP/s  {:>7.1f} GB/s\n",
+        work.name, human_rate(m.steps_s[1]), human_rate(m.steps_s[0]), human_rate(m.steps_s[2]),
+        human_rate(samples_s), human_bytes(step.predicted_bytes()), of_step.flops * m.steps_s[1] / 1e9,
+        of_step.bytes * m.steps_s[1] / 1e9);
   }
   std::fflush(stdout);
+}
+
+/// What the CPU reaches at most, to hold rates against.
+void print_peaks(const BenchOptions& options) {
+  if (options.threads > 0) set_threads(static_cast<int>(options.threads));
+  const CpuPeaks peaks = measure_cpu_peaks();
+  if (options.json)
+    fmt::print("{}\n", json{{"peer", "peaks"},
+                            {"threads", default_pool().threads()},
+                            {"gflops_s", rounded(peaks.flops / 1e9, 10)},
+                            {"gb_s", rounded(peaks.bytes / 1e9, 10)}}
+                           .dump());
+  else
+    fmt::print("{} threads: {:.1f} GFLOP/s of f32 multiply-adds in registers, {:.1f} GB/s of a copy\n",
+               default_pool().threads(), peaks.flops / 1e9, peaks.bytes / 1e9);
 }
 
 }  // namespace
@@ -217,7 +248,9 @@ void add_bench(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   verb->add_flag("--infer", o->infer, "evaluation steps instead of training steps");
   verb->add_flag("--json", o->json, "a JSON object a line");
+  verb->add_flag("--peaks", o->peaks, "no work, but what the CPU reaches in arithmetic and in copying");
   verb->callback([o] {
+    if (o->peaks) return print_peaks(*o);
     std::vector<const Work*> work;
     for (const std::string& name : o->work) work.push_back(&find_work(name));
     for (const Work* one : work) bench(*one, *o);

@@ -120,9 +120,7 @@ class CompiledStep {
   /// conv2d (its operands are finite)". Empty where all are finite. For a step that changed nothing because
   /// its updates were predicated on finiteness.
   std::string first_non_finite();
-  /// The shortest of `repeats` times of each kernel run alone, in seconds, in the plan's order. Kernels that
-  /// update state do so every time: for looking at a step, not for training on.
-  std::vector<double> time_kernels(int repeats = 5);
+  /// Where the time of a step goes, as Executable::profile().
   std::vector<PhaseTime> profile() { return executable_->profile(); }
 
  private:

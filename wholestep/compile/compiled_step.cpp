@@ -3,10 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "wholestep/compile/compile.h"
@@ -221,18 +219,6 @@ std::string CompiledStep::first_non_finite() {
       }
   }
   return found;
-}
-
-std::vector<double> CompiledStep::time_kernels(int repeats) {
-  std::vector<double> best(plan_.schedule.size(), std::numeric_limits<double>::infinity());
-  for (int r = 0; r < repeats; ++r)
-    for (size_t i : order_) {
-      auto start = std::chrono::steady_clock::now();
-      executable_->run_call(i);
-      best[i] =
-          std::min(best[i], std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-  return best;
 }
 
 }  // namespace wholestep

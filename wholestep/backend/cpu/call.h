@@ -37,7 +37,7 @@ struct CpuCall final : PhasedKernel {
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
     const CpuPhase& p = phases[i];
-    return {p.chunks, p.rows, p.row_inputs, p.row_outputs};
+    return {.chunks = p.chunks, .rows = p.rows, .row_inputs = p.row_inputs, .row_outputs = p.row_outputs};
   }
 };
 

@@ -1,6 +1,8 @@
 // The CPU backend: aligned memory, and executables that walk the regions of a schedule with the thread pool.
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -54,6 +56,7 @@ class CpuExecutable final : public Executable {
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
+      bound->label = call.kernel.label;
       bound->kernel = std::static_pointer_cast<const CpuCall>(call.kernel.kernel);
       for (BufferRef ref : call.inputs) bound->inputs.push_back(address(ref));
       for (BufferRef ref : call.outputs) bound->outputs.push_back(address(ref));
@@ -66,12 +69,41 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (const Region& region : regions_) {
-        auto lane = [&](int64_t item) { run_lane(region, item); };
-        if (region.lanes == 1) lane(0);
-        else default_pool().run(region.lanes, lane);
-      }
+      for (const Region& region : regions_) run_region(region);
     }
+  }
+
+  std::vector<PhaseTime> profile() override {
+    using Clock = std::chrono::steady_clock;
+    constexpr int kRounds = 15;
+    FlushSubnormals mode;
+    std::vector<std::vector<double>> rounds(regions_.size());  // of every region, us
+    for (int round = 0; round < kRounds; ++round)
+      for (size_t r = 0; r < regions_.size(); ++r) {
+        auto start = Clock::now();
+        run_region(regions_[r]);
+        rounds[r].push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+      }
+    std::vector<PhaseTime> times;
+    for (size_t r = 0; r < regions_.size(); ++r) {
+      std::ranges::nth_element(rounds[r], rounds[r].begin() + kRounds / 2);
+      times.push_back({.region = static_cast<int>(r),
+                       .blocks = regions_[r].lanes,
+                       .microseconds = rounds[r][kRounds / 2]});
+      for (const LaneSet& set : regions_[r].lane_sets)
+        for (const LaneSet::Step& step : set.steps) {
+          if (set.chunks == 0) continue;
+          const Bound& call = *calls_[static_cast<size_t>(step.call)];
+          auto start = Clock::now();
+          call.kernel->phases[static_cast<size_t>(step.phase)].run(call.args, 0);
+          double taken = std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+          times.push_back({.region = static_cast<int>(r),
+                           .label = call.label,
+                           .blocks = set.chunks,
+                           .microseconds = taken});
+        }
+    }
+    return times;
   }
 
   void run_call(size_t index) override { run_phases(*calls_[index]->kernel, calls_[index]->args); }
@@ -79,11 +111,18 @@ class CpuExecutable final : public Executable {
 
  private:
   struct Bound {
+    std::string label;
     std::shared_ptr<const CpuCall> kernel;
     std::vector<const void*> inputs;
     std::vector<void*> outputs;
     CpuArgs args;
   };
+
+  void run_region(const Region& region) const {
+    auto lane = [&](int64_t item) { run_lane(region, item); };
+    if (region.lanes == 1) lane(0);
+    else default_pool().run(region.lanes, lane);
+  }
 
   void run_lane(const Region& region, int64_t item) const {
     for (const LaneSet& set : region.lane_sets) {

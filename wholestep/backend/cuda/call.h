@@ -67,8 +67,13 @@ struct CudaCall final : PhasedKernel {
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
     const CudaPhase& p = phases[i];
-    return {p.chunks,      p.rows,         p.row_inputs,
-            p.row_outputs, p.alone.chunks, p.shared_bytes > kCudaSharedWithOthers};
+    return {.chunks = p.chunks,
+            .rows = p.rows,
+            .row_inputs = p.row_inputs,
+            .row_outputs = p.row_outputs,
+            .chunks_alone = p.alone.chunks,
+            .heavy = p.shared_bytes > kCudaSharedWithOthers,
+            .reads = p.reads};
   }
 };
 
