@@ -149,6 +149,13 @@ const std::map<std::string, Function>& functions() {
         CALL("softplus of large ones", softplus(x[0])),
         CALL("logsigmoid of large ones", logsigmoid(x[0])),
         CALL("clamp by tensors", clamp(x[0], x[1] * 0.1 - 0.5, x[2] * 0.1 + 0.5)),
+        CALL("maximum at ties", maximum(x[0] * 0.0, x[1] * 0.0)),
+        CALL("minimum at ties", minimum(x[0] * 0.0 + x[1], x[1])),
+        CALL("clamp at its bounds", clamp(x[0] * 0.0 + 1.0, 1, 3) + clamp(x[0] * 0.0 + 3.0, 1, 3)),
+        CALL("elu at 0", elu(x[0] * 0.0, 0.5)),
+        CALL("hardtanh at its bounds", hardtanh(x[0] * 0.0 + 1.0) + hardtanh(x[0] * 0.0 - 1.0)),
+        CALL("max at ties", max(x[0] * 0.0, {0})),
+        CALL("min at ties", min(x[0] * 0.0, {0})),
         CALL("lerp", lerp(x[0], x[1], 0.3)),
         CALL("glu", glu(x[0])),
         CALL("glu axis 0", glu(x[0], 0)),
@@ -401,8 +408,10 @@ TEST(Functions, SayWhatIsWrongWordForWord) {
       "a norm of a real order is taken of floating-point numbers: got order 2 of i64[3]. Hint: cast() first");
   EXPECT_MESSAGE(unsqueeze(x, 4), "axis out of range: got 4, expected -3 to 2");
   EXPECT_MESSAGE(split(x, 0), "pieces have at least one element: got split size 0");
-  EXPECT_MESSAGE(split(x, {1, 1}, 1),
-                 "sizes to split by do not add up to the extent: got {sizes=[1, 1]}, expected a sum of 3");
+  EXPECT_MESSAGE(
+      split(x, {1, 1}, 1),
+      "sizes to split by do not add up to the extent (split of x f32[2, 3]: axis 1): got {sizes=[1, 1]}, "
+      "expected a sum of 3");
   EXPECT_MESSAGE(chunk(x, 0), "a tensor is cut into at least one piece: got 0 chunks");
   EXPECT_MESSAGE(select(x, 1, 3), "select index out of range (axis 1 of f32[2, 3]): got 3, expected -3 to 2");
   EXPECT_MESSAGE(repeat(x, {2}),

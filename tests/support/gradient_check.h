@@ -1,27 +1,16 @@
-// Gradients against central differences of fourth order, in f64.
+// Gradients against central differences of fourth order, in f64, as results of a test.
 #pragma once
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <vector>
 
-#include "wholestep/graph/tensor.h"
+#include "wholestep/graph/gradcheck.h"
 
 namespace wholestep::test {
 
-/// A scalar (rank 0, f64) computed from tensors by the library's ops.
-using ScalarFunction = std::function<Tensor(const std::vector<Tensor>&)>;
+using GradientCheck = GradcheckOptions;
 
-struct GradientCheck {
-  double step = 2e-4;         ///< elements move by up to twice this
-  double tolerance = 1e-6;    ///< relative to the derivative or the gradient's typical element, the larger
-  int64_t elementwise = 512;  ///< up to so many elements are checked one by one, more along random directions
-  int directions = 32;
-  bool in_place = false;  ///< move the given tensors themselves, which f reaches some other way (a module's)
-};
-
-/// Whether grad(f) equals the numeric derivative with respect to every f64 tensor in `inputs`; others stay
-/// fixed. The message names the worst element.
+/// gradcheck(), its error as the message.
 testing::AssertionResult gradients_agree(const ScalarFunction& f, const std::vector<Tensor>& inputs,
                                          const GradientCheck& check = {});
 

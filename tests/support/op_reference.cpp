@@ -441,7 +441,7 @@ double error_bound(const OpDef& op, const std::vector<Tensor>& inputs, const Typ
                  static_cast<double>(std::max<int64_t>(1, outputs[output].shape.numel()));
   double value = std::abs(expected.values[element]);
   if (is_half(outputs[output].dtype))  // half of the last bit, or of the smallest number
-    return value * (outputs[output].dtype == DType::f16 ? 0x1p-11 : 0x1p-8) + 0x1p-25;
+    return value * 1.001 * (outputs[output].dtype == DType::f16 ? 0x1p-11 : 0x1p-8) + 0x1p-25;
   bool single = outputs[output].dtype == DType::f32;
   double eps =
       single ? double{std::numeric_limits<float>::epsilon()} : std::numeric_limits<double>::epsilon();

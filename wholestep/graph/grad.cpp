@@ -15,6 +15,8 @@
 namespace wholestep {
 namespace {
 
+std::atomic<int64_t> taped{0};  // nodes, of all threads: a tape may cross from one to another
+
 /// What makes two handles the same value: the graph value, the taped output, or being copies of one leaf.
 /// (Not its storage: a detached tensor has the same.)
 using Key = std::pair<const void*, int>;
@@ -40,11 +42,12 @@ struct Recorded {
                                   .hint = "assign() after backward(), or clone() first"});
 }
 
-std::vector<Recorded> recorded_on_tape(std::span<const Tensor> outputs) {
+std::vector<Recorded> recorded_on_tape(std::span<const Tensor> outputs, int64_t since) {
   std::vector<std::shared_ptr<TapeNode>> nodes, stack;
   std::unordered_set<const TapeNode*> seen;
   auto push = [&](const Tensor& t) {
-    if (t.impl()->producer && seen.insert(t.impl()->producer.get()).second)
+    if (t.impl()->producer && t.impl()->producer->sequence >= since &&
+        seen.insert(t.impl()->producer.get()).second)
       stack.push_back(t.impl()->producer);
   };
   for (const Tensor& output : outputs) push(output);
@@ -169,14 +172,15 @@ TapeNode::~TapeNode() {
   }
 }
 
+int64_t tape_position() { return taped; }
+
 void tape(std::shared_ptr<const OpDef> op, const std::vector<Tensor>& inputs, const Attrs& attrs,
           std::vector<Tensor>& outputs) {
-  static std::atomic<int64_t> executed{0};  // of all threads: a tape may cross from one to another
   auto node = std::make_shared<TapeNode>();
   node->op = std::move(op);
   node->attrs = attrs;
   node->inputs = inputs;
-  node->sequence = executed++;
+  node->sequence = taped++;
   node->scope = Scope::path();
   for (const Tensor& input : inputs) node->input_versions.push_back(input.impl()->storage->version);
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -192,12 +196,17 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
 }
 
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                         std::span<const Tensor> given, bool create_graph) {
+                         std::span<const Tensor> output_grads, bool create_graph) {
+  return grad_since(0, outputs, inputs, output_grads, create_graph);
+}
+
+std::vector<Tensor> grad_since(int64_t since, std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+                               std::span<const Tensor> given, bool create_graph) {
   std::vector<Tensor> seeds = checked_seeds(outputs, given);
   std::unique_ptr<NoGrad> no_grad = create_graph ? nullptr : std::make_unique<NoGrad>();
   std::vector<Attrs> attrs;
   Graph* graph = outputs.empty() ? nullptr : outputs[0].impl()->graph.get();
-  std::vector<Recorded> list = graph ? recorded_in_graph(*graph, attrs) : recorded_on_tape(outputs);
+  std::vector<Recorded> list = graph ? recorded_in_graph(*graph, attrs) : recorded_on_tape(outputs, since);
 
   std::vector<Tensor> wanted(inputs.begin(), inputs.end());
   if (graph)

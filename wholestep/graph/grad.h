@@ -29,6 +29,11 @@ struct TapeNode {
 void tape(std::shared_ptr<const OpDef> op, const std::vector<Tensor>& inputs, const Attrs& attrs,
           std::vector<Tensor>& outputs);
 
+/// What is taped from now on has a sequence of at least this.
+int64_t tape_position();
+/// Whether ops of this thread are taped; returns whether they were.
+bool set_grad_enabled(bool enabled);
+
 /// d(output)/d(input) for each input; output has one element. Inputs that output does not depend on get
 /// zeros. kUsage naming the op where a gradient rule is missing, or where a value that output was computed
 /// from has been assigned since. With `create_graph`, eager gradients are themselves taped.
@@ -39,5 +44,10 @@ std::vector<Tensor> grad(const Tensor& output, std::span<const Tensor> inputs, b
 /// of outputs[i], or undefined for an output of more than one element (of one it is 1).
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                          std::span<const Tensor> output_grads, bool create_graph = false);
+
+/// The same of eager outputs, along what was taped since a tape_position(): what is older is not gone
+/// through.
+std::vector<Tensor> grad_since(int64_t since, std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+                               std::span<const Tensor> output_grads, bool create_graph);
 
 }  // namespace wholestep

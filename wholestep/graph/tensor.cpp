@@ -39,6 +39,7 @@ void check_size(const Tensor& t, size_t bytes) {
 NoGrad::NoGrad() : before_(grad_is_enabled) { grad_is_enabled = false; }
 NoGrad::~NoGrad() { grad_is_enabled = before_; }
 bool grad_enabled() { return grad_is_enabled; }
+bool set_grad_enabled(bool enabled) { return std::exchange(grad_is_enabled, enabled); }
 
 const Tensor::Impl& Tensor::checked() const {
   if (!impl_) throw Error(ErrorCode::kUsage, {.what = "an undefined tensor was used"});

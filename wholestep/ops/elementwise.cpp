@@ -26,6 +26,11 @@ Tensor fit(const Tensor& gradient, const Tensor& operand) {
                                                                    : gradient;
 }
 
+/// What a tie of x and y passes on to each of them.
+Tensor half_at_tie(const Tensor& x, const Tensor& y, const Tensor& g) {
+  return where(equal(x, y), g * 0.5, 0.0);
+}
+
 Types infer_broadcast(std::span<const TensorType> in, Domain domain, bool gives_bool, size_t first) {
   Shape shape;
   for (const TensorType& type : in) shape = broadcast_shapes(shape, type.shape);
@@ -95,8 +100,10 @@ std::vector<OpCase> cases_of(int arity, Domain domain, bool condition_first, std
                        {{}, {}},         {{5}, {5}},    {{3, 1}, {1, 4}}, {{2, 3, 4, 5}, {3, 1, 1}},
                        {{67, 19}, {19}}, {{}, {9, 33}}, {{0, 2}, {2}},    {{1030, 3}, {1030, 1}}};
   std::vector<OpCase> cases;
-  for (DType dtype : {DType::f32, DType::i64}) {
-    if (dtype == DType::i64 && domain == kFloat) continue;
+  bool halves =
+      op_name == "mul" || op_name == "tanh" || op_name == "greater" || op_name == "where";  // one of a kind
+  for (DType dtype : {DType::f32, DType::i64, DType::f16, DType::bf16}) {
+    if ((dtype == DType::i64 && domain == kFloat) || (is_half(dtype) && !halves)) continue;
     for (const auto& row : shapes) {
       OpCase c{.inputs = {}, .low = low, .high = high, .distinct = true};
       for (int i = 0; i < arity; ++i)

@@ -115,6 +115,7 @@ std::unique_ptr<PreparedKernel> prepare_take(const KernelRequest& q) {
 std::vector<OpCase> gather_cases() {
   return {{.inputs = {{DType::f32, {3, 5}}, {DType::i64, {7}}}},
           {.inputs = {{DType::u8, {3, 2, 2}}, {DType::i32, {4}}}},
+          {.inputs = {{DType::bf16, {3, 3}}, {DType::i64, {5}}}},
           {.inputs = {{DType::f32, {3}}, {DType::i32, {0}}}}};
 }
 std::vector<OpCase> scatter_cases() {

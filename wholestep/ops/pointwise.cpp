@@ -9,10 +9,13 @@ namespace wholestep {
 Tensor clamp(const Tensor& x, std::optional<double> min, std::optional<double> max) {
   if (!min && !max)
     throw Error(ErrorCode::kUsage, {.what = "clamp needs a lower or an upper bound", .got = "neither"});
-  Tensor result = min ? maximum(x, *min) : x;
-  return max ? minimum(result, *max) : result;
+  Tensor result = min ? where(x < *min, *min, x) : x;  // not maximum(), which shares the gradient at a tie
+  return max ? where(result > *max, *max, result) : result;
 }
-Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) { return minimum(maximum(x, min), max); }
+Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) {
+  Tensor result = where(x < min, min, x);
+  return where(result > max, max, result);
+}
 
 Tensor isnan(const Tensor& x) { return not_equal(x, x); }
 Tensor isinf(const Tensor& x) { return equal(abs(x), std::numeric_limits<double>::infinity()); }
@@ -27,9 +30,11 @@ Tensor round(const Tensor& x) {
 
 Tensor lerp(const Tensor& start, const Tensor& end, double weight) { return start + weight * (end - start); }
 
-Tensor elu(const Tensor& x, double alpha) { return where(x > 0.0, x, expm1(minimum(x, 0.0)) * alpha); }
+Tensor elu(const Tensor& x, double alpha) {
+  return where(x > 0.0, x, expm1(clamp(x, std::nullopt, 0)) * alpha);
+}
 Tensor celu(const Tensor& x, double alpha) {
-  return where(x > 0.0, x, expm1(minimum(x, 0.0) / alpha) * alpha);
+  return where(x > 0.0, x, expm1(clamp(x, std::nullopt, 0) / alpha) * alpha);
 }
 Tensor prelu(const Tensor& x, const Tensor& weight) {
   if (weight.rank() != 1 || (weight.dim(0) != 1 && (x.rank() < 2 || x.dim(1) != weight.dim(0))))
@@ -44,7 +49,7 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
 Tensor selu(const Tensor& x) { return elu(x, 1.6732632423543772848) * 1.0507009873554804934; }
 Tensor softplus(const Tensor& x, double beta, double threshold) {
   Tensor scaled = x * beta;
-  return where(scaled > threshold, x, log1p(exp(minimum(scaled, threshold))) / beta);
+  return where(scaled > threshold, x, log1p(exp(clamp(scaled, std::nullopt, threshold))) / beta);
 }
 Tensor logsigmoid(const Tensor& x) { return -softplus(-x); }
 Tensor mish(const Tensor& x) { return x * tanh(softplus(x)); }

@@ -156,6 +156,7 @@ std::vector<OpCase> permute_cases() {
           {.inputs = {{DType::f64, {2, 19, 3, 21}}}, .attrs = by({0, 3, 2, 1})},
           {.inputs = {{DType::f32, {3, 17, 2, 35}}}, .attrs = by({1, 3, 0, 2})},
           {.inputs = {{DType::u8, {2, 1, 3}}}, .attrs = by({2, 0, 1})},
+          {.inputs = {{DType::f16, {19, 33}}}, .attrs = by({1, 0})},
           {.inputs = {{DType::i64, {0, 3}}}, .attrs = by({1, 0})}};
 }
 
@@ -186,6 +187,7 @@ std::vector<OpCase> expand_cases() {
           {.inputs = {{DType::f32, {1}}}, .attrs = to({19})},
           {.inputs = {{DType::f32, {4, 1, 3}}}, .attrs = to({4, 7, 3})},
           {.inputs = {{DType::f32, {1, 3}}}, .attrs = to({0, 3})},
+          {.inputs = {{DType::bf16, {3, 1}}}, .attrs = to({3, 4})},
           {.inputs = {{DType::u8, {5, 1}}}, .attrs = to({2, 5, 6})}};
 }
 
@@ -218,6 +220,7 @@ std::vector<OpCase> slice_cases() {
   return {{.inputs = {{DType::f32, {5, 7}}}, .attrs = by(0, 1, 4)},
           {.inputs = {{DType::f32, {5, 7, 2}}}, .attrs = by(1, 2, 7)},
           {.inputs = {{DType::f32, {37}}}, .attrs = by(0, 2, 33)},
+          {.inputs = {{DType::f16, {3, 7}}}, .attrs = by(1, 1, 6)},
           {.inputs = {{DType::i32, {9}}}, .attrs = by(0, 3, 3)}};
 }
 
@@ -268,6 +271,7 @@ std::vector<OpCase> pad_cases() {
     return Attrs{{"axis", axis}, {"before", before}, {"after", after}};
   };
   return {{.inputs = {{DType::f32, {5, 7}}}, .attrs = by(0, 1, 0)},
+          {.inputs = {{DType::bf16, {3, 5}}}, .attrs = by(1, 1, 2)},
           {.inputs = {{DType::f32, {3, 4, 2}}}, .attrs = by(1, 2, 3)}};
 }
 
@@ -313,6 +317,7 @@ std::unique_ptr<PreparedKernel> prepare_concat(const KernelRequest& q) {
 std::vector<OpCase> concat_cases() {
   return {
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {4, 3}}}, .attrs = {{"axis", 0}}},
+      {.inputs = {{DType::f16, {2, 3}}, {DType::f16, {2, 1}}}, .attrs = {{"axis", 1}}},
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {2, 0}}, {DType::f32, {2, 5}}}, .attrs = {{"axis", 1}}}};
 }
 
