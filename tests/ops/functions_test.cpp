@@ -401,8 +401,10 @@ TEST(Functions, SayWhatIsWrongWordForWord) {
       "a norm of a real order is taken of floating-point numbers: got order 2 of i64[3]. Hint: cast() first");
   EXPECT_MESSAGE(unsqueeze(x, 4), "axis out of range: got 4, expected -3 to 2");
   EXPECT_MESSAGE(split(x, 0), "pieces have at least one element: got split size 0");
-  EXPECT_MESSAGE(split(x, {1, 1}, 1),
-                 "sizes to split by do not add up to the extent: got {sizes=[1, 1]}, expected a sum of 3");
+  EXPECT_MESSAGE(
+      split(x, {1, 1}, 1),
+      "sizes to split by do not add up to the extent (split of x f32[2, 3]: axis 1): got {sizes=[1, 1]}, "
+      "expected a sum of 3");
   EXPECT_MESSAGE(chunk(x, 0), "a tensor is cut into at least one piece: got 0 chunks");
   EXPECT_MESSAGE(select(x, 1, 3), "select index out of range (axis 1 of f32[2, 3]): got 3, expected -3 to 2");
   EXPECT_MESSAGE(repeat(x, {2}),
