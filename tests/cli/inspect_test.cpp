@@ -71,6 +71,17 @@ TEST(Summary, CountsTheParametersOfLenet) {
   EXPECT_THAT(ok(dir, "summary lenet --batch-size 64").out, HasSubstr("[64, 6, 28, 28]"));
 }
 
+TEST(Summary, ShowsModelsOfTokensAndOtherVerbsSayThatTheyHaveNoDataForThem) {
+  TempDir dir;
+  EXPECT_THAT(ok(dir, "summary gpt-char").out, testing::HasSubstr("809,856"));
+  for (const char* verb : {"plan gpt-char", "train lstm-lm --data digits:train=64,test=10"}) {
+    CliResult r = run_cli(dir.path(), verb);
+    EXPECT_EQ(r.status, 78) << verb;
+    EXPECT_THAT(r.err, testing::HasSubstr("the model takes indices, and the command has no data of them"))
+        << verb;
+  }
+}
+
 TEST(Plan, KindsOfMemoryAddUpAndKernelsAreNamed) {
   TempDir dir;
   json j = ok(dir, "plan lenet --batch-size 32 --json").json();

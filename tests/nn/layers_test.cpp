@@ -8,18 +8,24 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
 #include "wholestep/nn/activations.h"
+#include "wholestep/nn/attention.h"
 #include "wholestep/nn/batch_norm.h"
 #include "wholestep/nn/class_losses.h"
+#include "wholestep/nn/bilinear.h"
 #include "wholestep/nn/conv2d.h"
 #include "wholestep/nn/dropout.h"
 #include "wholestep/nn/flatten.h"
+#include "wholestep/nn/gpt.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/pool2d.h"
+#include "wholestep/nn/recurrent.h"
 #include "wholestep/nn/sequential.h"
+#include "wholestep/nn/transformer.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
+#include "wholestep/ops/shape.h"
 #include "wholestep/optim/adam.h"
 #include "wholestep/optim/sgd.h"
 
@@ -112,6 +118,64 @@ TEST(BatchNorm, T69WrongFeatureCountsAndRanksAreErrors) {
   expect_error(ErrorCode::kUsage, {"no variance", "f32[1, 3]", "eval()"}, [&] {
     flat(zeros({DType::f32, {1, 3}}));
   });
+}
+
+/// Every layer with dropout inside draws anew while training and does not in evaluation.
+TEST(Dropout, T45InsideOtherLayersActsWhileTrainingOnly) {
+  auto check = [](nn::Module&& layer, const Tensor& x) {
+    auto same = [&] {
+      Tensor a = layer(x), b = layer(x);
+      return std::ranges::equal(a.bytes(), b.bytes());
+    };
+    EXPECT_FALSE(same()) << layer.description();
+    layer.eval();
+    EXPECT_TRUE(same()) << layer.description();
+  };
+  Tensor x = normal({6, 5, 8}, 0, 1, "x");
+  check(nn::DropConnect({.in_features = 8, .out_features = 3}), x);
+  check(nn::MultiheadAttention({.embed_dim = 8, .num_heads = 2, .dropout = 0.5}), x);
+  check(nn::TransformerEncoderLayer({.d_model = 8, .nhead = 2, .dim_feedforward = 16, .dropout = 0.5}), x);
+  check(nn::LSTM({.input_size = 8, .hidden_size = 4, .num_layers = 2, .dropout = 0.5}), x);
+  check(nn::GPT({.vocab_size = 3, .block_size = 8, .n_layer = 1, .n_head = 2, .n_embd = 4}),
+        tensor(test::formula_labels(1, 10, 3), {2, 5}));
+}
+
+TEST(DropConnect, DropsWeightsAndKeepsTheirExpectation) {
+  nn::DropConnect layer({.in_features = 400, .out_features = 500, .p = 0.25, .bias = false});
+  nn::init::constant(layer.parameters()[0], 1);
+  Tensor y = layer(full({1, 400}, 1));  // each output is the number of weights kept / 0.75
+  double total = 0;
+  for (float v : y.data<float>()) total += double{v} / 500;
+  EXPECT_NEAR(total, 400, 3);
+  EXPECT_NE(y.data<float>()[0], y.data<float>()[1]);
+}
+
+/// The future does not reach the past: a change of one token changes logits from its place on.
+TEST(GPT, IsCausal) {
+  nn::GPT gpt({.vocab_size = 5, .block_size = 6, .n_layer = 2, .n_head = 2, .n_embd = 8, .dropout = 0});
+  gpt.initialize(1);
+  std::vector<int64_t> tokens = {0, 1, 2, 3, 4, 0};
+  Tensor before = gpt(tensor(tokens, {1, 6}));
+  tokens[3] = 0;
+  Tensor after = gpt(tensor(tokens, {1, 6}));
+  for (size_t place = 0; place < 6; ++place) {
+    bool same = std::ranges::equal(before.data<float>().subspan(place * 5, 5),
+                                   after.data<float>().subspan(place * 5, 5));
+    EXPECT_EQ(same, place < 3) << place;
+  }
+}
+
+/// A key that is masked is as good as absent, and nothing becomes infinite on the way.
+TEST(MultiheadAttention, MaskedKeysAreAsGoodAsAbsent) {
+  nn::MultiheadAttention layer({.embed_dim = 4, .num_heads = 2, .batch_first = true});
+  layer.initialize(1);
+  Tensor x = normal({1, 3, 4}, 0, 1, "x"), two = slice(x, 1, 0, 2);
+  Tensor padding = cast(tensor<int64_t>({0, 0, 1}, {1, 3}), DType::boolean);
+  Tensor masked = slice(layer(x, x, x, {.key_padding_mask = padding}), 1, 0, 2), absent = layer(two);
+  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(masked.data<float>()[i], absent.data<float>()[i], 1e-6);
+  Tensor infinite = log(tensor<float>({1, 1, 0}, {1, 3}));  // PyTorch's way to say it
+  Tensor again = slice(layer(x, x, x, {.key_padding_mask = infinite}), 1, 0, 2);
+  EXPECT_TRUE(std::ranges::equal(again.bytes(), masked.bytes()));
 }
 
 TEST(Dropout, T45HalfTheUnitsAreZeroAndEvaluationIsTheIdentity) {

@@ -228,5 +228,17 @@ TEST(Summary, CountsContainersOnlyForWhatTheyComputeThemselves) {
   EXPECT_EQ(summary.flops, 20);
 }
 
+TEST(ModelSpec, ErrorsInsideALayerMadeOfLayersPointAtItsPlaceInTheFile) {
+  expect_error(ErrorCode::kBadConfig, {"m.json: layers[0]: layers.0.wte: Embedding(", "f32[1, 4]"}, [] {
+    read(R"([{"type": "GPT", "vocab_size": 3, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 2}])",
+         R"("input": [4], "classes": 3)");
+  });
+  nn::Model words =
+      read(R"([{"type": "GPT", "vocab_size": 3, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 2}])",
+           R"("input": [4], "classes": 3, "tokens": true)");
+  EXPECT_EQ(words.batch(2), (TensorType{DType::i64, {2, 4}}));
+  EXPECT_THAT(nn::print_model_spec(words), testing::HasSubstr("\"tokens\": true"));
+}
+
 }  // namespace
 }  // namespace wholestep

@@ -38,6 +38,11 @@ Job make_job(RunConfig config, DeviceUse use) {
           .model = nn::find_model(job.config.model),
           .loss = nullptr,
           .optimizer = nullptr};
+  if (job.model.tokens)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = "the model takes indices, and the command has no data of them",
+                 .where = job.model.name,
+                 .hint = "train it in a program of your own, as examples/gpt.cpp does"});
   job.model.module->initialize(static_cast<uint64_t>(job.config.seed));
   ConfigReader loss(job.config.loss, "loss"), optimizer(job.config.optimizer, "optimizer"),
       schedule(job.config.schedule, "schedule");

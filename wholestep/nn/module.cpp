@@ -177,6 +177,15 @@ Module& Module::train(bool on) {
   return *this;
 }
 
+void Module::set_source(const std::string& source) {
+  const std::string before = source_;
+  Walk walk;
+  walk.on_module = [&](Module& module, const std::string&) {
+    if (module.source_ == before) module.source_ = source;
+  };
+  walk.run(*this);
+}
+
 void Module::write_spec(nlohmann::json&) const {
   throw Error(ErrorCode::kUsage, {.what = fmt::format("{} has no form in model.json", type()),
                                   .where = source_,

@@ -70,7 +70,8 @@ class Module {
   virtual const Module& last() const { return *this; }  ///< the innermost module that makes the output
 
   const std::string& source() const { return source_; }
-  void set_source(std::string source) { source_ = std::move(source); }
+  /// Of this module and of those inside it that were made where it was.
+  void set_source(const std::string& source);
 
  protected:
   explicit Module(std::source_location where = std::source_location::current());

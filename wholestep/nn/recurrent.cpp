@@ -139,7 +139,7 @@ RecurrentResult Recurrent<Config>::run(const Tensor& x, const RecurrentState& st
   constexpr bool kHasCell = std::is_same_v<Config, LSTMConfig>;
   if (x.rank() != 3 || x.dim(2) != c.input_size || x.dim(c.batch_first ? 1 : 0) == 0)
     this->refuse(
-        x, fmt::format("the input does not fit a {} layer", Config::kType),
+        x, "the input does not fit the layer",
         fmt::format("[{}, {}] with at least one step", c.batch_first ? "N, T" : "T, N", c.input_size),
         "input_size is the extent of the input's last axis");
   auto turned = [&](const Tensor& t) { return c.batch_first ? permute(t, {1, 0, 2}) : t; };
