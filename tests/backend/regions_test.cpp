@@ -67,6 +67,18 @@ TEST(Regions, RowsOfAnotherExtentAreOtherRows) {
             (Spans{{0, 0}, {1, 1}}));
 }
 
+TEST(Regions, CallsOfALaterTurnDoNotRunBesideEarlierOnes) {
+  for (Placement placement : {Placement::kInOrder, Placement::kFewest}) {
+    std::vector<ScheduledKernel> calls;
+    for (int i = 0; i < 4; ++i) calls.push_back(call(over_rows(kRows, 1, 1), {i}, {10 + i}));
+    EXPECT_EQ(build_regions(calls, placement).regions.size(), 1u);
+    for (size_t i = 2; i < 4; ++i) calls[i].turn = static_cast<int64_t>(i) - 1;  // turns 0, 0, 1, 2
+    std::vector<int> regions;
+    for (const Span& span : build_regions(calls, placement).spans) regions.push_back(span.first);
+    EXPECT_EQ(regions, (std::vector<int>{0, 0, 1, 2}));
+  }
+}
+
 TEST(Regions, WhatDependsOnNothingRunsBesideTheRest) {
   Regions regions = build_regions(std::vector{
       call(over_rows(kRows, 1, 1), {0}, {1}), call(over_rows(24, 1, 1), {2}, {3}),

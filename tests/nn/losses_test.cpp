@@ -197,6 +197,23 @@ TEST(Losses, ClassLabelsBecomeTheTargetsThatEachLossTakes) {
             (std::vector<float>{1, 0}));
 }
 
+TEST(Losses, SayWhatProbabilitiesAndClassesAnOutputStandsFor) {
+  Tensor x = tensor<float>({2, -1, 0.5F, -3, 1, 0}, {2, 3}), one = tensor<float>({0.3F, -0.2F}, {2, 1});
+  auto at = [](const Tensor& t, size_t i) { return t.data<float>()[i]; };
+  EXPECT_NEAR(at(nn::CrossEntropyLoss().probabilities(x), 0), 1 / (1 + std::exp(-3) + std::exp(-1.5)), 1e-6);
+  EXPECT_NEAR(at(nn::BCEWithLogitsLoss().probabilities(x), 0), 1 / (1 + std::exp(-2)), 1e-6);
+  EXPECT_NEAR(at(nn::NLLLoss().probabilities(x), 1), std::exp(-1), 1e-6);
+  Tensor two = nn::BCEWithLogitsLoss().probabilities(one);
+  EXPECT_EQ(two.shape(), (Shape{2, 2}));
+  EXPECT_NEAR(at(two, 1), 1 / (1 + std::exp(-0.3)), 1e-6);
+  EXPECT_NEAR(at(two, 0) + at(two, 1), 1, 1e-6);
+  auto classes = [](const Tensor& t) {
+    return std::vector<int64_t>(t.data<int64_t>().begin(), t.data<int64_t>().end());
+  };
+  EXPECT_EQ(classes(nn::BCEWithLogitsLoss().classes(one)), (std::vector<int64_t>{1, 0}));
+  EXPECT_EQ(classes(nn::CrossEntropyLoss().classes(x)), (std::vector<int64_t>{0, 1}));
+}
+
 TEST(Losses, MisuseIsNamed) {
   Tensor x = tensor(test::formula_values<float>(1, 6), {2, 3});
   expect_error(ErrorCode::kUsage,

@@ -13,6 +13,8 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/element_losses.h"
+#include "wholestep/nn/linear.h"
+#include "wholestep/nn/sequential.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/optim/adam.h"
 #include "wholestep/optim/clip.h"
@@ -219,6 +221,29 @@ TEST(LargeBatch, TheRateFollowsTheValidationLossAlsoInAResumedRun) {
   Trained first = train(config, plateau());
   config.max_epochs = 7;
   EXPECT_EQ(train(config, plateau(), first.result.checkpoint).parameters, whole.parameters);
+}
+
+TEST(LargeBatch, T55OneLogitUnderBceLearnsTwoClassesWithProbabilitiesFrom0To1) {
+  nn::Sequential model(nn::Linear({.in_features = 1, .out_features = 1}));
+  model.initialize(0);
+  optim::Adam adam({.lr = 0.1});
+  adam.attach(model.parameters());
+  nn::BCEWithLogitsLoss loss;
+  TrainStep step(model, loss, adam, {1}, {.normalization = {{0.5F}, {0.25F}}});
+  step.prepare({256}, {256});
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels;
+  for (int i = 0; i < 256; ++i) pixels.push_back(static_cast<uint8_t>(i)), labels.push_back(i >= 100);
+  for (int i = 0; i < 1500; ++i) step.train(pixels, labels);
+  step.reset_train_metrics();
+  step.train(pixels, labels);
+  EXPECT_EQ(step.train_metrics().correct, 256);
+  step.evaluate(pixels, labels);
+  EXPECT_EQ(step.eval_metrics().accuracy(), 1);
+  Predictions p = step.predictions();
+  ASSERT_EQ(p.probabilities.size(), 512u);
+  EXPECT_LT(p.probabilities[1], 0.01F);
+  EXPECT_GT(p.probabilities[511], 0.99F);
 }
 
 TEST(LargeBatch, ALossThatIsNoNumberIsRefused) {

@@ -62,6 +62,7 @@ struct ScheduledKernel {
   std::vector<int>
       overwrites;     ///< values whose memory an output will take over: their other readers come first
   bool view = false;  ///< the output is the first operand under another shape: there is nothing to run
+  int64_t turn = 0;   ///< calls of a later turn do not run beside it
 };
 
 /// The stretch of a submission during which a kernel may be running. Kernels whose spans meet may run at the

@@ -17,6 +17,7 @@ constexpr int64_t kWhole = 0, kSerial = -1;
 struct Placed {
   int call, phase;
   PhaseExtent extent;
+  int64_t turn;
   int region = 0;
   struct Edge {
     int from;
@@ -40,6 +41,7 @@ class Builder {
         add({.call = static_cast<int>(c),
              .phase = static_cast<int>(p),
              .extent = kernel.phase(p),
+             .turn = schedule_[c].turn,
              .waits_for = {}});
     }
     if (placement_ == Placement::kInOrder) return collect();
@@ -73,6 +75,8 @@ class Builder {
       wait(written_, value, lane);
     }
     if (placement_ == Placement::kInOrder && index > 0) placed.region = phases_.back().region;
+    for (auto& [turn, last] : last_of_turn_)
+      if (turn < placed.turn) placed.region = std::max(placed.region, last + 1);
     for (const Placed::Edge& edge : placed.waits_for)
       placed.region =
           std::max(placed.region, phases_[static_cast<size_t>(edge.from)].region + (edge.same_lane ? 0 : 1));
@@ -81,15 +85,16 @@ class Builder {
           {index, lane_of(placed.extent, placed.extent.row_inputs, i)});
     for (size_t i = 0; i < kernel.outputs.size(); ++i)
       written_[kernel.outputs[i]].push_back({index, lane_of(placed.extent, placed.extent.row_outputs, i)});
+    int& last = last_of_turn_[placed.turn];
+    last = std::max(last, placed.region);
     phases_.push_back(std::move(placed));
   }
 
   /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
   /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
   void delay() {
-    int last = 0;
-    for (const Placed& placed : phases_) last = std::max(last, placed.region);
-    std::vector<int> latest(phases_.size(), last);
+    std::vector<int> latest;
+    for (const Placed& placed : phases_) latest.push_back(last_of_turn_.at(placed.turn));
     for (size_t i = phases_.size(); i-- > 0;) {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
@@ -205,6 +210,7 @@ class Builder {
   Placement placement_;
   std::vector<Placed> phases_;
   std::map<std::pair<int, int>, size_t> index_of_;  // by call and phase
+  std::map<int64_t, int> last_of_turn_;             // the last region a turn has
   Touches written_, read_;
   Views views_;
 };

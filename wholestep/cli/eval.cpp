@@ -67,13 +67,8 @@ void eval(const EvalOptions& options) {
   DataSplits data = open_data_with_progress(spec);
   const Dataset& part = part_of(data, options.part);
   check_data_fits(trained.model, part, spec);
-  bool known = trained.run.is_object() && trained.run.contains("loss");
-  json spec_of_loss = as_table(known ? trained.run["loss"] : json("cross-entropy"));
-  ConfigReader reader(spec_of_loss, found.path.string() + ": loss");
-  std::unique_ptr<nn::Loss> loss = nn::read_loss(reader);
-  reader.finish();
-  Evaluation result = evaluate(*trained.model.module, *loss, part, trained.normalization, options.batch_size,
-                               {.backend = device.backend});
+  Evaluation result = evaluate(*trained.model.module, *loss_of(trained.run), part, trained.normalization,
+                               options.batch_size, {.backend = device.backend});
   if (options.json) fmt::print("{}\n", to_json(result, spec, found.path.string()).dump());
   else print_evaluation(result, part.class_names());
 }

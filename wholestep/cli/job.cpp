@@ -56,6 +56,15 @@ Job make_job(RunConfig config, DeviceUse use) {
   return job;
 }
 
+std::unique_ptr<nn::Loss> loss_of(const nlohmann::json& run) {
+  bool known = run.is_object() && run.contains("loss");
+  nlohmann::json spec = as_table(known ? run["loss"] : nlohmann::json("cross-entropy"));
+  ConfigReader reader(spec, "the checkpoint's configuration: loss");
+  std::unique_ptr<nn::Loss> loss = nn::read_loss(reader);
+  reader.finish();
+  return loss;
+}
+
 Device use_device(const std::string& name, int64_t threads, DeviceUse use) {
   if (threads < 0 || threads > 1024)
     throw Error(ErrorCode::kBadConfig, {.what = "this number of threads cannot be used",

@@ -25,6 +25,9 @@ struct Job {
 /// Also sets the number of compute threads. kBadConfig for a model or device that does not exist.
 Job make_job(RunConfig config, DeviceUse use = DeviceUse::kRun);
 
+/// That of the configuration of a run, as checkpoints keep it; cross-entropy where that is null.
+std::unique_ptr<nn::Loss> loss_of(const nlohmann::json& run);
+
 /// Takes the device and threads of a command: kBadConfig naming the devices there are.
 Device use_device(const std::string& device, int64_t threads, DeviceUse use = DeviceUse::kRun);
 /// "cuda:0 (NVIDIA H200)"

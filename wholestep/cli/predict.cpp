@@ -74,7 +74,8 @@ void predict(const PredictOptions& options) {
   int64_t count = static_cast<int64_t>(samples.names.size());
   if (count == 0) throw Error(ErrorCode::kBadData, {.what = "there are no samples in these files"});
 
-  Evaluator evaluator(*trained.model.module, nullptr, trained.model.input, trained.normalization,
+  std::unique_ptr<nn::Loss> loss = loss_of(trained.run);
+  Evaluator evaluator(*trained.model.module, loss.get(), trained.model.input, trained.normalization,
                       batch_sizes(count, kBatch), {.backend = device.backend});
   size_t sample_bytes = static_cast<size_t>(trained.model.input.numel());
   for (int64_t first = 0; first < count; first += kBatch) {

@@ -17,7 +17,8 @@ std::vector<ScheduledKernel> scheduled(const Graph& graph, const std::vector<Sel
                           .inputs = node.inputs,
                           .outputs = node.outputs,
                           .overwrites = {},
-                          .view = node.op->name == "reshape"};
+                          .view = node.op->name == "reshape",
+                          .turn = node.turn};
     for (const Update& update : graph.updates)
       if (graph.values[static_cast<size_t>(update.value)].node == static_cast<int>(i))
         entry.overwrites.push_back(update.target);

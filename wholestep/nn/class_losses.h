@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "wholestep/nn/loss.h"
+#include "wholestep/ops/elementwise.h"
 
 namespace wholestep::nn {
 
@@ -42,6 +43,7 @@ class NLLLoss final : public ConfiguredLoss<NLLConfig> {
   using ConfiguredLoss::ConfiguredLoss;
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor total_weight(const Tensor& output, const Tensor& target) const override;
+  Tensor probabilities(const Tensor& output) const override { return exp(output); }
 };
 
 struct MultiMarginConfig {

@@ -2,6 +2,7 @@
 // labels are made one-hot targets.
 #pragma once
 #include "wholestep/nn/loss.h"
+#include "wholestep/ops/elementwise.h"
 
 namespace wholestep::nn {
 
@@ -88,6 +89,7 @@ class BCELoss final : public ConfiguredLoss<BCEConfig> {
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }
+  Tensor probabilities(const Tensor& output) const override { return two_columns(output); }
   void check(const Module& model) const override;  ///< refuses a model that ends in Linear
 };
 
@@ -106,6 +108,7 @@ class BCEWithLogitsLoss final : public ConfiguredLoss<BCEWithLogitsConfig> {
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }
+  Tensor probabilities(const Tensor& output) const override { return two_columns(sigmoid(output)); }
   void check(const Module& model) const override;  ///< refuses a model that ends in Sigmoid
 };
 
@@ -128,6 +131,7 @@ class FocalLoss final : public ConfiguredLoss<FocalConfig> {
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }
+  Tensor probabilities(const Tensor& output) const override { return two_columns(sigmoid(output)); }
   void check(const Module& model) const override;  ///< refuses a model that ends in Sigmoid
 };
 

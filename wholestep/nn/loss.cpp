@@ -8,6 +8,7 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
+#include "wholestep/ops/softmax.h"
 
 namespace wholestep::nn {
 
@@ -31,6 +32,14 @@ Tensor Loss::per_sample(const Tensor& output, const Tensor& target) const {
   Tensor losses = unreduced(output, target);
   return losses.rank() == 1 ? losses : mean(flatten(losses, 1), {1});
 }
+
+Tensor Loss::probabilities(const Tensor& output) const { return softmax(output); }
+
+Tensor Loss::classes(const Tensor& output) const {
+  return argmax(output.dim(1) == 1 ? probabilities(output) : output, 1);
+}
+
+Tensor two_columns(const Tensor& p) { return p.dim(1) == 1 ? concat({1.0 - p, p}, 1) : p; }
 
 ConfigField reduction_field(std::string& reduction) {
   return {"reduction", &reduction, "of the losses of a batch", {}, {"mean", "sum", "none"}};

@@ -32,6 +32,9 @@ class Loss {
   virtual Tensor target_of(const Tensor& labels, const Tensor& output) const {
     return static_cast<void>(output), labels;
   }
+  /// Probabilities of the classes [N, C] that an output stands for: softmax, unless the loss means something
+  /// else by it. Losses that apply sigmoid make two classes of one column.
+  virtual Tensor probabilities(const Tensor& output) const;
   /// Throws kBadConfig where the model's last layer makes no sense under this loss.
   virtual void check(const Module& model) const { static_cast<void>(model); }
 
@@ -40,6 +43,7 @@ class Loss {
   /// What the sum of `losses`, which are unreduced(output, target), is divided by: a scalar of their dtype.
   Tensor divisor(const Tensor& losses, const Tensor& output, const Tensor& target) const;
   Tensor per_sample(const Tensor& output, const Tensor& target) const;  ///< [N]: means of unreduced()
+  Tensor classes(const Tensor& output) const;                           ///< i64 [N]: the most probable ones
 };
 
 /// Config: kType, kDoc, reduction, fields().
@@ -68,6 +72,9 @@ Tensor class_mask(const Tensor& labels, int64_t classes);
 /// [N, C] of `like`'s dtype: 1 in the column of the row's label, else 0. For one column the
 /// label itself, so that 0 and 1 are two classes.
 Tensor one_hot_like(const Tensor& labels, const Tensor& like);
+
+/// Of one column p, the probability of class 1, those of both classes; otherwise p.
+Tensor two_columns(const Tensor& p);
 
 /// kUsage naming the loss unless both have one shape and floating-point dtype: nothing broadcasts.
 void check_same_type(std::string_view loss, const Tensor& output, const Tensor& target);

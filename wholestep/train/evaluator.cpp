@@ -30,9 +30,9 @@ EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss
   model.eval();
   EvaluationTrace trace{.logits = model(x), .classes = {}, .losses = {}};
   model.train(training);
-  trace.classes = argmax(trace.logits, 1);
+  trace.classes = loss ? loss->classes(trace.logits) : argmax(trace.logits, 1);
   graph.add_output("classes", trace.classes);
-  graph.add_output("probabilities", softmax(trace.logits));
+  graph.add_output("probabilities", loss ? loss->probabilities(trace.logits) : softmax(trace.logits));
   if (loss)
     graph.add_output("losses",
                      trace.losses = loss->per_sample(trace.logits, loss->target_of(labels, trace.logits)));
@@ -74,7 +74,7 @@ Evaluator::Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sampl
     trace_evaluation(*graph, model, loss, normalize(pixels, normalization), labels);
     steps_[batch] = std::make_unique<CompiledStep>(make_plan(graph, options));
   }
-  if (!loss) no_labels_.resize(static_cast<size_t>(*std::ranges::max_element(sizes)));
+  no_labels_.resize(static_cast<size_t>(*std::ranges::max_element(sizes)));
 }
 
 Predictions Evaluator::run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows) {
@@ -83,7 +83,7 @@ Predictions Evaluator::run(std::span<const uint8_t> pixels, std::span<const int3
     throw Error(ErrorCode::kUsage,
                 {.what = "no plan was made for this batch size", .got = std::to_string(rows)});
   write_batch(*it->second, pixels,
-              no_labels_.empty() ? labels : std::span(no_labels_).first(static_cast<size_t>(rows)));
+              labels.empty() ? std::span(no_labels_).first(static_cast<size_t>(rows)) : labels);
   it->second->run();
   return read_predictions(*it->second, buffer_);
 }

@@ -12,7 +12,7 @@ namespace wholestep {
 /// What a model says of each sample of a batch; valid until the next run.
 struct Predictions {
   std::span<const int64_t> classes;      ///< [rows] the largest logit's index
-  std::span<const float> probabilities;  ///< [rows, classes], softmax of the logits
+  std::span<const float> probabilities;  ///< [rows, classes], by the loss; softmax of the logits without one
   std::span<const float> losses;         ///< [rows]; empty where there were no labels
 };
 
@@ -34,7 +34,8 @@ class Evaluator {
   Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
             const Normalization& normalization, const std::vector<int64_t>& batch_sizes,
             const CompileOptions& options = {});
-  /// pixels u8 [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where there is a loss.
+  /// pixels u8 [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where losses are
+  /// wanted, else none.
   Predictions run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows);
 
  private:

@@ -38,8 +38,8 @@ void make_transactional(Graph& graph, const Tensor& commit) {
   }
 }
 
-Tensor count_right(const Tensor& logits, const Tensor& labels) {
-  return sum(equal(argmax(logits, 1), cast(labels, DType::i64)));
+Tensor count_right(const nn::Loss& loss, const Tensor& logits, const Tensor& labels) {
+  return sum(equal(loss.classes(logits), cast(labels, DType::i64)));
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ TrainStep::LossAndGrads TrainStep::trace_pieces(const Tensor& pixels, const Tens
     std::vector<Tensor> grads = grad(total, parameters);
     NoGrad no_grad;
     add(all.loss, total);
-    add(all.correct, count_right(logits, piece_labels));
+    add(all.correct, count_right(loss_, logits, piece_labels));
     add(divisor, loss_.divisor(losses, logits, target));
     for (size_t p = 0; p < grads.size(); ++p) add(all.grads[p], grads[p]);
   }
@@ -118,7 +118,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   } else {
     Tensor logits = model_(normalize(pixels, config_.normalization));
     all = {.loss = loss_(logits, loss_.target_of(labels, logits)),
-           .correct = count_right(logits, labels),
+           .correct = count_right(loss_, logits, labels),
            .grads = {}};
     stage("trace");
     all.grads = grad(all.loss, optimizer_.parameters());
