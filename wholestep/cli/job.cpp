@@ -52,7 +52,7 @@ Job make_job(RunConfig config, DeviceUse use) {
   job.optimizer->set_schedule(optim::read_schedule(schedule));
   job.optimizer->schedule()->set_run_steps(
       job.config.trainer.max_epochs);  // for plans without data; fit() knows the real one
-  job.optimizer->attach(job.model.module->parameters());
+  job.optimizer->attach(job.model.module->trainable_parameters());
   return job;
 }
 
