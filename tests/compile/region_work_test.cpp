@@ -34,11 +34,13 @@ TEST(RegionWork, CountsWhatCrossesTheBordersOfRegionsAndEveryOperationOnce) {
     ASSERT_EQ(work.size(), plan_regions(plan).regions.size());
     double flops = 0, bytes = 0, workspaces = 0;
     for (const RegionWork& region : work) flops += region.flops, bytes += region.bytes;
-    for (const SelectedKernel& kernel : plan.kernels) workspaces += static_cast<double>(kernel.kernel->workspace_bytes);
+    for (const SelectedKernel& kernel : plan.kernels)
+      workspaces += static_cast<double>(kernel.kernel->workspace_bytes);
     EXPECT_EQ(flops, 2.0 * kM * kN * kK + kM * kN + kM * kN) << "product, squares, sum";
     const double operands = 4.0 * (kM * kK + kK * kN), value = 4.0 * kM * kN, total = 4;
     EXPECT_GE(bytes, operands + total) << backend->name();
-    EXPECT_LE(bytes, operands + 4 * value + total + 4 * workspaces) << backend->name() << ": each value made once and read once";
+    EXPECT_LE(bytes, operands + 4 * value + total + 4 * workspaces)
+        << backend->name() << ": each value made once and read once";
   }
 }
 

@@ -1,12 +1,13 @@
-// What the regions of a plan have to move and to compute, whoever runs them: what their times are held against.
+// What the regions of a plan have to move and to compute, whoever runs them: what their times are held
+// against.
 #pragma once
 #include "wholestep/backend/regions.h"
 #include "wholestep/compile/compile.h"
 
 namespace wholestep {
 
-/// What a region cannot do without: bytes from and to memory, each value it needs from before read once and each that is
-/// needed later written once, and operations.
+/// What a region cannot do without: bytes from and to memory, each value it needs from before read once and
+/// each that is needed later written once, and operations.
 struct RegionWork {
   double bytes = 0, flops = 0;
 };

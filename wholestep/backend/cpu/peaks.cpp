@@ -30,15 +30,18 @@ CpuPeaks measure_cpu_peaks() {
   const int64_t threads = default_pool().threads(), rounds = 2'000'000;
   const PeakLoop& loop = WHOLESTEP_OF_ACTIVE_ISA(kPeakLoop);
   std::vector<float> results(static_cast<size_t>(threads));
-  double arithmetic = least_seconds(threads, [&](int64_t i) { results[static_cast<size_t>(i)] = loop.run(rounds); });
+  double arithmetic =
+      least_seconds(threads, [&](int64_t i) { results[static_cast<size_t>(i)] = loop.run(rounds); });
 
-  const size_t part = (size_t{128} << 20) / static_cast<size_t>(threads), total = part * static_cast<size_t>(threads);
+  const size_t part = (size_t{128} << 20) / static_cast<size_t>(threads),
+               total = part * static_cast<size_t>(threads);
   std::vector<char> from(total, 1), to(total, 0);
   double copy = least_seconds(threads, [&](int64_t i) {
     const size_t at = static_cast<size_t>(i) * part;
     std::memcpy(to.data() + at, from.data() + at, part);
   });
-  return {static_cast<double>(threads * rounds * loop.flops_per_round) / arithmetic, 2 * static_cast<double>(total) / copy};
+  return {static_cast<double>(threads * rounds * loop.flops_per_round) / arithmetic,
+          2 * static_cast<double>(total) / copy};
 }
 
 }  // namespace wholestep

@@ -1,4 +1,5 @@
-// How fast this machine is at the two things that bound a step, measured, so that times can be held against them.
+// How fast this machine is at the two things that bound a step, measured, so that times can be held against
+// them.
 #pragma once
 
 namespace wholestep {

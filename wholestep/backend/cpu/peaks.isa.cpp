@@ -28,6 +28,6 @@ float multiply_add(int64_t rounds) {
 }  // namespace
 
 extern const PeakLoop kPeakLoop;
-const PeakLoop kPeakLoop = {multiply_add, 2 * kWidth * kChains};
+const PeakLoop kPeakLoop = {multiply_add, 2 * kWidth* kChains};
 
 }  // namespace wholestep::WHOLESTEP_ISA
