@@ -35,6 +35,7 @@ class Builder {
   Regions build() {
     for (size_t c = 0; c < schedule_.size(); ++c) {
       views_.add(schedule_[c]);
+      first_phase_.push_back(phases_.size());
       if (schedule_[c].view) continue;
       const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[c].kernel);
       for (size_t p = 0; p < kernel.phase_count(); ++p)
@@ -51,6 +52,10 @@ class Builder {
   }
 
  private:
+  size_t index_of(const LaneSet::Step& step) const {
+    return first_phase_[static_cast<size_t>(step.call)] + static_cast<size_t>(step.phase);
+  }
+
   /// By what lane a phase touches an operand.
   int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
     if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
@@ -60,7 +65,6 @@ class Builder {
   void add(Placed placed) {
     const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
     int index = static_cast<int>(phases_.size());
-    index_of_[{placed.call, placed.phase}] = phases_.size();
     auto wait = [&](const Touches& touches, int value, int64_t lane) {
       if (auto found = touches.find(views_.shown(value)); found != touches.end())
         for (const Touch& touch : found->second)
@@ -160,12 +164,9 @@ class Builder {
   /// beside heavy ones each would keep a worker to itself.
   bool part_light_from_heavy(const Regions& regions) {
     constexpr int64_t kMany = 512;
-    auto placed = [&](const LaneSet::Step& step) -> Placed& {
-      return phases_[index_of_.at({step.call, step.phase})];
-    };
     auto heavy = [&](const LaneSet& set) {
-      return std::ranges::any_of(set.steps,
-                                 [&](const LaneSet::Step& step) { return placed(step).extent.heavy; });
+      return std::ranges::any_of(
+          set.steps, [&](const LaneSet::Step& step) { return phases_[index_of(step)].extent.heavy; });
     };
     int parted = 0;
     for (const Region& region : regions.regions) {
@@ -173,7 +174,8 @@ class Builder {
       for (const LaneSet& set : region.lane_sets) light += heavy(set) ? 0 : set.chunks;
       bool part = light >= kMany && std::ranges::any_of(region.lane_sets, heavy);
       for (const LaneSet& set : region.lane_sets)
-        for (const LaneSet::Step& step : set.steps) placed(step).region += parted + (part && !heavy(set));
+        for (const LaneSet::Step& step : set.steps)
+          phases_[index_of(step)].region += parted + (part && !heavy(set));
       parted += part;
     }
     return parted > 0;
@@ -181,9 +183,7 @@ class Builder {
 
   void set_apart(LaneSet& set) const {
     if (set.steps.size() != 1) return;
-    auto [call, phase] = set.steps[0];
-    const auto& kernel = dynamic_cast<const PhasedKernel&>(*schedule_[static_cast<size_t>(call)].kernel);
-    int64_t chunks = kernel.phase(static_cast<size_t>(phase)).chunks_alone;
+    int64_t chunks = phases_[index_of(set.steps[0])].extent.chunks_alone;
     if (chunks > 0) set = {.rows = 0, .chunks = chunks, .alone = true, .steps = set.steps};
   }
 
@@ -209,8 +209,8 @@ class Builder {
   std::span<const ScheduledKernel> schedule_;
   Placement placement_;
   std::vector<Placed> phases_;
-  std::map<std::pair<int, int>, size_t> index_of_;  // by call and phase
-  std::map<int64_t, int> last_of_turn_;             // the last region a turn has
+  std::vector<size_t> first_phase_;      // of every call, among phases_
+  std::map<int64_t, int> last_of_turn_;  // the last region a turn has
   Touches written_, read_;
   Views views_;
 };

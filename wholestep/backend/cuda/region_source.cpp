@@ -70,8 +70,7 @@ class Writer {
         if (i > 0) body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
         if (timed_) {
           timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
-                             set.alone ? phase_of(set.steps[i]).alone.run : phase_of(set.steps[i]).run,
-                             set.chunks});
+                             function_of(set, set.steps[i]), set.chunks});
           body += stamp(2 * (timed_->size() - 1));
         }
         body += write_step(set, set.steps[i], memory.steps[i], arenas);
@@ -100,6 +99,9 @@ class Writer {
   const CudaPhase& phase_of(const LaneSet::Step& step) const {
     return cuda_of(call_of(step)).phases[static_cast<size_t>(step.phase)];
   }
+  const std::string& function_of(const LaneSet& set, const LaneSet::Step& step) const {
+    return set.alone ? phase_of(step).alone.run : phase_of(step).run;
+  }
   static std::string stamp(size_t place) {
     return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
   }
@@ -125,7 +127,7 @@ class Writer {
                  ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
                  : fmt::format("shared + {}", shared);
     };
-    std::string text = fmt::format("    {}(lane", set.alone ? phase.alone.run : phase.run);
+    std::string text = fmt::format("    {}(lane", function_of(set, step));
     for (size_t i = 0; i < call.inputs.size(); ++i)
       text += fmt::format(
           ", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
