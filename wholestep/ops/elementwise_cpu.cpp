@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kScratchBytes = 48 * 1024;
 constexpr int64_t kMaxBlock = 512;
+constexpr size_t kMaxOutputs = 64;
 
 const ElementwiseLoops& loops() { return WHOLESTEP_OF_ACTIVE_ISA(kElementwiseLoops); }
 
@@ -74,6 +75,8 @@ void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
     if constexpr (std::is_same_v<S, bool>) {
       uint8_t* out = static_cast<uint8_t*>(to) + begin;
       for (int64_t i = 0; i < n; ++i) out[i] = from[i] != T(0);
+    } else if constexpr (std::is_same_v<S, T>) {
+      std::memcpy(static_cast<S*>(to) + begin, from, static_cast<size_t>(n) * sizeof(T));
     } else {
       S* out = static_cast<S*>(to) + begin;
       for (int64_t i = 0; i < n; ++i) out[i] = static_cast<S>(from[i]);
@@ -88,8 +91,9 @@ struct Plan {
   std::vector<ElementAccess> accesses;
   std::vector<DType> output_dtypes;
   const ElementwiseLoop<T>* loops;
-  std::vector<int> slot;           // per register: scratch slot, or -1 where it is read or written in place
-  std::vector<int> direct_output;  // per register: the output it is computed into, or -1
+  std::vector<int> slot;             // per register: scratch slot, or -1 of an operand that is read in place
+  std::vector<int> direct_output;    // per register: the output it may be computed into, or -1
+  std::vector<uint64_t> read_later;  // per output: operands that are read in place after it is computed
   int slots = 0;
   int64_t block = kMaxBlock;
 
@@ -99,25 +103,25 @@ struct Plan {
 template <class T>
 void assign_slots(Plan<T>& plan) {
   const ElementwiseProgram& p = plan.program;
+  WHOLESTEP_CHECK(p.inputs <= 64 && p.outputs.size() <= kMaxOutputs);
   int registers = p.first_result() + static_cast<int>(p.instructions.size());
   std::vector<int> last_use(static_cast<size_t>(registers), -1);
-  int last_input_read = -1;
   for (int i = 0; i < static_cast<int>(p.instructions.size()); ++i)
-    for (int k = 0; k < arity(p.instructions[static_cast<size_t>(i)].code); ++k) {
-      int r = p.instructions[static_cast<size_t>(i)].operands[k];
-      last_use[static_cast<size_t>(r)] = i;
-      if (r < p.inputs) last_input_read = i;
-    }
+    for (int k = 0; k < arity(p.instructions[static_cast<size_t>(i)].code); ++k)
+      last_use[static_cast<size_t>(p.instructions[static_cast<size_t>(i)].operands[k])] = i;
   for (int r : p.outputs) last_use[static_cast<size_t>(r)] = registers;
   plan.slot.assign(static_cast<size_t>(registers), -1);
   plan.direct_output.assign(static_cast<size_t>(registers), -1);
-  // Outputs may lie over operands, so a result goes straight to memory only once no later instruction reads
-  // an operand.
   for (size_t o = 0; o < p.outputs.size(); ++o) {
     int r = p.outputs[o];
-    if (r >= p.first_result() && r - p.first_result() >= last_input_read &&
-        plan.output_dtypes[o] == p.compute && plan.direct_output[static_cast<size_t>(r)] < 0)
+    if (r >= p.first_result() && plan.output_dtypes[o] == p.compute &&
+        plan.direct_output[static_cast<size_t>(r)] < 0)
       plan.direct_output[static_cast<size_t>(r)] = static_cast<int>(o);
+    plan.read_later.push_back(0);
+    for (int in = 0; in < p.inputs; ++in)
+      if (plan.accesses[static_cast<size_t>(in)].direct &&
+          p.first_result() + last_use[static_cast<size_t>(in)] > r)
+        plan.read_later[o] |= uint64_t{1} << in;
   }
   std::vector<int> free_slots;
   auto take = [&](int r) {
@@ -128,7 +132,7 @@ void assign_slots(Plan<T>& plan) {
     if (r >= p.inputs || !plan.accesses[static_cast<size_t>(r)].direct) take(r);
   for (int i = 0; i < static_cast<int>(p.instructions.size()); ++i) {
     int r = p.first_result() + i;
-    if (plan.direct_output[static_cast<size_t>(r)] < 0) take(r);
+    take(r);
     // Registers loaded once for the whole range (scalars, immediates) keep their slots.
     for (int old = p.first_result(); old <= r; ++old)
       if (last_use[static_cast<size_t>(old)] == i && plan.slot[static_cast<size_t>(old)] >= 0)
@@ -140,6 +144,15 @@ template <class T>
 void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) const {
   alignas(64) std::byte scratch[kScratchBytes];
   T* base = reinterpret_cast<T*>(scratch);
+  // Outputs may lie over operands: a result goes straight to memory where nothing reads what is there any
+  // more.
+  bool direct[kMaxOutputs];
+  for (size_t o = 0; o < program.outputs.size(); ++o) {
+    int r = program.outputs[o];
+    direct[o] = direct_output[static_cast<size_t>(r)] == static_cast<int>(o);
+    for (int in = 0; in < program.inputs; ++in)
+      if (read_later[o] >> in & 1 && args.inputs[in] == args.outputs[o]) direct[o] = false;
+  }
   auto slot_of = [&](int r) { return base + slot[static_cast<size_t>(r)] * block; };
   int64_t longest = std::min(block, runs.length);
   for (int r = 0; r < program.first_result(); ++r) {
@@ -155,9 +168,8 @@ void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) 
         load_any(access, args.inputs[r], begin, n, slot_of(r));
     auto address = [&](int r) -> T* {
       if (r == 0 && given) return const_cast<T*>(given);
-      if (slot[static_cast<size_t>(r)] >= 0) return slot_of(r);
-      if (r < program.inputs) return const_cast<T*>(args.in<T>(r)) + begin;
-      return args.out<T>(direct_output[static_cast<size_t>(r)]) + begin;
+      if (int o = direct_output[static_cast<size_t>(r)]; o >= 0 && direct[o]) return args.out<T>(o) + begin;
+      return slot[static_cast<size_t>(r)] < 0 ? const_cast<T*>(args.in<T>(r)) + begin : slot_of(r);
     };
     for (size_t i = 0; i < program.instructions.size(); ++i) {
       const auto& instruction = program.instructions[i];
@@ -168,7 +180,7 @@ void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) 
                                                    address(program.first_result() + static_cast<int>(i)), n);
     }
     for (size_t o = 0; o < program.outputs.size(); ++o)
-      if (int r = program.outputs[o]; direct_output[static_cast<size_t>(r)] != static_cast<int>(o))
+      if (int r = program.outputs[o]; !direct[o])
         store_any(address(r), output_dtypes[o], args.outputs[o], begin, n);
   };
   for (int64_t i = 0; i < runs.count; ++i)
@@ -185,7 +197,8 @@ Plan<T> plan_of(ElementwiseProgram program, std::span<const TensorType> operands
                .output_dtypes = {},
                .loops = loops_of<T>(),
                .slot = {},
-               .direct_output = {}};
+               .direct_output = {},
+               .read_later = {}};
   for (const TensorType& operand : operands)
     plan.accesses.push_back(element_access(operand, results[0].shape, plan.program.compute));
   for (const TensorType& result : results) plan.output_dtypes.push_back(result.dtype);

@@ -53,6 +53,15 @@ class CpuExecutable final : public Executable {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule).regions;
+    // Neighbouring chunks of all sets next to each other: a thread finds what it made in the region before.
+    for (const Region& region : regions_) {
+      std::vector<Lane>& lanes = lanes_.emplace_back();
+      for (const LaneSet& set : region.lane_sets)
+        for (int64_t chunk = 0; chunk < set.chunks; ++chunk) lanes.push_back({&set, chunk});
+      std::ranges::stable_sort(lanes, {}, [](const Lane& lane) {
+        return static_cast<double>(2 * lane.chunk + 1) / static_cast<double>(lane.set->chunks);
+      });
+    }
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
@@ -69,7 +78,7 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (const Region& region : regions_) run_region(region);
+      for (const std::vector<Lane>& lanes : lanes_) run_region(lanes);
     }
   }
 
@@ -81,7 +90,7 @@ class CpuExecutable final : public Executable {
     for (int round = 0; round < kRounds; ++round)
       for (size_t r = 0; r < regions_.size(); ++r) {
         auto start = Clock::now();
-        run_region(regions_[r]);
+        run_region(lanes_[r]);
         rounds[r].push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
       }
     std::vector<PhaseTime> times;
@@ -118,27 +127,27 @@ class CpuExecutable final : public Executable {
     CpuArgs args;
   };
 
-  void run_region(const Region& region) const {
-    auto lane = [&](int64_t item) { run_lane(region, item); };
-    if (region.lanes == 1) lane(0);
-    else default_pool().run(region.lanes, lane);
+  struct Lane {
+    const LaneSet* set;
+    int64_t chunk;
+  };
+
+  void run_region(const std::vector<Lane>& lanes) const {
+    auto item = [&](int64_t i) { run_lane(lanes[static_cast<size_t>(i)]); };
+    if (lanes.size() == 1) item(0);
+    else default_pool().run(static_cast<int64_t>(lanes.size()), item);
   }
 
-  void run_lane(const Region& region, int64_t item) const {
-    for (const LaneSet& set : region.lane_sets) {
-      if (item < set.chunks) {
-        for (const LaneSet::Step& step : set.steps) {
-          const Bound& call = *calls_[static_cast<size_t>(step.call)];
-          call.kernel->phases[static_cast<size_t>(step.phase)].run(call.args, item);
-        }
-        return;
-      }
-      item -= set.chunks;
+  void run_lane(const Lane& lane) const {
+    for (const LaneSet::Step& step : lane.set->steps) {
+      const Bound& call = *calls_[static_cast<size_t>(step.call)];
+      call.kernel->phases[static_cast<size_t>(step.phase)].run(call.args, lane.chunk);
     }
   }
 
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
+  std::vector<std::vector<Lane>> lanes_;  // of every region, in the order they are handed out
 };
 
 class CpuBackend final : public Backend {

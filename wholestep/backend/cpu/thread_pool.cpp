@@ -44,7 +44,7 @@ int allowed_cpus() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::max(1, threads))) {
   if (threads < 1)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "number of threads", .got = std::to_string(threads), .expected = "at least 1"});
@@ -75,28 +75,36 @@ void ThreadPool::run(int64_t items, FunctionRef<void(int64_t)> item) {
 
 void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
   item_.store(&item, std::memory_order_relaxed);
-  end_.store(first + items, std::memory_order_relaxed);
   unfinished_.store(items, std::memory_order_relaxed);
-  uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-  ticket_.store(number << 32 | items, std::memory_order_release);
+  uint64_t number = (shares_[0].ticket.load(std::memory_order_relaxed) >> 32) + 1;
+  auto bound = [&](size_t slot) { return static_cast<uint32_t>(uint64_t{items} * slot / shares_.size()); };
+  for (size_t slot = 0; slot < shares_.size(); ++slot) {
+    shares_[slot].end.store(first + bound(slot + 1), std::memory_order_relaxed);
+    shares_[slot].ticket.store(number << 32 | (bound(slot + 1) - bound(slot)), std::memory_order_release);
+  }
   signal_.fetch_add(1, std::memory_order_release);
   signal_.notify_all();
-  while (take_one()) {
-  }
+  take_all(0);
   for (int spin = 0; spin < kSpins && unfinished_.load(std::memory_order_acquire) != 0; ++spin)
     pause_briefly();
   while (uint32_t left = unfinished_.load(std::memory_order_acquire)) unfinished_.wait(left);
 }
 
-bool ThreadPool::take_one() {
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+void ThreadPool::take_all(size_t slot) {
+  for (size_t i = 0; i < shares_.size(); ++i)
+    while (take_one(shares_[(slot + i) % shares_.size()])) {
+    }
+}
+
+bool ThreadPool::take_one(Share& share) {
+  uint64_t ticket = share.ticket.load(std::memory_order_acquire);
   for (;;) {
     uint32_t left = static_cast<uint32_t>(ticket);
     if (left == 0) return false;
     const Item* item = item_.load(std::memory_order_relaxed);
-    int64_t index = end_.load(std::memory_order_relaxed) - left;
-    if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                       std::memory_order_acquire))
+    int64_t index = share.end.load(std::memory_order_relaxed) - left;
+    if (!share.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                            std::memory_order_acquire))
       continue;
     inside_item = true;
     (*item)(index);
@@ -111,8 +119,7 @@ void ThreadPool::work(int slot) {
   place = {this, slot};
   for (;;) {
     uint32_t signal = signal_.load(std::memory_order_acquire);
-    while (take_one()) {
-    }
+    take_all(static_cast<size_t>(slot));
     if (stop_.load(std::memory_order_relaxed)) return;
     wait_for_items(signal);
   }

@@ -1,5 +1,6 @@
-// Threads that work through numbered items. Which thread takes which item is left to chance, so callers let
-// the numbers depend on sizes and constants only, and every item write its own part of the result.
+// Threads that work through numbered items. Which thread takes which item is left to chance, though a thread
+// prefers the same part of the numbers every time, so callers let the numbers depend on sizes and constants
+// only, and every item write its own part of the result.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -31,15 +32,21 @@ class ThreadPool {
  private:
   using Item = FunctionRef<void(int64_t)>;
   void work(int slot);
-  bool take_one();
+  struct Share;
+  void take_all(size_t slot);
+  bool take_one(Share& share);
   void wait_for_items(uint32_t signal);
   void run_shared(int64_t first, uint32_t items, const Item& item);
 
-  // The run in progress. `ticket_` holds (run number << 32 | items nobody has taken yet); an item is taken by
+  // The run in progress. Every thread has a share of the items, neighbours, and takes of others' when its own
+  // is done. `ticket` holds (run number << 32 | items of the share nobody has taken yet); an item is taken by
   // lowering it. While it counts any, the run cannot end, so what is read beside it belongs to that run.
-  std::atomic<uint64_t> ticket_{0};
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ticket{0};
+    std::atomic<int64_t> end{0};  // item = end - items not taken: they are handed out in ascending order
+  };
+  std::vector<Share> shares_;
   std::atomic<const Item*> item_{nullptr};
-  std::atomic<int64_t> end_{0};  // item = end_ - items not taken: they are handed out in ascending order
   alignas(64) std::atomic<uint32_t> unfinished_{0};  // items that have not returned
   alignas(64) std::atomic<uint32_t> signal_{0};      // changes with every run: what idle workers sleep on
   std::atomic<bool> busy_{false}, stop_{false};
