@@ -68,6 +68,7 @@ class CudaPlanner final : public Backend {
   std::shared_ptr<Memory> allocate(int64_t) override { refuse(); }
   void copy_in(std::byte*, const std::byte*, int64_t) override { refuse(); }
   void copy_out(std::byte*, const std::byte*, int64_t) override { refuse(); }
+  void copy(std::byte*, const std::byte*, int64_t) override { refuse(); }
   void run(const PreparedKernel&, std::span<const void* const>, std::span<void* const>, std::byte*) override {
     refuse();
   }
