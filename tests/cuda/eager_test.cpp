@@ -1,5 +1,5 @@
-// Eager execution on a GPU: ops run where their operands lie, their memory comes from a cache, and kernels are
-// compiled once.
+// Eager execution on a GPU: ops run where their operands lie, their memory comes from a cache, and kernels
+// are compiled once.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -14,10 +14,10 @@
 #include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/conv2d.h"
 #include "wholestep/nn/dropout.h"
+#include "wholestep/nn/flatten.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/nn/pool2d.h"
 #include "wholestep/nn/sequential.h"
-#include "wholestep/nn/flatten.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/optim/adam.h"
@@ -70,9 +70,10 @@ void expect_eager_agrees(const OpDef& op, Backend& device, double relative, size
 }
 
 std::vector<double> train_eagerly_on(Backend& device, int steps) {
-  nn::Sequential model(nn::Conv2d({.in_channels = 1, .out_channels = 4, .kernel_size = 3, .padding = 1, .bias = false}),
-                       nn::BatchNorm2d({.num_features = 4}), nn::ReLU(), nn::MaxPool2d({.kernel_size = 2}),
-                       nn::Flatten(), nn::Dropout({.p = 0.2}), nn::Linear({.in_features = 64, .out_features = 5}));
+  nn::Sequential model(
+      nn::Conv2d({.in_channels = 1, .out_channels = 4, .kernel_size = 3, .padding = 1, .bias = false}),
+      nn::BatchNorm2d({.num_features = 4}), nn::ReLU(), nn::MaxPool2d({.kernel_size = 2}), nn::Flatten(),
+      nn::Dropout({.p = 0.2}), nn::Linear({.in_features = 64, .out_features = 5}));
   model.initialize(3);
   model.to(device);
   optim::Adam adam({.lr = 1e-2});

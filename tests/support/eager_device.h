@@ -12,8 +12,8 @@ namespace wholestep::test {
 void expect_eager_agrees(const OpDef& op, Backend& device, double relative, size_t most);
 
 /// Losses of so many eager steps of a small network with convolution, batch norm, dropout and Adam on a
-/// device, and last of all the sum of squares of its parameters. (None has a gradient of nothing but rounding,
-/// which Adam would make steps of.)
+/// device, and last of all the sum of squares of its parameters. (None has a gradient of nothing but
+/// rounding, which Adam would make steps of.)
 std::vector<double> train_eagerly_on(Backend& device, int steps);
 
 }  // namespace wholestep::test

@@ -253,10 +253,15 @@ class CudaExecutable final : public Executable {
   cudaGraphExec_t step_ = nullptr, steps_ = nullptr;  // one step; kStepsPerSubmission of them
 };
 
+/// What kernels are compiled for: on Hopper with what later architectures do not have.
+std::string architecture_of(const CudaDevice& device) {
+  return fmt::format("sm_{}{}{}", device.major, device.minor, device.major == 9 ? "a" : "");
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaDevice& device)
-      : device_(device.index), architecture_(fmt::format("sm_{}{}", device.major, device.minor)) {
+      : device_(device.index), architecture_(architecture_of(device)) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     queue_ = std::make_unique<CudaQueue>();
   }
