@@ -3,7 +3,7 @@
 #include "wholestep/ops/matmul_cpu.h"
 
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/backend/cpu/precision.h"
 
 namespace wholestep {
 namespace {
@@ -14,6 +14,11 @@ constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this
 
 std::string refuse_matmul_gemm(const KernelRequest& request) {
   return request.inputs[0].dtype == DType::f32 ? "" : "takes f32 only";
+}
+
+std::string refuse_bf16(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  return product_precision() == Precision::bf16 ? "" : "the precision of products is f32";
 }
 
 Gemm matmul_gemm(const MatmulDims& d) {
@@ -28,29 +33,40 @@ Gemm matmul_gemm(const MatmulDims& d) {
           .relu = d.relu};
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
+namespace {
+
+std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n;
   Split split(by_rows ? d.m : (d.n + kColumnUnit - 1) / kColumnUnit);
-  int64_t scratch = aligned(gemm_workspace_bytes(gemm));
+  int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
-  phase.run = [=, bias = d.bias](const CpuArgs& args, int64_t chunk) {
+  phase.run = [=, &kernels, bias = d.bias](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range =
         by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
                 : GemmPart{0, gemm.m, part.begin * kColumnUnit, std::min(gemm.n, part.end * kColumnUnit)};
-    cpu_kernels().gemm(
+    kernels.gemm(
         gemm, {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr, args.out<float>(0)},
         range, args.workspace + chunk * scratch);
   };
   call->phases.push_back(std::move(phase));
   return call;
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
+  return gemm_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request) {
+  return gemm_call(request, bf16_kernels());
 }
 
 template <class T>

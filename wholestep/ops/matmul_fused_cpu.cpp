@@ -1,6 +1,5 @@
 // A product is made a tile at a time in a buffer that stays in cache, and used from there.
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/ops/elementwise_cpu.h"
 #include "wholestep/ops/matmul_fused.h"
 #include "wholestep/ops/reduce_loops.h"
@@ -21,8 +20,9 @@ struct Tile {
 /// Tiles of whole blocks of a sum of squares, down the rows first: neighbours share the columns of b.
 template <class T>
 struct TiledProduct {
-  explicit TiledProduct(const KernelRequest& request)
-      : d(product_dims(request)),
+  TiledProduct(const KernelRequest& request, const CpuKernels& of)
+      : kernels(of),
+        d(product_dims(request)),
         blocks({d.m, d.n}),
         rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
         down(rows > 0 ? (d.m + rows - 1) / rows : 0),
@@ -35,7 +35,7 @@ struct TiledProduct {
              .lda = d.transpose_a ? d.m : d.k,
              .ldb = d.transpose_b ? d.k : d.n},
         tile_bytes(aligned(gemm.m * gemm.n * int64_t{sizeof(T)})),
-        chunk_bytes(tile_bytes + aligned(gemm_workspace_bytes(gemm))) {}
+        chunk_bytes(tile_bytes + aligned(kernels.gemm_workspace_bytes(gemm))) {}
 
   /// Calls use(tile) for the tiles of a chunk.
   template <class Use>
@@ -53,13 +53,13 @@ struct TiledProduct {
       const T* a = args.in<T>(0) + tile.row * (d.transpose_a ? 1 : gemm.lda);
       const T* b = args.in<T>(1) + tile.column * (d.transpose_b ? gemm.ldb : 1);
       if constexpr (std::is_same_v<T, float>)
-        cpu_kernels().gemm(product, {a, b, nullptr, values}, {0, product.m, 0, product.n},
-                           scratch + tile_bytes);
+        kernels.gemm(product, {a, b, nullptr, values}, {0, product.m, 0, product.n}, scratch + tile_bytes);
       else gemm_f64(product, a, b, nullptr, values);
       use(tile);
     }
   }
 
+  const CpuKernels& kernels;
   MatmulDims d;
   SquareBlocks blocks;
   int64_t rows, down;
@@ -74,12 +74,10 @@ std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, P
   return request.inputs[0].dtype == DType::f32 ? prepare(float{}) : prepare(double{});
 }
 
-}  // namespace
-
-std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
+std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request);
+    TiledProduct<T> product(request, kernels);
     ElementwiseRun program = elementwise_run_cpu(
         elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
     auto call = split_call(product.split.total, nullptr);
@@ -99,10 +97,10 @@ std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& re
   });
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
+std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request);
+    TiledProduct<T> product(request, kernels);
     int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)});
     auto call = split_call(product.split.total, nullptr);
     call->workspace_bytes = sums_bytes + product.split.chunks() * product.chunk_bytes;
@@ -121,6 +119,21 @@ std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& 
                             }});
     return call;
   });
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
+  return fused_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
+  return squares_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request) {
+  return fused_call(request, bf16_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request) {
+  return squares_call(request, bf16_kernels());
 }
 
 }  // namespace wholestep
