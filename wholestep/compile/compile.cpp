@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/compile/passes.h"
 
 namespace wholestep {
@@ -48,7 +49,8 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
   if (options.fuse) stage("fuse", fuse(*plan.graph));
-  if (options.recompute) stage("recompute", recompute(*plan.graph));
+  const bool bf16 = options.backend == &cpu_backend() && product_precision() == Precision::bf16;
+  if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);
   plan.schedule = scheduled(*plan.graph, plan.kernels);

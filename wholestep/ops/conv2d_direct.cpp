@@ -1,6 +1,8 @@
 // Convolutions by the direct kernels of the CPU backend. Samples are rows, so a worker carries its samples
 // through neighbouring layers; the weight gradient collects one partial sum a chunk of samples and adds those
 // up in order.
+#include <fmt/format.h>
+
 #include <limits>
 
 #include "wholestep/backend/cpu/call.h"
@@ -10,6 +12,9 @@
 
 namespace wholestep {
 namespace {
+
+/// In bf16 a tile of sums has so many rows, and what it rounds has to be worth it: bench/conv_bench.cpp.
+constexpr int64_t kFewestRows = 16, kFewestTerms = 64;
 
 SampleRange range_of(Range samples) { return {samples.begin, samples.end}; }
 
@@ -88,8 +93,14 @@ std::string refuse_conv2d_direct(const KernelRequest& request) {
   return most > std::numeric_limits<int32_t>::max() ? "a sample is too large for 32-bit offsets" : "";
 }
 std::string refuse_conv2d_bf16(const KernelRequest& request) {
-  std::string refusal = refuse_bf16(request);
-  return refusal.empty() ? refuse_conv2d_direct(request) : refusal;
+  if (std::string refusal = refuse_bf16(request); !refusal.empty()) return refusal;
+  const Conv2d c = conv2d_problem(request).conv;
+  const bool dx = request.op == "conv2d_dx", dw = request.op == "conv2d_dw";
+  const int64_t in = c.in_channels / c.groups, out = c.out_channels / c.groups;
+  if ((dx ? in : out) < kFewestRows || (!dw && (dx ? out : in) * c.y.kernel * c.x.kernel < kFewestTerms))
+    return fmt::format("f32 is faster below {} channels of results in a group, or {} terms a result",
+                       kFewestRows, kFewestTerms);
+  return refuse_conv2d_direct(request);
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& request) {

@@ -9,6 +9,11 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this, the width of a tile
+/// The same in bf16, where a part takes longer to round the other operand than to multiply.
+constexpr int64_t kColumnUnitBf16 = 64;
+/// And from this depth on, if the result is no larger than that, in bf16 the sums are split, so that no part
+/// reads what another one does.
+constexpr int64_t kDeepBf16 = 16384, kFewSumsBf16 = 16384, kDepthUnit = 512;
 
 }  // namespace
 
@@ -35,13 +40,15 @@ Gemm matmul_gemm(const MatmulDims& d) {
 
 namespace {
 
-std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels) {
+/// Each element is one sum over k in order.
+std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels,
+                                          int64_t unit) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n;
-  Split split(by_rows ? d.m : (d.n + kColumnUnit - 1) / kColumnUnit);
+  Split split(by_rows ? d.m : (d.n + unit - 1) / unit);
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = split.chunks() * scratch;
@@ -49,9 +56,8 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
   phase.run = [=, &kernels, bias = d.bias](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
-    GemmPart range =
-        by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
-                : GemmPart{0, gemm.m, part.begin * kColumnUnit, std::min(gemm.n, part.end * kColumnUnit)};
+    GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
+                             : GemmPart{0, gemm.m, part.begin * unit, std::min(gemm.n, part.end * unit)};
     kernels.gemm(
         gemm, {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr, args.out<float>(0)},
         range, args.workspace + chunk * scratch);
@@ -60,13 +66,50 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   return call;
 }
 
+/// Each element is a sum of sums over parts of k.
+std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const CpuKernels& kernels) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  Gemm gemm = matmul_gemm(d);
+  gemm.relu = false;
+  Split depths((d.k + kDepthUnit - 1) / kDepthUnit), rows(d.m);
+  const int64_t sums = aligned(d.m * d.n * int64_t{sizeof(float)}),
+                scratch = aligned(kernels.gemm_workspace_bytes(gemm));
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = depths.chunks() * (sums + scratch);
+  call->phases.push_back(
+      {.chunks = depths.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+         Gemm part = gemm;
+         const int64_t k = depths[chunk].begin * kDepthUnit;
+         part.k = std::min(d.k, depths[chunk].end * kDepthUnit) - k;
+         const float *a = args.in<float>(0) + k * (d.transpose_a ? d.m : 1),
+                     *b = args.in<float>(1) + k * (d.transpose_b ? 1 : d.n);
+         auto* out = reinterpret_cast<float*>(args.workspace + chunk * sums);
+         kernels.gemm(part, {a, b, nullptr, out}, {0, d.m, 0, d.n},
+                      args.workspace + depths.chunks() * sums + chunk * scratch);
+       }});
+  call->phases.push_back({.chunks = rows.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+                            const int64_t begin = rows[chunk].begin * d.n, end = rows[chunk].end * d.n;
+                            float* out = args.out<float>(0);
+                            kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace),
+                                               depths.chunks(), sums / int64_t{sizeof(float)}, begin, end,
+                                               out);
+                            for (int64_t i = begin; i < end; ++i) {
+                              if (d.bias) out[i] += args.in<float>(2)[i % d.n];
+                              if (d.relu && out[i] < 0) out[i] = 0;
+                            }
+                          }});
+  return call;
+}
+
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
-  return gemm_call(request, cpu_kernels());
+  return gemm_call(request, cpu_kernels(), kColumnUnit);
 }
 std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request) {
-  return gemm_call(request, bf16_kernels());
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  return d.k >= kDeepBf16 && d.m * d.n <= kFewSumsBf16 ? deep_call(request, bf16_kernels())
+                                                       : gemm_call(request, bf16_kernels(), kColumnUnitBf16);
 }
 
 template <class T>
