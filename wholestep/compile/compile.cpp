@@ -49,7 +49,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
   if (options.fuse) stage("fuse", fuse(*plan.graph));
-  const bool bf16 = options.backend == &cpu_backend() && product_precision() == Precision::bf16;
+  const bool bf16 = options.backend->name() == "cpu" && product_precision() == Precision::bf16;
   if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);
