@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backend/kernel_test_support.h"
+#include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/error.h"
 
@@ -128,6 +129,30 @@ TEST_P(GemmInBf16, GivesTheSameBitsInPartsAndOnThreads) {
         EXPECT_TRUE(same_bits(run(x, GetParam(), rows, columns, threads), expected))
             << describe(g) << " parts of " << rows << " x " << columns;
   }
+}
+
+TEST_P(GemmInBf16, GivesTheSameBitsFromAnOperandThatIsRoundedOnceForAllParts) {
+  const CpuKernels& kernels = bf16_kernels(GetParam());
+  for (auto [m, n, k] : {std::array<int64_t, 3>{37, 70, 600}, {70, 37, 33}, {5, 130, 7}})
+    for (int layout = 0; layout < 4; ++layout) {
+      Gemm g = {.m = m, .n = n, .k = k, .transpose_a = (layout & 1) != 0, .transpose_b = (layout & 2) != 0};
+      g.alpha = 0.5f, g.beta = 0.25f, g.relu = true;
+      Case x = make_case(g, 8);
+      const bool shares_a = bf16_shares_a(x.gemm);
+      Workspace packed(bf16_shared_bytes(x.gemm)), workspace(kernels.gemm_workspace_bytes(x.gemm));
+      std::vector<float> c = x.c;
+      GemmOperands operands = {x.a.data(), x.b.data(), x.bias.data(), c.data(), packed.data()};
+      const int64_t columns = shares_a ? m : n;
+      for (int64_t j = 0; j < columns; j += 16)
+        kernels.pack_shared(x.gemm, operands, j, std::min(columns, j + 16), packed.data());
+      for (int64_t i = 0; i < (shares_a ? n : m); i += 19) {
+        const int64_t end = std::min(shares_a ? n : m, i + 19);
+        kernels.gemm(x.gemm, operands, shares_a ? GemmPart{0, m, i, end} : GemmPart{i, end, 0, n},
+                     workspace.data());
+      }
+      EXPECT_TRUE(packed.fence_is_intact() && workspace.fence_is_intact());
+      EXPECT_TRUE(same_bits(c, run(x, GetParam()))) << describe(g);
+    }
 }
 
 // 1 + 2^-8 and 1 + 3 * 2^-8 lie halfway between two values of bf16: the even ones are 1 and 1 + 2^-6.

@@ -2,6 +2,7 @@
 // split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns.
 #include "wholestep/ops/matmul_cpu.h"
 
+#include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/precision.h"
 
@@ -16,6 +17,23 @@ constexpr int64_t kColumnUnitBf16 = 64;
 constexpr int64_t kDeepBf16 = 16384, kFewSumsBf16 = 16384, kDepthUnit = 512;
 
 }  // namespace
+
+bool worth_sharing(const Gemm& gemm) {
+  constexpr int64_t kFewestElements = 16384, kMostBytes = 1 << 20;
+  return gemm.k * (bf16_shares_a(gemm) ? gemm.m : gemm.n) >= kFewestElements &&
+         bf16_shared_bytes(gemm) <= kMostBytes;
+}
+
+int64_t pack_shared_first(CpuCall& call, const Gemm& gemm, const CpuKernels& kernels) {
+  const int64_t columns = bf16_shares_a(gemm) ? gemm.m : gemm.n;
+  Split tiles((columns + 15) / 16);
+  call.phases.push_back({.chunks = tiles.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+                           kernels.pack_shared(gemm, {args.in<float>(0), args.in<float>(1), nullptr, nullptr},
+                                               tiles[chunk].begin * 16,
+                                               std::min(columns, tiles[chunk].end * 16), args.workspace);
+                         }});
+  return aligned(bf16_shared_bytes(gemm));
+}
 
 std::string refuse_matmul_gemm(const KernelRequest& request) {
   return request.inputs[0].dtype == DType::f32 ? "" : "takes f32 only";
@@ -51,16 +69,21 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   Split split(by_rows ? d.m : (d.n + unit - 1) / unit);
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = split.chunks() * scratch;
+  const int64_t packed =
+      kernels.pack_shared != nullptr && (by_rows || bf16_shares_a(gemm)) && worth_sharing(gemm)
+          ? pack_shared_first(*call, gemm, kernels)
+          : 0;
+  call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
   phase.run = [=, &kernels, bias = d.bias](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
                              : GemmPart{0, gemm.m, part.begin * unit, std::min(gemm.n, part.end * unit)};
-    kernels.gemm(
-        gemm, {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr, args.out<float>(0)},
-        range, args.workspace + chunk * scratch);
+    kernels.gemm(gemm,
+                 {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr,
+                  args.out<float>(0), packed > 0 ? args.workspace : nullptr},
+                 range, args.workspace + packed + chunk * scratch);
   };
   call->phases.push_back(std::move(phase));
   return call;

@@ -37,6 +37,9 @@ Bf16GemmScratch bf16_gemm_scratch(int64_t rows, int64_t columns, int64_t depth) 
   return place;
 }
 
+bool bf16_shares_a(const Gemm& g) { return g.transpose_b && g.m < g.n; }
+int64_t bf16_shared_bytes(const Gemm& g) { return bf16_tile_bytes(bf16_shares_a(g) ? g.m : g.n, g.k); }
+
 Bf16CorrelationScratch bf16_correlation_scratch(int64_t channels, int64_t taps) {
   Bf16CorrelationScratch place = {};
   const int64_t vector_bytes = bf16_tile_bytes(kRows, taps);
@@ -63,7 +66,9 @@ Bf16WeightGradientScratch bf16_weight_gradient_scratch(const Conv2d& conv) {
   return place;
 }
 
-int64_t bf16_gemm_workspace_bytes(const Gemm& g) { return bf16_gemm_scratch(g.m, g.n, g.k).total; }
+int64_t bf16_gemm_workspace_bytes(const Gemm& g) {
+  return std::max(bf16_gemm_scratch(g.m, g.n, g.k).total, bf16_gemm_scratch(g.n, g.m, g.k).total);
+}
 int64_t bf16_conv_forward_workspace_bytes(const Conv2d& conv) {
   return conv_forward_workspace_bytes(conv) +
          bf16_correlation_scratch(conv.out_channels / conv.groups, taps_of_group(conv)).total;

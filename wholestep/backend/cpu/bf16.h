@@ -24,6 +24,11 @@ struct Bf16GemmScratch {
 };
 Bf16GemmScratch bf16_gemm_scratch(int64_t rows, int64_t columns, int64_t depth);
 
+/// Parts of a product that are columns share A, if the rows of B^T are contiguous, and parts that are rows
+/// share B.
+bool bf16_shares_a(const Gemm& gemm);
+int64_t bf16_shared_bytes(const Gemm& gemm);
+
 /// The same for a correlation of `channels` outputs over `taps`, which has `vectors` vectors of pixels in B
 /// at a time.
 struct Bf16CorrelationScratch {

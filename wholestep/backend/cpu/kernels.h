@@ -18,6 +18,11 @@ struct CpuKernels {
   void (*sum_chunks)(const float* chunks, int64_t count, int64_t chunk_floats, int64_t begin, int64_t end,
                      float* out);
 
+  /// Null, or: rounds the operand that all parts of rows (all parts of columns, where bf16_shares_a()) of a
+  /// product read, once for all of them, into bf16_shared_bytes(): its columns [begin, end), from a multiple
+  /// of 16 on.
+  void (*pack_shared)(const Gemm&, const GemmOperands&, int64_t begin, int64_t end, void* packed);
+
   // Scratch of a call of each, as the functions of these names in gemm.h and conv.h say.
   int64_t (*gemm_workspace_bytes)(const Gemm&);
   int64_t (*conv_forward_workspace_bytes)(const Conv2d&);

@@ -16,11 +16,13 @@ const CpuKernels kKernels = {
     .conv_weight_gradient = conv_weight_gradient,
     .sum_chunks = sum_chunks,
 #if WHOLESTEP_BF16
+    .pack_shared = pack_shared,
     .gemm_workspace_bytes = bf16_gemm_workspace_bytes,
     .conv_forward_workspace_bytes = bf16_conv_forward_workspace_bytes,
     .conv_input_gradient_workspace_bytes = bf16_conv_input_gradient_workspace_bytes,
     .conv_weight_gradient_workspace_bytes = bf16_conv_weight_gradient_workspace_bytes,
 #else
+    .pack_shared = nullptr,
     .gemm_workspace_bytes = gemm_workspace_bytes,
     .conv_forward_workspace_bytes = conv_forward_workspace_bytes,
     .conv_input_gradient_workspace_bytes = conv_input_gradient_workspace_bytes,
