@@ -96,12 +96,14 @@ const OpDef k_matmul_fused{
     .infer = infer_fused,
     .flops = fused_flops,
     .cases = fused_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu},
-                {.backend = "cuda",
-                 .name = "tensor",
-                 .refuse = refuse_product_tensor_cuda,
-                 .prepare = prepare_matmul_fused_tensor_cuda},
-                {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
+    .kernels = {
+        {.backend = "cpu", .name = "bf16 tiles", .refuse = refuse_bf16, .prepare = prepare_matmul_fused_bf16},
+        {.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu},
+        {.backend = "cuda",
+         .name = "tensor",
+         .refuse = refuse_product_tensor_cuda,
+         .prepare = prepare_matmul_fused_tensor_cuda},
+        {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
 const OpDef k_matmul_squares{
     .name = "matmul_squares",
     .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
@@ -109,7 +111,11 @@ const OpDef k_matmul_squares{
     .infer = infer_squares,
     .flops = squares_flops,
     .cases = product_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
+    .kernels = {{.backend = "cpu",
+                 .name = "bf16 tiles",
+                 .refuse = refuse_bf16,
+                 .prepare = prepare_matmul_squares_bf16},
+                {.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
                 {.backend = "cuda",
                  .name = "tensor",
                  .refuse = refuse_product_tensor_cuda,

@@ -19,6 +19,9 @@ Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
+/// With operands rounded to bf16, where refuse_bf16() accepts.
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request);
 
 /// On tensor cores, in TF32.
 std::string refuse_product_tensor_cuda(const KernelRequest& request);
