@@ -56,7 +56,8 @@ ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
   int64_t lines = parts * ((c.y.kernel + 1) * c.x.kernel * channels + 2 * 64);  // of 128 bytes
   return {.channels = channels,
           .per_block = ceil_div(batch * c.y.out, kBusy),
-          .shared_bytes = 1024 + std::max(lines * 128, 4 * c.out_channels * c.in_channels * c.y.kernel * c.x.kernel)};
+          .shared_bytes =
+              1024 + std::max(lines * 128, 4 * c.out_channels * c.in_channels * c.y.kernel * c.x.kernel)};
 }
 
 std::string refuse_weight(int64_t batch, const Conv2d& c) {
@@ -101,8 +102,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
     auto call = cuda_call(request, "conv2d_shifted.cuh");
     call->phases.push_back({.chunks = parts,
                             .in_memory = true,
-                            .run = device_function("conv2d_dw_shifted", conv2d_geometry(p.batch, p.conv), of.channels,
-                                                   of.per_block),
+                            .run = device_function("conv2d_dw_shifted", conv2d_geometry(p.batch, p.conv),
+                                                   of.channels, of.per_block),
                             .shared_bytes = of.shared_bytes});
     if (parts > 1) add_split_join(*call, request, parts, false, false);
     return call;
@@ -112,12 +113,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
   Shifted shifted = *shifted_of(p.batch, c);
   int64_t per_block = ceil_div(shifted.tiles, kBusy);
   auto call = cuda_call(request, "conv2d_shifted.cuh");
-  call->phases.push_back(
-      {.chunks = ceil_div(shifted.tiles, per_block),
-       .in_memory = true,
-       .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k, shifted.n, per_block, dx,
-                              !dx && p.bias, !dx && p.relu),
-       .shared_bytes = shifted.shared_bytes});
+  call->phases.push_back({.chunks = ceil_div(shifted.tiles, per_block),
+                          .in_memory = true,
+                          .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k,
+                                                 shifted.n, per_block, dx, !dx && p.bias, !dx && p.relu),
+                          .shared_bytes = shifted.shared_bytes});
   return call;
 }
 
