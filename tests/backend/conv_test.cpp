@@ -190,6 +190,9 @@ std::vector<Case> awkward_cases() {
   add(2, 6, 4, 2, axis(9, 3, 1, 1, 1), axis(8, 2, 1, 1, 1));
   add(1, 7, 7, 7, axis(10, 3, 2, 1, 1), axis(33, 3, 2, 1, 1));
   add(1, 34, 68, 2, axis(5, 3, 1, 1, 1), axis(4, 3, 2, 1, 1));
+  // A phase of the input gradient with two thirds of the taps, and more outputs than all of them are given at
+  // a time.
+  add(1, 2, 128, 1, axis(40, 3, 2, 1, 1), axis(40, 1, 1, 0, 1));
   // Every mixture of kernel, stride, padding and dilation on the two axes, also more padding than kernel.
   for (int64_t kernel : {1, 2, 3, 5, 7})
     for (int64_t stride : {1, 2, 3, 5})

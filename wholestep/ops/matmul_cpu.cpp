@@ -1,5 +1,6 @@
 // The CPU kernels of matmul. Every element of the result is one sum over k in order, however the work is
-// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns.
+// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns. (Deep sums
+// in bf16 are the exception: they are split themselves.)
 #include "wholestep/ops/matmul_cpu.h"
 
 #include "wholestep/backend/cpu/bf16.h"

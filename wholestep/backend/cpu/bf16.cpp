@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kRows = 16, kDepth = 32, kTileBytes = 1024, kBlock = 32;
 // What the pixels of a block may take of the second-level cache.
-constexpr int64_t kPixelBytes = 256 << 10, kPixels = 512;
+constexpr int64_t kPixelBytes = 256 << 10, kMostVectors = 32, kPixels = 512;
 
 int64_t ceil_div(int64_t n, int64_t of) { return (n + of - 1) / of; }
 
@@ -41,11 +41,12 @@ bool bf16_shares_a(const Gemm& g) { return g.transpose_b && g.m < g.n; }
 int64_t bf16_shared_bytes(const Gemm& g) { return bf16_tile_bytes(bf16_shares_a(g) ? g.m : g.n, g.k); }
 
 Bf16CorrelationScratch bf16_correlation_scratch(int64_t channels, int64_t taps) {
-  Bf16CorrelationScratch place = {};
-  const int64_t vector_bytes = bf16_tile_bytes(kRows, taps);
-  place.vectors = std::clamp<int64_t>(kPixelBytes / std::max<int64_t>(1, vector_bytes) / 2 * 2, 2, 32);
+  const int64_t vector_bytes = std::max(kTileBytes, bf16_tile_bytes(kRows, taps)),
+                b_bytes = std::min(kMostVectors * vector_bytes, std::max(kPixelBytes, 2 * vector_bytes));
+  Bf16CorrelationScratch place = {};  // of fewer taps, as a phase of a gradient has, no larger
+  place.vectors = b_bytes / vector_bytes / 2 * 2;
   place.b = bf16_tile_bytes(channels, taps);
-  place.sums = place.b + place.vectors * vector_bytes;
+  place.sums = place.b + b_bytes;
   place.total = place.sums + bf16_sum_bytes(1, 1);
   return place;
 }
