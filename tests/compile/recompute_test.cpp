@@ -37,23 +37,22 @@ TEST(Recompute, TheWideGradientOfW4IsNotStoredAndItsBytesAreSaved) {
   for (Backend* backend : {&cpu_backend(), &cuda_planner()}) {
     Plan with = plan_of("w4", 32, {.backend = backend}),
          without = plan_of("w4", 32, {.backend = backend, .recompute = false});
-    // The update by the gradient of the weight, and the mask of the gradient of the input.
-    EXPECT_EQ(count(with, "matmul_fused"), 2) << backend->name();
+    // The update by the gradient of the weight; on a GPU the mask of the gradient of the input, of 128 terms,
+    // as well.
+    const int products = backend == &cuda_planner() ? 2 : 1;
+    EXPECT_EQ(count(with, "matmul_fused"), products) << backend->name();
     EXPECT_EQ(count(with, "matmul_squares"), 1);
-    EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - 2);
+    EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - products);
     EXPECT_EQ(count(without, "matmul_fused"), 0);
     EXPECT_GE(without.memory.activation_bytes - with.memory.activation_bytes, kGradientBytes - kSumsBytes);
   }
 }
 
 TEST(Recompute, SmallLayersAndLargeBatchesKeepTheirGradients) {
-  for (auto [model, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}}) {
+  for (auto [model, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"w4", 96}}) {
     Plan plan = plan_of(model, batch);
     EXPECT_EQ(count(plan, "matmul_fused") + count(plan, "matmul_squares"), 0) << model;
   }
-  Plan plan = plan_of("w4", 96);
-  EXPECT_EQ(count(plan, "matmul_squares"), 0);
-  EXPECT_EQ(count(plan, "matmul_fused"), 1);  // the gradient of the input, of 128 terms at any batch size
 }
 
 /// A layer of 2^23 weights, 32 MiB, and a small one.
@@ -119,8 +118,8 @@ TEST(Recompute, AMaskedGradientUnderAnotherShapeHasTheSameBits) {
     nn::Model model{.name = "pictures", .input = {1, 256, 256}, .classes = 3, .module = {}};
     model.module = std::make_unique<nn::Sequential>(
         nn::Conv2d({.in_channels = 1, .out_channels = 1, .kernel_size = 3, .padding = 1}), nn::ReLU(),
-        nn::Flatten(), nn::Linear({.in_features = 65536, .out_features = 125}), nn::ReLU(),
-        nn::Linear({.in_features = 125, .out_features = 3}));
+        nn::Flatten(), nn::Linear({.in_features = 65536, .out_features = 61}), nn::ReLU(),
+        nn::Linear({.in_features = 61, .out_features = 3}));
     model.module->initialize(3);
     Net net(std::move(model), optimizer("sgd"), {kBatch},
             {.normalization = {}, .seed = 11, .compile = {.recompute = recompute}});

@@ -24,9 +24,10 @@ constexpr double kFlopsPerByte = 12;
 
 class Recomputer {
  public:
-  Recomputer(const Graph& graph, bool bf16)
+  Recomputer(const Graph& graph, ProductsBy by)
       : graph_(graph),
-        least_bytes_(bf16 ? kInBf16Bytes : kBeyondCachesBytes),
+        by_(by),
+        least_bytes_(by == ProductsBy::kCpuBf16 ? kInBf16Bytes : kBeyondCachesBytes),
         users_(graph.users()),
         kept_(graph.kept()),
         rewriter_(graph) {}
@@ -101,7 +102,9 @@ class Recomputer {
     return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
   }
 
+  /// The CPU makes tiles of long sums more slowly than the whole product.
   int64_t most_terms(const Node& node) const {
+    if (by_ != ProductsBy::kGpu) return kSquaredTerms;
     for (int reader : users_[static_cast<size_t>(node.outputs[0])])
       if (graph_.node(reader).op->name == "sum_squares") return kSquaredTerms;
     return fused_terms(graph_.type(node.outputs[0]).dtype);
@@ -178,6 +181,7 @@ class Recomputer {
   }
 
   const Graph& graph_;
+  ProductsBy by_;
   int64_t least_bytes_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
@@ -188,6 +192,6 @@ class Recomputer {
 
 }  // namespace
 
-GraphPtr recompute(const Graph& graph, bool bf16) { return Recomputer(graph, bf16).run(); }
+GraphPtr recompute(const Graph& graph, ProductsBy by) { return Recomputer(graph, by).run(); }
 
 }  // namespace wholestep

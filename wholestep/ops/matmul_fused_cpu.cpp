@@ -11,7 +11,10 @@
 namespace wholestep {
 namespace {
 
-constexpr int64_t kTileRows = 32;  ///< with 1024 columns of f32 an eighth of a megabyte
+constexpr int64_t kTileRows = 32;
+/// A tile of a sum of squares is a block wide, with 1024 columns of f32 an eighth of a megabyte. A wider one
+/// lets the operands of a program come in longer runs, and stays in the second-level cache.
+constexpr int64_t kSquaresBlocks = 1, kFusedBlocks = 4;
 
 /// Elements [row, row + rows) x [column, column + columns) of a product, without gaps.
 template <class T>
@@ -23,22 +26,23 @@ struct Tile {
 /// Tiles of whole blocks of a sum of squares, down the rows first: neighbours share the columns of b.
 template <class T>
 struct TiledProduct {
-  TiledProduct(const KernelRequest& request, const CpuKernels& of)
+  TiledProduct(const KernelRequest& request, const CpuKernels& of, int64_t blocks_across)
       : kernels(of),
         d(product_dims(request)),
         blocks({d.m, d.n}),
+        columns(std::min(d.n, blocks_across * blocks.block_columns)),
         rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
         down(rows > 0 ? (d.m + rows - 1) / rows : 0),
-        split(down * blocks.across()),
+        split(columns > 0 ? down * ((d.n + columns - 1) / columns) : 0),
         gemm{.m = rows,
-             .n = blocks.block_columns,
+             .n = columns,
              .k = d.k,
              .transpose_a = d.transpose_a,
              .transpose_b = d.transpose_b,
              .lda = d.transpose_a ? d.m : d.k,
              .ldb = d.transpose_b ? d.k : d.n},
         shared(kernels.pack_shared != nullptr && down > 1 && !d.transpose_b && worth_sharing(gemm) &&
-               blocks.across() == 1),
+               columns == d.n),
         tile_bytes(aligned(gemm.m * gemm.n * int64_t{sizeof(T)})),
         chunk_bytes(tile_bytes + aligned(kernels.gemm_workspace_bytes(gemm))) {}
 
@@ -57,9 +61,9 @@ struct TiledProduct {
     T* values = reinterpret_cast<T*>(scratch);
     for (int64_t t = split[chunk].begin; t < split[chunk].end; ++t) {
       Tile<T> tile = {.row = t % down * rows,
-                      .column = t / down * blocks.block_columns,
+                      .column = t / down * columns,
                       .rows = std::min(rows, d.m - t % down * rows),
-                      .columns = std::min(blocks.block_columns, d.n - t / down * blocks.block_columns),
+                      .columns = std::min(columns, d.n - t / down * columns),
                       .values = values};
       Gemm product = gemm;
       product.m = tile.rows, product.n = product.ldc = tile.columns;
@@ -76,7 +80,7 @@ struct TiledProduct {
   const CpuKernels& kernels;
   MatmulDims d;
   SquareBlocks blocks;
-  int64_t rows, down;
+  int64_t columns, rows, down;
   Split split;
   Gemm gemm;
   bool shared;  ///< b is rounded once for all tiles
@@ -92,7 +96,7 @@ std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, P
 std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request, kernels);
+    TiledProduct<T> product(request, kernels, kFusedBlocks);
     ElementwiseRun program = elementwise_run_cpu(
         elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
     int64_t front;
@@ -117,7 +121,7 @@ std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const C
 std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request, kernels);
+    TiledProduct<T> product(request, kernels, kSquaresBlocks);
     int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)}), front;
     auto call = product.call(front);
     call->workspace_bytes = front + sums_bytes + product.split.chunks() * product.chunk_bytes;
