@@ -102,6 +102,7 @@
 #include "wholestep/optim/sequence.h"
 #include "wholestep/optim/sgd.h"
 
+#include "wholestep/data/csv_table.h"
 #include "wholestep/data/dataset.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/data/loader.h"

@@ -8,6 +8,7 @@
 #include "wholestep/nn/model_spec.h"
 #include "wholestep/optim/optimizer.h"
 #include "wholestep/train/train_step.h"
+#include "wholestep/train/trained_model.h"
 
 namespace wholestep::cli {
 
@@ -18,6 +19,7 @@ struct Job {
   std::unique_ptr<nn::Loss> loss;
   std::unique_ptr<optim::Optimizer> optimizer;  ///< attached to the model's parameters, with its schedule
 
+  SampleType sample() const;             ///< what the model is fed: of tables f32, else u8
   StepConfig step_config() const;        ///< for plans without data: samples are not normalised
   TrainerConfig trainer_config() const;  ///< that of the configuration, on the device
 };
@@ -33,7 +35,9 @@ Device use_device(const std::string& device, int64_t threads, DeviceUse use = De
 /// "cuda:0 (NVIDIA H200)"
 std::string to_string(const Device& device);
 
-/// Throws kBadConfig where samples of the data are not what the model takes.
+/// Throws kBadConfig where samples or targets of the data are not what the model takes and gives.
 void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data);
+/// Throws kBadConfig where the data's columns or classes have other names than those of the training.
+void check_same_columns(const TrainedModel& trained, const Dataset& dataset, const std::string& data);
 
 }  // namespace wholestep::cli

@@ -65,6 +65,14 @@ void check_same_type(std::string_view loss, const Tensor& output, const Tensor& 
                  .hint = "reshape() or cast() the target to the output's type"});
 }
 
+void check_regresses(const Loss& loss) {
+  if (!loss.regresses())
+    throw Error(ErrorCode::kBadConfig, {.what = "the targets are numbers, and the loss is one of classes",
+                                        .got = loss.description(),
+                                        .expected = "mse, l1, smooth-l1 or huber",
+                                        .hint = "a loss of your own says so by regresses()"});
+}
+
 std::unique_ptr<Loss> read_loss(ConfigReader& reader) { return read_typed(reader, loss_types()); }
 
 }  // namespace wholestep::nn
