@@ -84,6 +84,10 @@ TEST(Usage, AllProblemsOfAConfigurationComeAtOnce) {
                  "models`) or path of a model.json; command line: 'data' is missing: "
                  "digits[:train=N,test=N,seed=S], csv:FILE:class=COLUMN, csv:FILE:target=COLUMN, idx:DIR or "
                  "mnist");
+  expect_refused(
+      "train lenet --data digits --optimizer lbfgs --lr 1", 78,
+      "command line: optimizer: 'type' got 'lbfgs', which takes the loss of all samples many times a "
+      "step and is led by the host: use optim::LBFGS in a program");
   expect_refused("train lenet --data digits --momentum 0.9", 78,
                  "command line: optimizer: 'momentum' is not a known key, known: type, lr, betas, eps, "
                  "weight_decay, amsgrad, groups");

@@ -153,6 +153,7 @@ class KLDivLoss final : public ConfiguredLoss<KLDivConfig> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
+  void check(const Module& model) const override { check_log_probabilities(name(), model); }
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }

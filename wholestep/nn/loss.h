@@ -81,6 +81,10 @@ Tensor two_columns(const Tensor& p);
 /// kUsage naming the loss unless both have one shape and floating-point dtype: nothing broadcasts.
 void check_same_type(std::string_view loss, const Tensor& output, const Tensor& target);
 
+/// kBadConfig for a model that ends in Linear or Softmax under a loss of log-probabilities, where PyTorch
+/// would train on numbers that mean nothing.
+void check_log_probabilities(std::string_view loss, const Module& model);
+
 /// kBadConfig naming the loss unless it regresses().
 void check_regresses(const Loss& loss);
 
