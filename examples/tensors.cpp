@@ -28,6 +28,22 @@ void look_inside(const Tensor& x) {
   for (float& element : x.data<float>()) element += 1;
 }
 
+double train_where_the_gpu_is() {
+  ws::Backend& device = *ws::find_device("auto").backend;  // the first GPU, else the CPU
+  ws::nn::Linear layer({.in_features = 8, .out_features = 1});
+  layer.to(device);
+  Tensor x = ws::randn({64, 8}).to(device), y = ws::sum(x, {1}, /*keep_dims=*/true);
+  ws::optim::Adam adam({.lr = 0.1});
+  adam.attach(layer.parameters());
+  double loss = 0;
+  for (int step = 0; step < 100; ++step) {
+    Tensor error = ws::mean(ws::square(layer(x) - y));
+    adam.step(ws::grad(error, layer.parameters()));
+    loss = error.item<double>();
+  }
+  return loss;
+}
+
 /// Attention of queries [N, H, T, D] over keys and values [N, H, S, D], written out.
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value) {
   Tensor scores = ws::einsum("nhtd,nhsd->nhts", {query, key}) / std::sqrt(static_cast<double>(query.dim(-1)));
@@ -70,6 +86,8 @@ int main() {
   make_and_print();
   make_random();
   look_inside(ws::eye(3));
+  const double loss = train_where_the_gpu_is();
+  std::printf("loss %g\n", loss);
   Tensor q = ws::randn({2, 4, 5, 8}), kv = ws::randn({2, 4, 7, 8});
   bool right = attention(q, kv, kv).shape() == ws::Shape{2, 4, 5, 8};
   right &=
@@ -79,5 +97,5 @@ int main() {
   std::filesystem::create_directories(folder);
   right &= halves_keep_what_they_hold() && files_keep_bits(folder) && memory_is_bounded();
   std::filesystem::remove_all(folder);
-  return right ? 0 : 1;
+  return right && loss < 0.05 ? 0 : 1;
 }

@@ -1,6 +1,8 @@
 // The compiled step against the eager one, and the plan against its own promises.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "support/allocation_count.h"
@@ -120,6 +122,33 @@ TEST(CompiledStep, HasTheSameBitsOnAnyNumberOfThreads) {
     EXPECT_EQ(run_compiled({}, 10), expected) << threads << " threads";
   }
   set_threads(2);
+}
+
+TEST(CompiledStep, FusesNoMoreOperandsThanAKernelCanMark) {
+  constexpr int kChoices = 45;  // 91 operands in 45 nodes
+  auto graph = std::make_shared<Graph>();
+  std::vector<Tensor> values;
+  auto choose = [&](auto&& operand) {
+    Tensor chosen = operand(0);
+    for (int i = 1; i <= kChoices; ++i) chosen = where(operand(2 * i - 1), operand(2 * i), chosen);
+    return chosen;
+  };
+  for (int i = 0; i <= 2 * kChoices; ++i) {
+    Tensor value = random_tensor({7, 9}, static_cast<uint64_t>(i));
+    values.push_back(i % 2 == 0 ? value : value > 0.0);
+    graph->add_input(InputKind::kBatch, fmt::format("x{}", i), values.back().type());
+  }
+  {
+    Trace trace(graph);
+    graph->add_output(
+        "y", choose([&](int i) { return graph->tensor(graph->inputs[static_cast<size_t>(i)].value); }));
+  }
+  CompiledStep step(make_plan(graph));
+  for (size_t i = 0; i < values.size(); ++i) step.write(fmt::format("x{}", i), values[i]);
+  step.run();
+  Tensor expected = choose([&](int i) { return values[static_cast<size_t>(i)]; });
+  EXPECT_TRUE(std::ranges::equal(step.output("y").bytes(), expected.bytes()));
+  for (const Node& node : step.plan().graph->nodes) EXPECT_LE(node.inputs.size(), 64u);
 }
 
 TEST(Plan, FusesTheUpdateAndReusesMemory) {

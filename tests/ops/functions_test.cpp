@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/expect_error.h"
+#include "support/foreign_backend.h"
 #include "support/formula.h"
 #include "support/gradient_check.h"
 #include "support/op_case.h"
@@ -276,6 +277,24 @@ TEST(Functions, AgreeWithPyTorchInValuesAndGradients) {
     }
   }
   EXPECT_EQ(named, functions().size()) << "a function is not compared, or one compared twice";
+}
+
+TEST(Functions, GiveTheSameBitsWhereTheHostCannotLook) {
+  for (const Json& c : cases()) {
+    const std::string name = c["name"];
+    Tensors here = operands_of(c, DType::f32), there;
+    for (const Tensor& t : here) there.push_back(t.to(foreign_backend()));
+    for (Tensors* operands : {&here, &there})
+      for (Tensor& t : *operands)
+        if (is_floating(t.dtype())) t.set_requires_grad();
+    Tensors wanted = with_gradients(function_of(name), here), got = with_gradients(function_of(name), there);
+    ASSERT_EQ(got.size(), wanted.size()) << name;
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_TRUE(there.empty() || &device_of(got[i]) == &foreign_backend()) << name << ", result " << i;
+      EXPECT_TRUE(std::ranges::equal(got[i].to_host().bytes(), wanted[i].bytes()))
+          << name << ", result " << i;
+    }
+  }
 }
 
 TEST(Functions, GiveTheSameBitsCompiled) {

@@ -110,6 +110,10 @@ void ForeignBackend::copy_out(std::byte* host, const std::byte* device, int64_t 
   counters_.copied_out_bytes += bytes;
 }
 
+void ForeignBackend::copy(std::byte* to, const std::byte* from, int64_t bytes) {
+  cpu_backend().copy(real(to), real(from), bytes);
+}
+
 void ForeignBackend::run(const PreparedKernel& kernel, std::span<const void* const> inputs,
                          std::span<void* const> outputs, std::byte* workspace) {
   std::vector<const void*> in;

@@ -13,6 +13,7 @@ class ForeignBackend final : public Backend {
   std::shared_ptr<Memory> allocate(int64_t bytes) override;
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override;
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override;
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override;
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override;
   std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override;

@@ -111,6 +111,9 @@ class OtherRegions final : public Backend {
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
     cpu_backend().copy_out(host, device, bytes);
   }
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override {
+    cpu_backend().copy(to, from, bytes);
+  }
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override {
     cpu_backend().run(kernel, inputs, outputs, workspace);

@@ -36,6 +36,8 @@ struct PreparedKernel {
   virtual ~PreparedKernel() = default;
   int64_t workspace_bytes = 0;  ///< scratch, valid during the call only, at a multiple of kAlignment
   bool in_place = false;        ///< an output may lie over an input of the same type
+  /// What Backend::run() keeps for the next time.
+  mutable std::shared_ptr<const void> loaded = nullptr;
 };
 
 /// One implementation of one op on one backend. An op lists its kernels fastest first, the plain reference
@@ -141,7 +143,7 @@ class Feed {
 struct BackendCounters {
   int64_t allocations = 0;
   int64_t bytes_in_use = 0;
-  int64_t submissions = 0;       ///< each of one step, or of steps_per_submission()
+  int64_t submissions = 0;  ///< each of one step, or of steps_per_submission(); on a GPU of an eager op too
   int64_t copied_in_bytes = 0;   ///< host to device
   int64_t copied_out_bytes = 0;  ///< device to host
 };
@@ -157,7 +159,10 @@ class Backend {
   /// Copies return when they are done.
   virtual void copy_in(std::byte* device, const std::byte* host, int64_t bytes) = 0;
   virtual void copy_out(std::byte* host, const std::byte* device, int64_t bytes) = 0;
-  /// Runs one kernel and waits for it: eager execution. `workspace` holds the kernel's workspace_bytes.
+  /// The same within the device, after everything that was asked for before.
+  virtual void copy(std::byte* to, const std::byte* from, int64_t bytes) = 0;
+  /// Runs one kernel: eager execution. `workspace` holds the kernel's workspace_bytes. May return before it
+  /// is done: kernels and copies that follow come after it, and those that wait report what went wrong.
   virtual void run(const PreparedKernel& kernel, std::span<const void* const> inputs,
                    std::span<void* const> outputs, std::byte* workspace) = 0;
   /// When each kernel of a schedule may run, in order; what memory planning relies on.

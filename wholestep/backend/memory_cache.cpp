@@ -17,6 +17,17 @@
 #endif
 
 namespace wholestep {
+namespace {
+
+/// Memory nobody holds is not to be touched, as the address sanitizer sees it.
+void poison([[maybe_unused]] const Backend& backend, [[maybe_unused]] const Memory& memory) {
+  if (backend.host_memory()) ASAN_POISON_MEMORY_REGION(memory.data(), static_cast<size_t>(memory.bytes()));
+}
+void unpoison([[maybe_unused]] const Backend& backend, [[maybe_unused]] const Memory& memory) {
+  if (backend.host_memory()) ASAN_UNPOISON_MEMORY_REGION(memory.data(), static_cast<size_t>(memory.bytes()));
+}
+
+}  // namespace
 
 class MemoryCache::Block final : public Memory {
  public:
@@ -42,9 +53,8 @@ int64_t MemoryCache::size_class(int64_t bytes) {
 MemoryCache::~MemoryCache() { empty_cache(); }
 
 void MemoryCache::give_back() {
-  for ([[maybe_unused]] auto& [size, blocks] : kept_)
-    for ([[maybe_unused]] const auto& memory : blocks)
-      ASAN_UNPOISON_MEMORY_REGION(memory->data(), static_cast<size_t>(size));
+  for (const auto& [size, blocks] : kept_)
+    for (const auto& memory : blocks) unpoison(backend_, *memory);
   kept_.clear();
   statistics_.cached_bytes = 0;
 }
@@ -53,7 +63,7 @@ std::shared_ptr<Memory> MemoryCache::take(int64_t size) {
   if (auto found = kept_.find(size); found != kept_.end() && !found->second.empty()) {
     std::shared_ptr<Memory> memory = std::move(found->second.back());
     found->second.pop_back();
-    ASAN_UNPOISON_MEMORY_REGION(memory->data(), static_cast<size_t>(memory->bytes()));
+    unpoison(backend_, *memory);
     statistics_.cached_bytes -= size;
     ++statistics_.hits;
     return memory;
@@ -93,7 +103,7 @@ void MemoryCache::release(const Block& block) {
   in_use_.erase(&block);
   --statistics_.blocks;
   statistics_.in_use_bytes -= size;
-  ASAN_POISON_MEMORY_REGION(block.memory->data(), static_cast<size_t>(size));
+  poison(backend_, *block.memory);
   kept_[size].push_back(block.memory);
   statistics_.cached_bytes += size;
 }
@@ -138,9 +148,12 @@ std::string MemoryCache::report() const {
   return text;
 }
 
-MemoryCache& eager_memory() {
-  static MemoryCache& cache = *new MemoryCache(cpu_backend());  // tensors may outlive every static object
-  return cache;
+MemoryCache& eager_memory(Backend& device) {
+  // Tensors may outlive every static object.
+  static auto& mutex = *new std::mutex;
+  static auto& caches = *new std::map<Backend*, MemoryCache>;
+  std::lock_guard lock(mutex);
+  return caches.try_emplace(&device, device).first->second;
 }
 
 }  // namespace wholestep

@@ -60,7 +60,7 @@ class MemoryCache {
   int64_t limit_bytes_ = std::numeric_limits<int64_t>::max();
 };
 
-/// Where tensors on the host and the results of eager ops lie.
-MemoryCache& eager_memory();
+/// Where tensors on a device and the results of eager ops there lie.
+MemoryCache& eager_memory(Backend& device = cpu_backend());
 
 }  // namespace wholestep

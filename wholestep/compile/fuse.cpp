@@ -12,7 +12,8 @@
 namespace wholestep {
 namespace {
 
-constexpr size_t kMaxRegionNodes = 48;  // keeps the registers of a region within L1
+constexpr size_t kMaxRegionNodes = 48;     // keeps the registers of a region within L1
+constexpr size_t kMaxRegionOperands = 64;  // phases mark theirs in the bits of a word
 
 // Epilogues
 GraphPtr fuse_epilogues(const Graph& graph) {
@@ -86,10 +87,24 @@ class Fuser {
     const Node &x = graph_.node(members(a)[0]), &y = graph_.node(members(b)[0]);
     if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
     if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape || x.turn != y.turn) return;
-    if (members(a).size() + members(b).size() > kMaxRegionNodes || path_outside(a, b)) return;
+    if (members(a).size() + members(b).size() > kMaxRegionNodes || operands(a, b) > kMaxRegionOperands ||
+        path_outside(a, b))
+      return;
     for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
     members(b).insert(members(b).end(), members(a).begin(), members(a).end());
     members(a).clear();
+  }
+
+  /// How many values both groups together would read.
+  size_t operands(int a, int b) {
+    std::set<int> read;
+    for (int g : {a, b})
+      for (int node : members(g))
+        for (int value : graph_.node(node).inputs) {
+          int producer = graph_.values[static_cast<size_t>(value)].node;
+          if (producer < 0 || (group(producer) != a && group(producer) != b)) read.insert(value);
+        }
+    return read.size();
   }
 
   /// Whether something outside both groups lies on a way from one to the other: merging would close a cycle.

@@ -99,7 +99,7 @@ Tensor filled_like(const Tensor& like, double value) {
   Attrs attrs = {{"value", value},
                  {"dtype", std::string(name(like.dtype()))},
                  {"shape", std::vector<int64_t>(like.shape().begin(), like.shape().end())}};
-  if (!like.symbolic()) return apply1(find_op("full"), {}, attrs);
+  if (!like.symbolic()) return apply1(find_op("full"), {}, attrs).to(device_of(like));
   Graph& graph = *like.impl()->graph;
   return graph.tensor(graph.add_node(find_op("full"), attrs, {}, {like.type()})[0]);
 }

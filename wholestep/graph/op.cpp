@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <mutex>
 #include <unordered_map>
 
 #include "wholestep/backend/memory_cache.h"
@@ -35,22 +36,56 @@ std::vector<Tensor> record(Graph& graph, const OpDef& op, const std::vector<Tens
   return outputs;
 }
 
+/// Where an eager op runs: on the device where operands lie. Those on the host are copied there.
+Backend& device_of(const OpDef& op, const std::vector<Tensor>& inputs) {
+  Backend* device = nullptr;
+  for (const Tensor& input : inputs) {
+    Backend* lies_on = input.impl()->storage->device;
+    if (device && lies_on && lies_on != device)
+      throw Error(ErrorCode::kUsage, {.what = fmt::format("operands of {} lie on two devices", op.name),
+                                      .where = scope_path,
+                                      .hint = "to() copies a tensor to a device"});
+    if (lies_on) device = lies_on;
+  }
+  return device ? *device : cpu_backend();
+}
+
+/// Made anew for the host, where that takes no time; for a device, whose kernels are compiled, kept.
+std::shared_ptr<const PreparedKernel> eager_kernel(const OpDef& op, const KernelRequest& request,
+                                                   Backend& device) {
+  constexpr size_t kMostKept = 4096;
+  const Kernel& kernel = *choose_kernel(op, request, device.name()).kernel;
+  if (device.host_memory()) return kernel.prepare(request);
+  std::string key = fmt::format("{} {} {}", static_cast<const void*>(&device),
+                                reinterpret_cast<const void*>(kernel.prepare), op.name);
+  for (const TensorType& type : request.inputs) key += ' ' + to_string(type);
+  key += " > ";
+  for (const TensorType& type : request.outputs) key += ' ' + to_string(type);
+  key += to_string(request.attrs);
+  // They may outlive every static object, the driver's too.
+  static auto& mutex = *new std::mutex;
+  static auto& kept = *new std::unordered_map<std::string, std::shared_ptr<const PreparedKernel>>;
+  std::lock_guard lock(mutex);
+  if (auto found = kept.find(key); found != kept.end()) return found->second;
+  if (kept.size() == kMostKept) kept.clear();
+  return kept[key] = kernel.prepare(request);
+}
+
 std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
                                 const Types& input_types, const Types& output_types) {
-  Backend& backend = cpu_backend();
-  KernelRequest request{op.name, input_types, output_types, attrs};
-  KernelChoice choice = choose_kernel(op, request, backend.name());
-  std::unique_ptr<PreparedKernel> kernel = choice.kernel->prepare(request);
-  std::vector<Tensor> outputs;
-  for (const TensorType& type : output_types) outputs.push_back(empty(type));
+  Backend& device = device_of(op, inputs);
+  std::shared_ptr<const PreparedKernel> kernel =
+      eager_kernel(op, {op.name, input_types, output_types, attrs}, device);
+  std::vector<Tensor> there, outputs;
+  for (const Tensor& input : inputs) there.push_back(input.to(device));
+  for (const TensorType& type : output_types) outputs.push_back(empty(type, device));
   std::vector<const void*> in;
   std::vector<void*> out;
-  std::vector<Tensor> host;  // eager ops run on the CPU, on copies of what lies on a device
-  for (const Tensor& input : inputs) in.push_back(host.emplace_back(input.to_host()).bytes().data());
-  for (const Tensor& output : outputs) out.push_back(output.bytes().data());
+  for (const Tensor& input : there) in.push_back(input.impl()->storage->data);
+  for (const Tensor& output : outputs) out.push_back(output.impl()->storage->data);
   std::shared_ptr<Memory> workspace =
-      kernel->workspace_bytes > 0 ? eager_memory().allocate(kernel->workspace_bytes, op.name) : nullptr;
-  backend.run(*kernel, in, out, workspace ? workspace->data() : nullptr);
+      kernel->workspace_bytes > 0 ? eager_memory(device).allocate(kernel->workspace_bytes, op.name) : nullptr;
+  device.run(*kernel, in, out, workspace ? workspace->data() : nullptr);
   return outputs;
 }
 

@@ -102,8 +102,8 @@ T Tensor::item() const {
 
 namespace {
 
-/// The element of a tensor as a tensor over its bytes.
-Tensor element(const Tensor& t, std::span<const int64_t> index) {
+/// Where an element lies, in elements from the first.
+int64_t place_of(const Tensor& t, std::span<const int64_t> index) {
   auto refuse = [&] {
     throw Error(ErrorCode::kUsage,
                 {.what = "no element has this index",
@@ -118,19 +118,29 @@ Tensor element(const Tensor& t, std::span<const int64_t> index) {
     if (i < -extent || i >= extent) refuse();
     at = at * extent + (i < 0 ? i + extent : i);
   }
-  size_t size = static_cast<size_t>(size_bytes(t.dtype()));
-  return borrow({t.dtype(), {}}, t.bytes().subspan(static_cast<size_t>(at) * size, size));
+  return at;
 }
 
 }  // namespace
 
 template <class T>
 T Tensor::at(std::initializer_list<int64_t> index) const {
-  return element(to_host(), {index.begin(), index.size()}).item<T>();
+  const int64_t size = size_bytes(dtype()), offset = place_of(*this, {index.begin(), index.size()}) * size;
+  const Storage& storage = storage_of(checked());
+  return visit_stored(dtype(), [&](auto element) {
+    auto* host = reinterpret_cast<std::byte*>(&element);
+    if (storage.device) storage.device->copy_out(host, storage.data + offset, size);
+    else std::memcpy(host, storage.data + offset, static_cast<size_t>(size));
+    return static_cast<T>(element);
+  });
 }
 
 void Tensor::set(std::initializer_list<int64_t> index, double value) const {
-  element(*this, {index.begin(), index.size()}).write(scalar(value, dtype()).bytes());
+  const int64_t size = size_bytes(dtype()), offset = place_of(*this, {index.begin(), index.size()}) * size;
+  const Storage& storage = storage_of(checked());
+  Tensor number = scalar(value, dtype());
+  if (storage.device) storage.device->copy_in(storage.data + offset, number.bytes().data(), size);
+  else std::memcpy(storage.data + offset, number.bytes().data(), static_cast<size_t>(size));
   ++impl_->storage->version;
 }
 
@@ -159,10 +169,11 @@ WHOLESTEP_INSTANTIATE(bool)
 WHOLESTEP_INSTANTIATE(Half)
 WHOLESTEP_INSTANTIATE(BFloat16)
 
-Tensor empty(const TensorType& type) {
+Tensor empty(const TensorType& type, Backend& device) {
   auto storage = std::make_shared<Storage>();
-  storage->memory = eager_memory().allocate(type.bytes(), Scope::path());
+  storage->memory = eager_memory(device).allocate(type.bytes(), Scope::path());
   storage->data = storage->memory->data();
+  storage->device = device.host_memory() ? nullptr : &device;
   return Tensor(std::make_shared<Tensor::Impl>(Tensor::Impl{.type = type, .storage = std::move(storage)}));
 }
 
@@ -200,12 +211,8 @@ Tensor Tensor::to(DType dtype) const {
 Tensor Tensor::to(Backend& device) const {
   if (lies_on(storage_of(checked()), device)) return *this;
   if (device.host_memory()) return clone();
-  auto storage = std::make_shared<Storage>();
-  storage->memory = device.allocate(type().bytes());
-  storage->data = storage->memory->data();
-  storage->device = &device;
-  Tensor copy(std::make_shared<Impl>(Impl{.type = type(), .storage = std::move(storage)}));
-  copy.write(to_host().bytes());
+  Tensor copy = empty(type(), device);
+  copy.impl()->storage->device->copy_in(copy.impl()->storage->data, to_host().bytes().data(), type().bytes());
   return copy;
 }
 
@@ -216,9 +223,14 @@ std::vector<int64_t> Tensor::strides() const {
   return {strides.begin(), strides.begin() + rank()};
 }
 
+Backend& device_of(const Tensor& t) {
+  Backend* device = storage_of(*t.impl()).device;
+  return device ? *device : cpu_backend();
+}
+
 std::string Tensor::device() const {
-  const Storage& storage = storage_of(checked());
-  return std::string(storage.device ? storage.device->name() : cpu_backend().name());
+  checked();
+  return std::string(device_of(*this).name());
 }
 
 Tensor Tensor::to_host() const { return storage_of(checked()).device ? clone() : *this; }
@@ -252,7 +264,11 @@ void Tensor::assign(const Tensor& value) const {
                                     .got = to_string(value.type()),
                                     .expected = to_string(type())});
   if (Graph* graph = Trace::current()) return graph->record_update(*this, value);
-  write(value.to_host().bytes());
+  Storage& to = *impl_->storage;
+  const Storage& from = *value.impl()->storage;
+  if (to.device && to.device == from.device)
+    to.device->copy(to.data, from.data, type().bytes()), ++to.version;
+  else write(value.to_host().bytes());
 }
 
 void Tensor::backward(const Tensor& gradient) const {

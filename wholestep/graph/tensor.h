@@ -1,6 +1,6 @@
 // Tensor: one handle for a value. Concrete, it holds data; symbolic, it names a value of a graph being
-// traced. A function over Tensors runs at once on the first and is recorded on the second. All tensors are
-// dense and row-major.
+// traced. A function over Tensors runs at once on the first, on the device where they lie, and is recorded on
+// the second. All tensors are dense and row-major.
 #pragma once
 #include <memory>
 #include <span>
@@ -118,10 +118,12 @@ struct Tensor::Impl {
   int value = -1;
 };
 
+/// Where the data of a concrete tensor lies.
+Backend& device_of(const Tensor& t);
 /// A concrete tensor of zeros.
 Tensor zeros(const TensorType& type);
 /// A concrete tensor whose elements are whatever its memory held.
-Tensor empty(const TensorType& type);
+Tensor empty(const TensorType& type, Backend& device = cpu_backend());
 /// A concrete tensor of the given data, row-major. kUsage where the length is not the product of the shape.
 template <class T>
 Tensor tensor(std::span<const T> data, const Shape& shape);

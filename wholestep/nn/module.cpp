@@ -7,7 +7,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ranges>
+#include <set>
 
+#include "wholestep/backend/device.h"
+#include "wholestep/compile/compile.h"
 #include "wholestep/ops/elementwise.h"
 
 namespace wholestep::nn {
@@ -169,6 +172,21 @@ void Module::to(DType dtype) {
   walk.on_parameter = walk.on_buffer = convert;
   walk.run(*this);
 }
+
+void Module::to(Backend& device) {
+  prepare();
+  std::vector<Tensor> moved;
+  std::set<const Storage*> seen;  // a tensor used twice moves once
+  Walk walk;
+  walk.on_parameter = walk.on_buffer = [&](const std::string&, Tensor& t) {
+    const Storage& storage = *t.impl()->storage;
+    if (!lies_on(storage, device) && seen.insert(&storage).second) moved.push_back(t);
+  };
+  walk.run(*this);
+  if (!moved.empty()) pack(device, moved);
+}
+
+void Module::to(const std::string& device) { to(*find_device(device).backend); }
 
 Module& Module::train(bool on) {
   Walk walk;

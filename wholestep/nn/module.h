@@ -58,6 +58,9 @@ class Module {
   void set_names();
   /// Converts floating-point parameters and buffers (new tensors; attach optimizers afterwards).
   void to(DType dtype);
+  /// Moves parameters and buffers to a device, for eager calls there; compiled steps move them by themselves.
+  void to(Backend& device);
+  void to(const std::string& device);  ///< "cpu", "cuda", "cuda:N"; kBadConfig naming what there is
 
   Module& train(bool on = true);  ///< of this module and all inside it; on after construction
   Module& eval() { return train(false); }

@@ -24,6 +24,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request);
 
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: of stride 1 and few channels, on tensor cores, in
+/// TF32.
+std::string refuse_conv2d_shifted_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest& request);
+
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: plain loops.
 std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& request);
 

@@ -64,10 +64,22 @@ void manual_seed(uint64_t seed) {
   state.next_node = 0;
 }
 
-Tensor full_like(const Tensor& x, double value) { return full(x.shape(), value, x.dtype()); }
+namespace {
+
+/// Where `x` lies, if it lies anywhere yet.
+Tensor beside(const Tensor& x, const Tensor& made) {
+  return x.symbolic() || made.symbolic() ? made : made.to(device_of(x));
+}
+
+}  // namespace
+
+Tensor new_full(const Tensor& x, const Shape& shape, double value, DType dtype) {
+  return beside(x, full(shape, value, dtype));
+}
+Tensor full_like(const Tensor& x, double value) { return new_full(x, x.shape(), value, x.dtype()); }
 Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }
 Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
-Tensor rand_like(const Tensor& x) { return rand(x.shape(), x.dtype()); }
-Tensor randn_like(const Tensor& x) { return randn(x.shape(), x.dtype()); }
+Tensor rand_like(const Tensor& x) { return beside(x, rand(x.shape(), x.dtype())); }
+Tensor randn_like(const Tensor& x) { return beside(x, randn(x.shape(), x.dtype())); }
 
 }  // namespace wholestep

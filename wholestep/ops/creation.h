@@ -35,6 +35,8 @@ Tensor randn(const Shape& shape, DType dtype = DType::f32);
 /// Restarts the current RandomState of this thread from a seed.
 void manual_seed(uint64_t seed);
 
+// Where x lies:
+Tensor new_full(const Tensor& x, const Shape& shape, double value, DType dtype);
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 Tensor full_like(const Tensor& x, double value);

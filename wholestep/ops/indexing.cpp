@@ -62,7 +62,7 @@ Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index) {
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
   axis = normalize_axis(axis, x.rank());
   check_index(x, axis, index, x.shape());
-  if (index.numel() == 0) return full(index.shape(), 0, x.dtype());
+  if (index.numel() == 0) return new_full(x, index.shape(), 0, x.dtype());
   return reshape(gather_rows(reshape(x, {x.numel()}), flat_places(x, axis, index)), index.shape());
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "wholestep/ops/arrange.h"
+#include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/shape.h"
 
@@ -65,7 +66,7 @@ Tensor prod(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   Shape rows = r.kept;
   rows.push_back(n);
   Tensor factors = reshape(permute(cast(x, summed_dtype(x)), order), rows);
-  if (n == 0) return full(r.result, 1, factors.dtype());
+  if (n == 0) return new_full(factors, r.result, 1, factors.dtype());
   for (; n > 1; n -= n / 2) {
     int64_t half = n / 2;
     Tensor products = slice(factors, -1, 0, half) * slice(factors, -1, half, 2 * half);

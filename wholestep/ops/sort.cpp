@@ -8,6 +8,7 @@
 
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/ops/arrange.h"
+#include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/indexing.h"
 #include "wholestep/ops/registry.h"
@@ -72,7 +73,7 @@ std::vector<const OpDef*> sort_ops() { return {&k_argsort}; }
 
 Tensor argsort(const Tensor& x, int64_t axis, bool descending) {
   if (is_half(x.dtype())) return argsort(cast(x, DType::f32), axis, descending);
-  if (x.rank() == 0) return zeros({DType::i64, {}});
+  if (x.rank() == 0) return new_full(x, {}, 0, DType::i64);
   axis = normalize_axis(axis, x.rank());
   if (axis == x.rank() - 1) return apply1(k_argsort, {x}, {{"descending", descending}});
   return transpose(argsort(transpose(x, axis, -1), -1, descending), axis, -1);

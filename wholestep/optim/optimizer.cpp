@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "wholestep/ops/creation.h"
+
 namespace wholestep::optim {
 namespace {
 
@@ -64,13 +66,8 @@ void Optimizer::attach(std::vector<Tensor> parameters) {
     members_.push_back(member_for(p.name()));
     slots_.emplace_back();
     for (const Slot& slot : member(members_.back()).slots(p)) {
-      Tensor t = zeros(p.type()).set_role(TensorRole::kState, p.name() + "." + slot.name);
-      if (slot.initial != 0)
-        visit(p.dtype(), [&](auto zero) {
-          using T = decltype(zero);
-          std::ranges::fill(t.data<T>(), static_cast<T>(slot.initial));
-        });
-      slots_.back().push_back(t);
+      Tensor t = full_like(p, slot.initial);
+      slots_.back().push_back(t.set_role(TensorRole::kState, p.name() + "." + slot.name));
     }
   }
   for (size_t i = 0; i < groups_.size(); ++i)

@@ -164,6 +164,9 @@ class CpuBackend final : public Backend {
     std::memcpy(host, device, static_cast<size_t>(bytes));
     copied_out += bytes;
   }
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override {
+    std::memmove(to, from, static_cast<size_t>(bytes));
+  }
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override {
     run_phases(dynamic_cast<const CpuCall&>(kernel), {inputs.data(), outputs.data(), workspace});

@@ -44,7 +44,8 @@ int allowed_cpus() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(std::max(1, threads))) {
+ThreadPool::ThreadPool(int threads)
+    : shares_(static_cast<size_t>(std::max(1, threads))), tickets_((shares_ + 7) / 8) {
   if (threads < 1)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "number of threads", .got = std::to_string(threads), .expected = "at least 1"});
@@ -76,11 +77,12 @@ void ThreadPool::run(int64_t items, FunctionRef<void(int64_t)> item) {
 void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
   item_.store(&item, std::memory_order_relaxed);
   unfinished_.store(items, std::memory_order_relaxed);
-  uint64_t number = (shares_[0].ticket.load(std::memory_order_relaxed) >> 32) + 1;
-  auto bound = [&](size_t slot) { return static_cast<uint32_t>(uint64_t{items} * slot / shares_.size()); };
-  for (size_t slot = 0; slot < shares_.size(); ++slot) {
-    shares_[slot].end.store(first + bound(slot + 1), std::memory_order_relaxed);
-    shares_[slot].ticket.store(number << 32 | (bound(slot + 1) - bound(slot)), std::memory_order_release);
+  first_.store(first, std::memory_order_relaxed);
+  items_.store(items, std::memory_order_relaxed);
+  const uint64_t number = (ticket(0).load(std::memory_order_relaxed) >> 32) + 1;
+  for (size_t share = 0; share < shares_; ++share) {
+    const int64_t count = first_of(share + 1, shares_, items) - first_of(share, shares_, items);
+    ticket(share).store(number << 32 | static_cast<uint64_t>(count), std::memory_order_release);
   }
   signal_.fetch_add(1, std::memory_order_release);
   signal_.notify_all();
@@ -91,20 +93,21 @@ void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
 }
 
 void ThreadPool::take_all(size_t slot) {
-  for (size_t i = 0; i < shares_.size(); ++i)
-    while (take_one(shares_[(slot + i) % shares_.size()])) {
+  for (size_t i = 0; i < shares_; ++i)
+    while (take_one((slot + i) % shares_)) {
     }
 }
 
-bool ThreadPool::take_one(Share& share) {
-  uint64_t ticket = share.ticket.load(std::memory_order_acquire);
+bool ThreadPool::take_one(size_t share) {
+  uint64_t seen = ticket(share).load(std::memory_order_acquire);
   for (;;) {
-    uint32_t left = static_cast<uint32_t>(ticket);
+    const uint32_t left = static_cast<uint32_t>(seen);
     if (left == 0) return false;
     const Item* item = item_.load(std::memory_order_relaxed);
-    int64_t index = share.end.load(std::memory_order_relaxed) - left;
-    if (!share.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                            std::memory_order_acquire))
+    const int64_t index = first_.load(std::memory_order_relaxed) +
+                          first_of(share + 1, shares_, items_.load(std::memory_order_relaxed)) - left;
+    if (!ticket(share).compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
+                                             std::memory_order_acquire))
       continue;
     inside_item = true;
     (*item)(index);

@@ -32,20 +32,26 @@ class ThreadPool {
  private:
   using Item = FunctionRef<void(int64_t)>;
   void work(int slot);
-  struct Share;
   void take_all(size_t slot);
-  bool take_one(Share& share);
+  bool take_one(size_t share);
   void wait_for_items(uint32_t signal);
   void run_shared(int64_t first, uint32_t items, const Item& item);
 
   // The run in progress. Every thread has a share of the items, neighbours, and takes of others' when its own
-  // is done. `ticket` holds (run number << 32 | items of the share nobody has taken yet); an item is taken by
+  // is done. A ticket holds (run number << 32 | items of the share nobody has taken yet); an item is taken by
   // lowering it. While it counts any, the run cannot end, so what is read beside it belongs to that run.
-  struct alignas(64) Share {
-    std::atomic<uint64_t> ticket{0};
-    std::atomic<int64_t> end{0};  // item = end - items not taken: they are handed out in ascending order
+  // Tickets lie side by side, so that a look at all of them is a look at few cache lines.
+  struct alignas(64) Tickets {
+    std::atomic<uint64_t> of[8] = {};
   };
-  std::vector<Share> shares_;
+  std::atomic<uint64_t>& ticket(size_t share) { return tickets_[share / 8].of[share % 8]; }
+  /// Items are handed out in ascending order: a share's items end where the next one's begin.
+  static int64_t first_of(size_t share, size_t shares, int64_t items) {
+    return items * static_cast<int64_t>(share) / static_cast<int64_t>(shares);
+  }
+  const size_t shares_;
+  std::vector<Tickets> tickets_;
+  std::atomic<int64_t> first_{0}, items_{0};
   std::atomic<const Item*> item_{nullptr};
   alignas(64) std::atomic<uint32_t> unfinished_{0};  // items that have not returned
   alignas(64) std::atomic<uint32_t> signal_{0};      // changes with every run: what idle workers sleep on

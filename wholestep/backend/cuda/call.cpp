@@ -6,11 +6,14 @@ namespace wholestep {
 namespace {
 
 std::atomic<bool> tf32{true};
+std::atomic<int> architecture{90};
 
 }  // namespace
 
 bool tf32_allowed() { return tf32; }
 void set_tf32_allowed(bool allowed) { tf32 = allowed; }
+int cuda_architecture() { return architecture; }
+void set_cuda_architecture(int of) { architecture = of; }
 
 std::string TensorTile::text() const { return device_function("TensorTile", m, n, warp_m, warp_n, stages); }
 

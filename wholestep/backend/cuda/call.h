@@ -29,6 +29,10 @@ inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 bool tf32_allowed();
 void set_tf32_allowed(bool allowed);
 
+/// The architecture that plans are made for, 80 for sm_80: 90 until a GPU is used, then the GPU's.
+int cuda_architecture();
+void set_cuda_architecture(int architecture);
+
 /// The tile of a block on tensor cores, as TensorTile in tensor_core.cuh.
 struct TensorTile {
   int64_t m, n, warp_m, warp_n, stages = 2;

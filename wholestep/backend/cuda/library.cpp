@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
+#include <mutex>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/version.h"
 
@@ -68,6 +71,7 @@ class CudaPlanner final : public Backend {
   std::shared_ptr<Memory> allocate(int64_t) override { refuse(); }
   void copy_in(std::byte*, const std::byte*, int64_t) override { refuse(); }
   void copy_out(std::byte*, const std::byte*, int64_t) override { refuse(); }
+  void copy(std::byte*, const std::byte*, int64_t) override { refuse(); }
   void run(const PreparedKernel&, std::span<const void* const>, std::span<void* const>, std::byte*) override {
     refuse();
   }
@@ -110,7 +114,19 @@ CudaReport cuda_report() {
 }
 
 Backend& cuda_backend(int device) {
-  if (const CudaLibrary* library = loaded().library) return library->backend(device);
+  if (const CudaLibrary* library = loaded().library) {
+    Backend& backend = library->backend(device);
+    static std::mutex mutex;
+    static std::map<int, int> architectures;  // of devices
+    std::lock_guard lock(mutex);
+    auto [of, first] = architectures.try_emplace(device);
+    if (first) {
+      const CudaDevice found = library->report().devices[static_cast<size_t>(device)];
+      of->second = 10 * found.major + found.minor;
+    }
+    set_cuda_architecture(of->second);
+    return backend;
+  }
   throw Error(ErrorCode::kBadConfig, {.what = "there is no CUDA device to use",
                                       .got = loaded().why,
                                       .expected = "an NVIDIA GPU, its driver, and the CUDA 13 libraries",

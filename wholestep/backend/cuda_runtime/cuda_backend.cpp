@@ -253,10 +253,15 @@ class CudaExecutable final : public Executable {
   cudaGraphExec_t step_ = nullptr, steps_ = nullptr;  // one step; kStepsPerSubmission of them
 };
 
+/// What kernels are compiled for: on Hopper with what later architectures do not have.
+std::string architecture_of(const CudaDevice& device) {
+  return fmt::format("sm_{}{}{}", device.major, device.minor, device.major == 9 ? "a" : "");
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaDevice& device)
-      : device_(device.index), architecture_(fmt::format("sm_{}{}", device.major, device.minor)) {
+      : device_(device.index), architecture_(architecture_of(device)) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     queue_ = std::make_unique<CudaQueue>();
   }
@@ -267,12 +272,18 @@ class CudaBackend final : public Backend {
     return std::make_shared<DeviceMemory>(bytes, *queue_);
   }
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
-    copy(device, host, bytes, cudaMemcpyHostToDevice, "copying to the GPU");
+    copy_and_wait(device, host, bytes, cudaMemcpyHostToDevice, "copying to the GPU");
     queue_->counters.copied_in += bytes;
   }
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
-    copy(host, device, bytes, cudaMemcpyDeviceToHost, "copying from the GPU");
+    copy_and_wait(host, device, bytes, cudaMemcpyDeviceToHost, "copying from the GPU");
     queue_->counters.copied_out += bytes;
+  }
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override {
+    if (bytes == 0) return;
+    queue_->check(
+        cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, queue_->stream()),
+        "copying on the GPU");
   }
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override {
@@ -284,12 +295,21 @@ class CudaBackend final : public Backend {
       arenas.push_back(const_cast<std::byte*>(static_cast<const std::byte*>(pointer)));
       return BufferRef{static_cast<int>(arenas.size()) - 1, 0};
     };
-    for (const void* pointer : inputs) call.inputs.push_back(add(pointer));
-    for (void* pointer : outputs) call.outputs.push_back(add(pointer));
+    for (const void* pointer : inputs) {
+      call.inputs.push_back(add(pointer));
+      call.kernel.inputs.push_back(call.inputs.back().arena);
+    }
+    for (void* pointer : outputs) {
+      call.outputs.push_back(add(pointer));
+      call.kernel.outputs.push_back(call.outputs.back().arena);
+    }
     call.workspace = add(workspace);
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    Module(write_call(call), architecture_).launch_all(arenas, queue_->stream());
-    check_cuda(cudaStreamSynchronize(queue_->stream()), "running a kernel");
+    static const auto what = std::make_shared<const std::string>("eager ops");
+    std::lock_guard lock(loading_);
+    if (!kernel.loaded) kernel.loaded = std::make_shared<const Module>(write_call(call), architecture_);
+    queue_->began(what);
+    std::static_pointer_cast<const Module>(kernel.loaded)->launch_all(arenas, queue_->stream());
   }
   std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
     return cuda_spans(schedule);
@@ -315,7 +335,7 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) {
+  void copy_and_wait(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind, const char* doing) {
     if (bytes == 0) return;
     queue_->check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, queue_->stream()), doing);
     queue_->wait(doing);
@@ -324,6 +344,7 @@ class CudaBackend final : public Backend {
   int device_;
   std::string architecture_;
   std::unique_ptr<CudaQueue> queue_;
+  std::mutex loading_;  // of eager kernels
 };
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }

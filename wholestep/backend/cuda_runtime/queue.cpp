@@ -11,13 +11,19 @@ CudaStream::CudaStream() {
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
 }
 
-void CudaQueue::submit(cudaGraphExec_t graph, const std::shared_ptr<const std::string>& step) {
+void CudaQueue::began(const std::shared_ptr<const std::string>& what) {
+  std::lock_guard lock(mutex_);
   last_ = ++counters.submissions;
   if (first_ == 0) first_ = last_;
-  if (step_ != step) step_ = step;
+  if (step_ != what) step_ = what;
+}
+
+void CudaQueue::submit(cudaGraphExec_t graph, const std::shared_ptr<const std::string>& step) {
+  began(step);
   Timeline::OnHost span(timeline_, "launch", last_);
   timed(stream(), "step", "step", last_, [&] {
     cudaError_t code = cudaGraphLaunch(graph, stream());
+    std::lock_guard lock(mutex_);
     if (code != cudaSuccess && refused_ == cudaSuccess) refused_ = code;
   });
 }
@@ -26,7 +32,10 @@ void CudaQueue::wait(const char* doing) {
   Timeline::OnHost span(timeline_, "wait", last_);
   check(cudaStreamSynchronize(stream()), doing);
   check(refused_, doing);
-  first_ = last_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    first_ = last_ = 0;
+  }
   collect_times();
 }
 
@@ -36,8 +45,9 @@ void CudaQueue::wait(cudaEvent_t event, const char* doing) {
   check(cudaEventSynchronize(event), doing);
 }
 
-void CudaQueue::check(cudaError_t code, const char* doing) const {
+void CudaQueue::check(cudaError_t code, const char* doing) {
   if (code == cudaSuccess) return;
+  std::lock_guard lock(mutex_);
   if (last_ == 0) check_cuda(code, doing);
   std::string which = first_ == last_ ? fmt::format("submission {}", last_)
                                       : fmt::format("submissions {} to {}", first_, last_);

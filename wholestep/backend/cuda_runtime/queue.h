@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ class CudaQueue {
   CudaQueue& operator=(const CudaQueue&) = delete;
 
   cudaStream_t stream() const { return stream_.get(); }
+  /// A submission is about to be queued that runs `what`.
+  void began(const std::shared_ptr<const std::string>& what);
   /// Queues a graph that runs `step`. Never throws: whoever waits next reports a refusal, and faults.
   void submit(cudaGraphExec_t graph, const std::shared_ptr<const std::string>& step);
   /// Waits for everything; kFailure naming the submissions that may have gone wrong.
@@ -51,7 +54,7 @@ class CudaQueue {
   /// The same for what another stream queued.
   void wait(cudaEvent_t event, const char* doing);
   /// The same where the error is there already.
-  void check(cudaError_t code, const char* doing) const;
+  void check(cudaError_t code, const char* doing);
 
   /// Adds to `timeline`, until given null, what timed() queues and what the host waits for.
   void record(Timeline* timeline);
@@ -81,6 +84,7 @@ class CudaQueue {
   void collect_times();
 
   CudaStream stream_;
+  std::mutex mutex_;                         // over the next four
   int64_t first_ = 0, last_ = 0;             // submissions nobody waited for, from 1; 0 where there are none
   std::shared_ptr<const std::string> step_;  // what the last of them runs
   cudaError_t refused_ = cudaSuccess;        // the first launch that was not taken

@@ -35,6 +35,7 @@ class NullBackend final : public Backend {
   std::shared_ptr<Memory> allocate(int64_t bytes) override { return std::make_shared<NullMemory>(bytes); }
   void copy_in(std::byte*, const std::byte*, int64_t bytes) override { totals.copied_in_bytes += bytes; }
   void copy_out(std::byte*, const std::byte*, int64_t bytes) override { totals.copied_out_bytes += bytes; }
+  void copy(std::byte*, const std::byte*, int64_t) override {}
   void run(const PreparedKernel&, std::span<const void* const>, std::span<void* const>, std::byte*) override {
   }
   std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {

@@ -1,0 +1,124 @@
+// Which convolutions conv2d_shifted.cuh takes, and in what pieces.
+#include <algorithm>
+#include <optional>
+
+#include "wholestep/backend/cuda/call.h"
+#include "wholestep/ops/conv2d_cuda.h"
+#include "wholestep/ops/matmul_cuda.h"
+
+namespace wholestep {
+namespace {
+
+/// Blocks that run at the same time on a large GPU.
+constexpr int64_t kBusy = 132;
+/// Pieces of a window that a thread has registers for.
+constexpr int64_t kHeld = 4;
+
+/// Of 8, 16 and 32 or 16, 32 and 64: the smallest that holds n, or the largest.
+int64_t width_of(int64_t n, int64_t smallest) {
+  int64_t width = smallest;
+  while (width < n && width < 4 * smallest) width *= 2;
+  return width;
+}
+
+/// The template arguments of conv2d_shifted, as they are named there.
+struct Shifted {
+  int64_t k, n, tiles, shared_bytes;
+};
+
+/// With as many channels a window as fit; none where they do not.
+std::optional<Shifted> shifted_of(int64_t batch, const Conv2d& c) {
+  // As ShiftedOutputs.
+  int64_t groups = kCudaThreads / 128, pitch = c.x.out + c.x.kernel - 1,
+          row_groups = c.x.out % 64 == 0 && groups % (c.x.out / 64) == 0 ? c.x.out / 64 : 0;
+  int64_t step = row_groups > 0 ? groups / row_groups * pitch : groups * 64,
+          window = step - (row_groups > 0 ? c.x.kernel - 1 : 0) + (c.y.kernel - 1) * pitch + c.x.kernel - 1;
+  int64_t n = width_of(c.out_channels, 16);
+  for (int64_t k = width_of(c.in_channels, 8); k >= 8; k /= 2) {
+    int64_t shared_bytes = 1024 + 2 * rounded_up(window * k * 4, 1024) +
+                           c.y.kernel * c.x.kernel * rounded_up(c.in_channels, k) * n * 4;
+    if (shared_bytes <= kCudaSharedBytes && ceil_div(window * k / 4, kCudaThreads) <= kHeld)
+      return Shifted{.k = k,
+                     .n = n,
+                     .tiles = batch * ceil_div(c.y.out * pitch - (c.x.kernel - 1), step),
+                     .shared_bytes = shared_bytes};
+  }
+  return {};
+}
+
+/// The template arguments of conv2d_dw_shifted.
+struct ShiftedWeight {
+  int64_t channels, per_block, shared_bytes;
+};
+
+ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
+  int64_t channels = width_of(c.in_channels, 8), parts = ceil_div(c.x.out, 32);
+  int64_t lines = parts * ((c.y.kernel + 1) * c.x.kernel * channels + 2 * 64);  // of 128 bytes
+  return {.channels = channels,
+          .per_block = ceil_div(batch * c.y.out, kBusy),
+          .shared_bytes =
+              1024 + std::max(lines * 128, 4 * c.out_channels * c.in_channels * c.y.kernel * c.x.kernel)};
+}
+
+std::string refuse_weight(int64_t batch, const Conv2d& c) {
+  if (c.out_channels > 64 || c.in_channels > 32) return "more than 64 output or 32 input channels";
+  if (c.y.kernel > 3 || c.x.kernel > 3) return "more than 3 rows or columns of the kernel";
+  if (c.in_channels < 8) return "fewer than 8 input channels: most of a product would be nothing";
+  ShiftedWeight of = shifted_weight_of(batch, c);
+  if (c.x.kernel * of.channels < 16) return "too few channels and columns of the kernel for one product";
+  if (c.x.out % 4 != 0) return "rows of the result are not whole vectors";
+  return of.shared_bytes <= kCudaSharedBytes ? "" : "the rows do not fit shared memory";
+}
+
+Conv2d forward_of(const KernelRequest& request, const Conv2dProblem& p) {
+  return request.op == "conv2d_dx" ? conv2d_input_gradient(p.conv) : p.conv;
+}
+
+}  // namespace
+
+std::string refuse_conv2d_shifted_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
+  if (!tf32_allowed()) return "TF32 is switched off";
+  if (cuda_architecture() / 10 != 9) return "only sm_90 multiplies with four warps together";
+  const Conv2d& c = p.conv;
+  if (c.y.stride != 1 || c.x.stride != 1 || c.y.dilation != 1 || c.x.dilation != 1)
+    return "a stride or a dilation";
+  if (request.op == "conv2d_dw") return refuse_weight(p.batch, c);
+  if (c.y.kernel * c.x.kernel > 31) return "more than 31 taps";
+  if (forward_of(request, p).out_channels > 64) return "more than 64 output channels";
+  if (std::max(c.in_channels * c.y.in * c.x.in, c.out_channels * c.y.out * c.x.out) * 8 >= int64_t{1} << 31)
+    return "offsets in a sample do not fit 32 bits";
+  return shifted_of(p.batch, forward_of(request, p))
+             ? ""
+             : "the weight and the windows of a tile do not fit shared memory";
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest& request) {
+  Conv2dProblem p = conv2d_problem(request);
+  if (request.op == "conv2d_dw") {
+    ShiftedWeight of = shifted_weight_of(p.batch, p.conv);
+    int64_t parts = ceil_div(p.batch * p.conv.y.out, of.per_block);
+    auto call = cuda_call(request, "conv2d_shifted.cuh");
+    call->phases.push_back({.chunks = parts,
+                            .in_memory = true,
+                            .run = device_function("conv2d_dw_shifted", conv2d_geometry(p.batch, p.conv),
+                                                   of.channels, of.per_block),
+                            .shared_bytes = of.shared_bytes});
+    if (parts > 1) add_split_join(*call, request, parts, false, false);
+    return call;
+  }
+  bool dx = request.op == "conv2d_dx";
+  Conv2d c = forward_of(request, p);
+  Shifted shifted = *shifted_of(p.batch, c);
+  int64_t per_block = ceil_div(shifted.tiles, kBusy);
+  auto call = cuda_call(request, "conv2d_shifted.cuh");
+  call->phases.push_back({.chunks = ceil_div(shifted.tiles, per_block),
+                          .in_memory = true,
+                          .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k,
+                                                 shifted.n, per_block, dx, !dx && p.bias, !dx && p.relu),
+                          .shared_bytes = shifted.shared_bytes});
+  return call;
+}
+
+}  // namespace wholestep
