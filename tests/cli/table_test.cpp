@@ -135,6 +135,10 @@ TEST(Table, WhatDoesNotFitTogetherIsRefused) {
   expect(
       "eval run --data csv:other.csv:target=y", 78,
       "the data has other features than the training had (csv:other.csv:target=y): got b, a, expected a, b");
+  expect(
+      "train line.json --loss mse --data csv:line.csv:target=y --val csv:other.csv:target=y --out refused",
+      78,
+      "the data has other features than the training had (csv:other.csv:target=y): got b, a, expected a, b");
   test::write_file(dir / "short.csv", "a,y\n1,2\n");
   expect("predict run short.csv", 78, "the file has no such column (short.csv:1): got 'b'");
   expect("predict run picture.png", 2,

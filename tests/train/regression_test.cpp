@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "support/expect_error.h"
+#include "support/foreign_backend.h"
 #include "support/temp_dir.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/data/specs.h"
@@ -63,8 +64,10 @@ Fitted fit(const std::string& spec, nn::Sequential model, optim::Optimizer&& opt
   model.initialize(1);
   Fitted run{std::move(model), {}, open_data(spec), {}};
   run.result = Trainer(config).fit(run.model, optimizer, nn::MSELoss(), run.data, resume);
-  for (const Tensor& p : run.model.parameters())
-    run.parameters.insert(run.parameters.end(), p.data<float>().begin(), p.data<float>().end());
+  for (const Tensor& p : run.model.parameters()) {
+    Tensor host = p.to_host();
+    run.parameters.insert(run.parameters.end(), host.data<float>().begin(), host.data<float>().end());
+  }
   return run;
 }
 
@@ -189,6 +192,26 @@ TEST(RegressionTraining, GivesTheSameBitsResidentStreamedAndResumed) {
   for (size_t i = 0; i < 4; ++i)
     EXPECT_EQ(resumed.result.history[i].train_regression->mse, whole.result.history[i].train_regression->mse)
         << i;
+}
+
+TEST(RegressionTraining, ADeviceOfItsOwnMemoryGivesTheBitsOfTheCpu) {
+  TempDir dir;
+  std::string spec = "csv:" + write_linear(dir, 150).string() + ":target=y+z";
+  static auto& foreign = *new test::ForeignBackend;  // caches of eager ops know devices for good
+  for (bool resident : {true, false}) {
+    auto run = [&](Backend& backend) {
+      return fit(spec, perceptron(2), optim::Adam({.lr = 0.01}),
+                 {.max_epochs = 2, .batch_size = 32, .resident = resident, .backend = &backend});
+    };
+    Fitted there = run(foreign), here = run(cpu_backend());
+    for (size_t i = 0; i < 2; ++i) {
+      const EpochResult &a = there.result.history[i], &b = here.result.history[i];
+      EXPECT_EQ(a.train_loss, b.train_loss);
+      EXPECT_EQ(a.train_regression->mae, b.train_regression->mae);
+      EXPECT_EQ(*a.val_regression->r2, *b.val_regression->r2);
+    }
+    EXPECT_EQ(there.result.predicted_bytes, there.result.used_bytes);
+  }
 }
 
 TEST(RegressionTraining, PiecesOfABatchAddUp) {

@@ -71,7 +71,7 @@ void eval(const EvalOptions& options) {
   DataSplits data = open_data_with_progress(spec);
   const Dataset& part = part_of(data, options.part);
   check_data_fits(trained.model, part, spec);
-  check_same_columns(trained, part, spec);
+  check_same_names({trained.features, trained.targets, trained.class_names}, part, spec);
   Evaluation result = evaluate(*trained.model.module, *loss_of(trained.run), part, trained.normalization,
                                options.batch_size, {.backend = device.backend});
   if (options.json) fmt::print("{}\n", to_json(result, spec, found.path.string()).dump());

@@ -117,7 +117,7 @@ void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::
                  .hint = "change \"classes\" and the last layer's out_features in a model.json"});
 }
 
-void check_same_columns(const TrainedModel& trained, const Dataset& dataset, const std::string& data) {
+void check_same_names(const TableNames& trained, const Dataset& dataset, const std::string& data) {
   auto check = [&](const char* what, const auto& got, const auto& expected) {
     if (!std::ranges::equal(got, expected))
       throw Error(ErrorCode::kBadConfig,
@@ -128,7 +128,7 @@ void check_same_columns(const TrainedModel& trained, const Dataset& dataset, con
   };
   check("features", dataset.feature_names(), trained.features);
   check("targets", dataset.target_names(), trained.targets);
-  if (!trained.features.empty()) check("classes", dataset.class_names(), trained.class_names);
+  if (!trained.features.empty()) check("classes", dataset.class_names(), trained.classes);
 }
 
 }  // namespace wholestep::cli

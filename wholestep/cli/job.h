@@ -8,7 +8,6 @@
 #include "wholestep/nn/model_spec.h"
 #include "wholestep/optim/optimizer.h"
 #include "wholestep/train/train_step.h"
-#include "wholestep/train/trained_model.h"
 
 namespace wholestep::cli {
 
@@ -37,7 +36,11 @@ std::string to_string(const Device& device);
 
 /// Throws kBadConfig where samples or targets of the data are not what the model takes and gives.
 void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data);
-/// Throws kBadConfig where the data's columns or classes have other names than those of the training.
-void check_same_columns(const TrainedModel& trained, const Dataset& dataset, const std::string& data);
+/// Names of what a model was trained on: of a table its columns and classes.
+struct TableNames {
+  std::vector<std::string> features, targets, classes;
+};
+/// Throws kBadConfig where the data's names are others, in this order.
+void check_same_names(const TableNames& trained, const Dataset& dataset, const std::string& data);
 
 }  // namespace wholestep::cli

@@ -99,6 +99,9 @@ DataSplits open_run_data(const Job& job) {
   if (!job.config.validation.empty()) {
     data.test = open_data_with_progress(job.config.validation).test;
     check_data_fits(job.model, *data.test, job.config.validation);
+    const Dataset& train = *data.train;
+    check_same_names({train.feature_names(), train.target_names(), train.class_names()}, *data.test,
+                     job.config.validation);
     data.description +=
         fmt::format("; validation on {} samples of {}", data.test->size(), job.config.validation);
   }

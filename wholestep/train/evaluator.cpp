@@ -154,6 +154,7 @@ Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& data
       .samples = dataset.size(), .regression = {}, .accuracy = {}, .confusion = {}, .worst = {}};
   Classes classes(static_cast<size_t>(dataset.num_classes()));
   Numbers numbers;
+  // Borrowed for as long as this lasts.
   DataLoader loader(std::shared_ptr<const Dataset>(std::shared_ptr<const Dataset>(), &dataset),
                     {.batch_size = batch_size});
   while (const Batch* batch = loader.next()) {

@@ -156,7 +156,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   random_.step.assign(random_.step + 1.0);
   double counted = loss_.reduction() == "sum" ? 1 : static_cast<double>(batch);  // losses in `loss`
   train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * counted);
-  Tensor(train_score()).assign(train_score() + batch_score);
+  train_score().assign(train_score() + batch_score);
   train_seen_.assign(train_seen_ + static_cast<double>(batch));
   make_transactional(*graph, commit);
   skipped_.assign(where(commit, skipped_, skipped_ + 1.0));
@@ -178,7 +178,7 @@ std::shared_ptr<Graph> TrainStep::trace_eval(int64_t batch) {
       trace_evaluation(*graph, model_, &loss_, sample_, normalize(samples, config_.normalization), targets);
   graph->updates = position;  // the averages were for this evaluation alone
   eval_loss_sum_.assign(eval_loss_sum_ + sum(cast(e.losses, DType::f64)));
-  Tensor(eval_score()).assign(eval_score() + score(e.logits, targets));
+  eval_score().assign(eval_score() + score(e.logits, targets));
   eval_seen_.assign(eval_seen_ + static_cast<double>(batch));
   return graph;
 }
