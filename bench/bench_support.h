@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/base/philox.h"
 
 namespace wholestep {
@@ -14,6 +15,11 @@ inline std::vector<float> random_floats(int64_t count, uint64_t seed) {
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values) value = stream.uniform(-1, 1);
   return values;
+}
+
+/// f32, or bf16 on the instruction sets that are there for it.
+inline const CpuKernels& kernels_of(Isa isa) {
+  return isa > Isa::avx512 ? bf16_kernels(isa) : cpu_kernels(isa);
 }
 
 /// oneDNN takes its threads from the OpenMP runtime that it brings along.

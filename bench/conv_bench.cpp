@@ -58,14 +58,14 @@ void run_ours(benchmark::State& state, const Conv2d& c, Pass pass, Isa isa) {
   std::vector<float> y = random_floats(kSamples * c.out_channels * c.y.out * c.x.out, 2);
   std::vector<float> weight = random_floats(static_cast<int64_t>(weights(c)), 3),
                      bias = random_floats(c.out_channels, 4);
-  std::vector<float> memory(
-      static_cast<size_t>(std::max({conv_forward_workspace_bytes(c), conv_input_gradient_workspace_bytes(c),
-                                    conv_weight_gradient_workspace_bytes(c)})) /
-          sizeof(float) +
-      16);
+  const CpuKernels& kernels = kernels_of(isa);
+  std::vector<float> memory(static_cast<size_t>(std::max({kernels.conv_forward_workspace_bytes(c),
+                                                          kernels.conv_input_gradient_workspace_bytes(c),
+                                                          kernels.conv_weight_gradient_workspace_bytes(c)})) /
+                                sizeof(float) +
+                            16);
   auto address = reinterpret_cast<uintptr_t>(memory.data());
   float* scratch = memory.data() + (64 - address % 64) % 64 / sizeof(float);
-  const CpuKernels& kernels = cpu_kernels(isa);
   for (auto _ : state) {
     switch (pass) {
       case Pass::kForward:

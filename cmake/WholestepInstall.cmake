@@ -5,7 +5,7 @@ if(TARGET wholestep_cli)
   install(TARGETS wholestep_cli)
 endif()
 install(DIRECTORY wholestep DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "*.isa.h" EXCLUDE PATTERN "cli" EXCLUDE)
+        FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "*.isa.h" EXCLUDE PATTERN "*.bf16.h" EXCLUDE PATTERN "cli" EXCLUDE)
 install(EXPORT wholestepTargets NAMESPACE wholestep:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/wholestep)
 configure_package_config_file(cmake/wholestepConfig.cmake.in wholestepConfig.cmake
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/wholestep)

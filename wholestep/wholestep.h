@@ -11,6 +11,7 @@
 #include "wholestep/base/version.h"
 
 #include "wholestep/backend/cpu/isa.h"
+#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/device.h"
 #include "wholestep/backend/memory_cache.h"

@@ -125,22 +125,23 @@ void in_chunks(int64_t samples, int64_t chunk, int threads, int64_t workspace_by
   });
 }
 
-std::vector<float> forward(const Case& c, Isa isa, bool bias, bool relu, int64_t chunk, int threads = 1) {
+std::vector<float> forward(const Case& c, const KernelSet& set, bool bias, bool relu, int64_t chunk,
+                           int threads = 1) {
   std::vector<float> y(c.dy.size(), kNaN);
   ConvForward operands = {c.x.data(), c.weight.data(), bias ? c.bias.data() : nullptr, y.data(), relu};
-  in_chunks(c.samples, chunk, threads, conv_forward_workspace_bytes(c.conv),
+  in_chunks(c.samples, chunk, threads, set.kernels().conv_forward_workspace_bytes(c.conv),
             [&](SampleRange range, void* workspace) {
-              cpu_kernels(isa).conv_forward(c.conv, operands, range, workspace);
+              set.kernels().conv_forward(c.conv, operands, range, workspace);
             });
   return y;
 }
 
-std::vector<float> input_gradient(const Case& c, Isa isa, int64_t chunk, int threads = 1) {
+std::vector<float> input_gradient(const Case& c, const KernelSet& set, int64_t chunk, int threads = 1) {
   std::vector<float> dx(c.x.size(), kNaN);
   ConvInputGradient operands = {c.dy.data(), c.weight.data(), dx.data()};
-  in_chunks(c.samples, chunk, threads, conv_input_gradient_workspace_bytes(c.conv),
+  in_chunks(c.samples, chunk, threads, set.kernels().conv_input_gradient_workspace_bytes(c.conv),
             [&](SampleRange range, void* workspace) {
-              cpu_kernels(isa).conv_input_gradient(c.conv, operands, range, workspace);
+              set.kernels().conv_input_gradient(c.conv, operands, range, workspace);
             });
   return dx;
 }
@@ -150,19 +151,19 @@ struct WeightGradient {
 };
 
 // Chunks of samples into buffers of their own, [weights, bias], then added up.
-WeightGradient weight_gradient(const Case& c, Isa isa, int64_t chunk, int threads = 1) {
+WeightGradient weight_gradient(const Case& c, const KernelSet& set, int64_t chunk, int threads = 1) {
   const size_t weights = c.weight.size(), floats = weights + c.bias.size();
   const int64_t chunks = (c.samples + chunk - 1) / chunk;
   std::vector<float> buffers(static_cast<size_t>(chunks) * floats, kNaN), total(floats, kNaN);
-  in_chunks(c.samples, chunk, threads, conv_weight_gradient_workspace_bytes(c.conv),
+  in_chunks(c.samples, chunk, threads, set.kernels().conv_weight_gradient_workspace_bytes(c.conv),
             [&](SampleRange range, void* workspace) {
               float* buffer = buffers.data() + static_cast<size_t>(range.begin / chunk) * floats;
               ConvWeightGradient operands = {c.x.data(), c.dy.data(), buffer, buffer + weights};
-              cpu_kernels(isa).conv_weight_gradient(c.conv, operands, range, workspace);
+              set.kernels().conv_weight_gradient(c.conv, operands, range, workspace);
             });
   const int64_t half = static_cast<int64_t>(floats) / 2, all = static_cast<int64_t>(floats);
-  cpu_kernels(isa).sum_chunks(buffers.data(), chunks, all, half, all, total.data());
-  cpu_kernels(isa).sum_chunks(buffers.data(), chunks, all, 0, half, total.data());
+  set.kernels().sum_chunks(buffers.data(), chunks, all, half, all, total.data());
+  set.kernels().sum_chunks(buffers.data(), chunks, all, 0, half, total.data());
   const auto middle = total.begin() + static_cast<std::ptrdiff_t>(weights);
   return {{total.begin(), middle}, {middle, total.end()}};
 }
@@ -189,6 +190,9 @@ std::vector<Case> awkward_cases() {
   add(2, 6, 4, 2, axis(9, 3, 1, 1, 1), axis(8, 2, 1, 1, 1));
   add(1, 7, 7, 7, axis(10, 3, 2, 1, 1), axis(33, 3, 2, 1, 1));
   add(1, 34, 68, 2, axis(5, 3, 1, 1, 1), axis(4, 3, 2, 1, 1));
+  // A phase of the input gradient with two thirds of the taps, and more outputs than all of them are given at
+  // a time.
+  add(1, 2, 128, 1, axis(40, 3, 2, 1, 1), axis(40, 1, 1, 0, 1));
   // Every mixture of kernel, stride, padding and dilation on the two axes, also more padding than kernel.
   for (int64_t kernel : {1, 2, 3, 5, 7})
     for (int64_t stride : {1, 2, 3, 5})
@@ -204,14 +208,22 @@ std::vector<Case> awkward_cases() {
   return cases;
 }
 
-const std::vector<Case>& all_cases() {
-  static const std::vector<Case> cases = awkward_cases();
+/// For kernels that round their operands, operands that are rounded already: then the same loops judge them.
+std::vector<Case> rounded(std::vector<Case> cases) {
+  for (Case& c : cases)
+    for (std::vector<float>* operand : {&c.x, &c.weight, &c.dy}) *operand = as_bf16(std::move(*operand));
   return cases;
 }
 
-class ConvOnEveryIsa : public testing::TestWithParam<Isa> {};
-INSTANTIATE_TEST_SUITE_P(Cpu, ConvOnEveryIsa, testing::ValuesIn(available_isas()),
-                         [](const auto& param) { return std::string(name(param.param)); });
+class ConvOnEveryIsa : public testing::TestWithParam<KernelSet> {
+ protected:
+  const std::vector<Case>& all_cases() const {
+    static const std::vector<Case> cases = awkward_cases(), of_bf16 = rounded(cases);
+    return GetParam().bf16 ? of_bf16 : cases;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Cpu, ConvOnEveryIsa, testing::ValuesIn(all_kernel_sets()),
+                         [](const auto& param) { return param.param.name(); });
 
 TEST_P(ConvOnEveryIsa, T22ForwardAgreesWithPlainLoopsOverAwkwardShapes) {
   for (const Case& c : all_cases())
@@ -238,12 +250,24 @@ TEST_P(ConvOnEveryIsa, WeightGradientOfNoSamplesIsZero) {
       .in_channels = 2, .out_channels = 3, .groups = 1, .y = axis(5, 3, 1, 1, 1), .x = axis(5, 3, 1, 1, 1)};
   Case c = make_case(conv, 1, 3);
   std::vector<float> dweight(c.weight.size(), kNaN), dbias(c.bias.size(), kNaN);
-  Workspace workspace(conv_weight_gradient_workspace_bytes(conv));
-  cpu_kernels(GetParam())
-      .conv_weight_gradient(conv, {c.x.data(), c.dy.data(), dweight.data(), dbias.data()}, {1, 1},
-                            workspace.data());
+  Workspace workspace(GetParam().kernels().conv_weight_gradient_workspace_bytes(conv));
+  GetParam().kernels().conv_weight_gradient(conv, {c.x.data(), c.dy.data(), dweight.data(), dbias.data()},
+                                            {1, 1}, workspace.data());
   EXPECT_EQ(dweight, std::vector<float>(c.weight.size(), 0.f));
   EXPECT_EQ(dbias, std::vector<float>(c.bias.size(), 0.f));
+}
+
+// T53: what is called bf16 is.
+TEST_P(ConvOnEveryIsa, OperandsAreRoundedToBf16OrNotAtAll) {
+  Conv2d conv = {
+      .in_channels = 6, .out_channels = 7, .groups = 1, .y = axis(9, 3, 1, 1, 1), .x = axis(17, 3, 1, 1, 1)};
+  const Case c = make_case(conv, 2, 5), of_bf16 = rounded({c})[0];
+  auto all = [&](const Case& operands) {
+    return std::vector{forward(operands, GetParam(), true, false, 2), input_gradient(operands, GetParam(), 2),
+                       weight_gradient(operands, GetParam(), 2).dweight};
+  };
+  const auto exact = all(c), of_rounded = all(of_bf16);
+  for (size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(same_bits(exact[i], of_rounded[i]), GetParam().bf16);
 }
 
 TEST_P(ConvOnEveryIsa, T23BiasAndReluEqualTheSeparateOperationsBitForBit) {

@@ -14,7 +14,7 @@ namespace wholestep {
 namespace {
 
 TEST(Isa, CapIsObeyedAndWhatTheCpuLacksIsRefused) {
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16}) {
     if (isa <= detected_isa()) {
       set_isa_cap(isa);
       EXPECT_EQ(active_isa(), isa);
@@ -50,7 +50,7 @@ TEST(Isa, FilesOfAnInstructionSetShareNoWeakSymbolWithOthers) {
   GTEST_SKIP() << "sanitizers add weak symbols of their own";
 #endif
   const std::filesystem::path build = std::filesystem::path(WHOLESTEP_CLI_PATH).parent_path();
-  for (const char* isa : {"portable", "avx2", "avx512"}) {
+  for (const char* isa : {"portable", "avx2", "avx512", "avx512_bf16", "amx_bf16"}) {
     const std::filesystem::path objects = build / "CMakeFiles" / (std::string("wholestep_") + isa + ".dir");
     if (!std::filesystem::exists(objects)) continue;
     const std::string symbols =

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/base/half.h"
 #include "wholestep/base/philox.h"
 
 namespace wholestep {
@@ -26,11 +28,30 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+/// Rounded to bf16, to nearest even, and widened again.
+inline std::vector<float> as_bf16(std::vector<float> values) {
+  for (float& value : values) value = static_cast<float>(BFloat16(value));
+  return values;
+}
+
 /// How far a sum of `terms` products may be from the exact one; `magnitude` is the sum of their absolute
 /// values.
 inline double error_bound(int64_t terms, double magnitude) {
   return 4 * double{std::numeric_limits<float>::epsilon()} * std::sqrt(static_cast<double>(terms)) *
          magnitude;
+}
+
+/// A table of kernels under test: f32 of one instruction set, or bf16 of one.
+struct KernelSet {
+  Isa isa;
+  bool bf16;
+  const CpuKernels& kernels() const { return bf16 ? bf16_kernels(isa) : cpu_kernels(isa); }
+  std::string name() const { return (bf16 ? "products_on_" : "") + std::string(wholestep::name(isa)); }
+};
+inline std::vector<KernelSet> all_kernel_sets() {
+  std::vector<KernelSet> sets;
+  for (Isa isa : available_isas()) sets.push_back({isa, isa > Isa::avx512});
+  return sets;
 }
 
 /// Scratch of exactly the size asked for, aligned to 64 bytes, with a fence behind it.

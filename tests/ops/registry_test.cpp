@@ -13,8 +13,10 @@
 #include "support/op_reference.h"
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/isa.h"
+#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/base/error.h"
+#include "wholestep/base/half.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/registry.h"
 
@@ -30,25 +32,41 @@ const std::map<std::string, std::string> kNoDerivative = {
     {"stop_gradient", "its gradient is none by definition"},
 };
 
+/// Whether a kernel rounds the operands of its product, 0 and 1, to bf16.
+bool rounds(const Kernel& kernel) { return kernel.name.starts_with("bf16"); }
+bool runs_on(Isa isa, const Kernel& kernel) { return !rounds(kernel) || isa >= Isa::avx512_bf16; }
+
+std::vector<Tensor> as_bf16(const std::vector<Tensor>& operands) {
+  std::vector<Tensor> rounded;
+  for (const Tensor& t : operands) rounded.push_back(t.clone());
+  for (size_t i : {0, 1})
+    for (float& value : rounded[i].data<float>()) value = static_cast<float>(BFloat16(value));
+  return rounded;
+}
+
 class OpTable : public testing::TestWithParam<const OpDef*> {
  protected:
   const OpDef& op() const { return *GetParam(); }
   std::vector<OpCase> cases() const { return op().cases ? op().cases() : std::vector<OpCase>(); }
 
-  /// Calls fn(kernel, operands, attrs, text) for every kernel that accepts a case.
+  /// Calls fn(kernel, operands, attrs, text) for every kernel that accepts a case and runs here.
   template <class Fn>
   void for_each_kernel(Fn&& fn) const {
     for (const OpCase& request : cases()) {
       std::vector<Tensor> operands = make_operands(request);
-      for (const Kernel* kernel : cpu_kernels_of(op()))
+      for (const Kernel* kernel : cpu_kernels_of(op())) {
+        if (!runs_on(detected_isa(), *kernel)) continue;
+        set_product_precision(rounds(*kernel) ? Precision::bf16 : Precision::f32);
         if (refusal(op(), *kernel, operands, request.attrs).empty())
           fn(*kernel, operands, request.attrs,
              fmt::format("kernel {} of {}", kernel->name, describe(op(), request)));
+      }
     }
   }
 
   void TearDown() override {
     set_threads(2);
+    set_product_precision(Precision::f32);
     set_isa_cap(detected_isa());
   }
 };
@@ -84,6 +102,7 @@ TEST_P(OpTable, RowIsComplete) {
 
 TEST_P(OpTable, EveryKernelIsExercisedByACase) {
   for (const Kernel* kernel : cpu_kernels_of(op())) {
+    if (!runs_on(detected_isa(), *kernel)) continue;
     bool used = false;
     for_each_kernel([&](const Kernel& other, auto&&...) { used |= &other == kernel; });
     EXPECT_TRUE(used) << "no case of " << op().name << " is accepted by kernel " << kernel->name;
@@ -139,11 +158,15 @@ testing::AssertionResult near(const OpDef& op, const KernelRun& run, const Attrs
 TEST_P(OpTable, EveryKernelMatchesTheReference) {
   for_each_kernel([&](const Kernel& kernel, const std::vector<Tensor>& operands, const Attrs& attrs,
                       const std::string& text) {
-    auto expected = expected_results(op(), operands, attrs);
+    auto expected = expected_results(op(), rounds(kernel) ? as_bf16(operands) : operands, attrs);
     ASSERT_TRUE(expected) << op().name
                           << " has one kernel and tests/support/op_reference.cpp no evaluation of it";
     for (Isa isa : available_isas()) {
       set_isa_cap(isa);
+      if (!runs_on(isa, kernel)) {
+        EXPECT_THROW(KernelRun(op(), kernel, operands, attrs), Error) << text << " on " << name(isa);
+        continue;
+      }
       KernelRun run(op(), kernel, operands, attrs);
       std::vector<Tensor> outputs = run.run();
       ASSERT_EQ(run.damage, "") << text;

@@ -54,7 +54,7 @@ const Work& find_work(const std::string& name) {
 
 struct BenchOptions {
   std::vector<std::string> work = {"W1", "W2", "W3", "W4", "W4s"};
-  std::string device = "auto";
+  std::string device = "auto", precision = "f32";
   double seconds = 2;
   int64_t threads = 0;
   bool infer = false, no_tf32 = false, json = false, peaks = false;
@@ -182,6 +182,7 @@ void bench(const Work& work, const BenchOptions& options) {
   config.device = options.device;
   config.threads = options.threads;
   config.tf32 = !options.no_tf32;
+  config.precision = options.precision;
   Job job = make_job(std::move(config));
   Runner runner(job, options, work.batch_size);
   Measured m = measure(options.seconds, runner);
@@ -197,6 +198,7 @@ void bench(const Work& work, const BenchOptions& options) {
                  {"infer", options.infer},
                  {"threads", default_pool().threads()},
                  {"tf32", !options.no_tf32},
+                 {"precision", options.precision},
                  {"steps_s", rounded(m.steps_s[1], 100)},
                  {"lo", rounded(m.steps_s[0], 100)},
                  {"hi", rounded(m.steps_s[2], 100)},
@@ -242,6 +244,9 @@ void add_bench(CLI::App& app) {
       ->delimiter(',');
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
+  verb->add_option("--precision", o->precision, "of products on a CPU: f32 or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16"}));
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_option("--seconds", o->seconds, "of measuring for each work")
       ->capture_default_str()

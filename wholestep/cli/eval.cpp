@@ -3,7 +3,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
@@ -19,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 struct EvalOptions {
-  std::string place, data, part = "test", device = "auto";
+  std::string place, data, part = "test", device = "auto", precision = "f32";
   int64_t threads = 0, batch_size = 256;
   bool no_tf32 = false, json = false;
 };
@@ -61,8 +60,8 @@ void print_evaluation(const Evaluation& e, const std::vector<std::string>& class
 }
 
 void eval(const EvalOptions& options) {
-  set_tf32_allowed(!options.no_tf32);
   Device device = use_device(options.device, options.threads);
+  use_precision(options.precision, !options.no_tf32, device);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
     print_note(fmt::format("wholestep: warning: {}; using {}", found.damage, found.path.string()));
@@ -96,6 +95,9 @@ void add_eval(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
+  verb->add_option("--precision", o->precision, "of products on a CPU: f32 or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16"}));
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "one JSON object on standard output");
   verb->callback([o] { eval(*o); });

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/error.h"
@@ -39,8 +40,8 @@ TrainerConfig Job::trainer_config() const {
 }
 
 Job make_job(RunConfig config, DeviceUse use) {
-  set_tf32_allowed(config.tf32);
   Device device = use_device(config.device, config.threads, use);
+  use_precision(config.precision, config.tf32, device);
   Job job{.config = std::move(config),
           .device = std::move(device),
           .model = nn::find_model(job.config.model),
@@ -84,6 +85,17 @@ Device use_device(const std::string& name, int64_t threads, DeviceUse use) {
   std::string why = device.refusal.empty() ? "" : fmt::format("; no GPU: {}", device.refusal);
   log(LogLevel::kInfo, fmt::format("device {}{}", to_string(device), why));
   return device;
+}
+
+void use_precision(const std::string& precision, bool tf32, const Device& device) {
+  const bool bf16 = precision == name(Precision::bf16);
+  if (bf16 && !device.backend->host_memory())
+    throw Error(ErrorCode::kBadConfig,
+                {.what = "products in bf16 are for the CPU",
+                 .got = fmt::format("precision bf16 on {}", to_string(device)),
+                 .hint = "--device cpu; on a GPU tf32 is the faster precision, and on by default"});
+  set_product_precision(bf16 ? Precision::bf16 : Precision::f32);
+  set_tf32_allowed(tf32);
 }
 
 std::string to_string(const Device& device) {

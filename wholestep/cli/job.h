@@ -31,6 +31,9 @@ std::unique_ptr<nn::Loss> loss_of(const nlohmann::json& run);
 
 /// Takes the device and threads of a command: kBadConfig naming the devices there are.
 Device use_device(const std::string& device, int64_t threads, DeviceUse use = DeviceUse::kRun);
+/// How products are computed from now on: `precision` of "f32", "bf16" on the CPU, TF32 or not on a GPU.
+/// kBadConfig where the device has no bf16.
+void use_precision(const std::string& precision, bool tf32, const Device& device);
 /// "cuda:0 (NVIDIA H200)"
 std::string to_string(const Device& device);
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/cli/app.h"
@@ -25,7 +26,7 @@ namespace {
 using nlohmann::json;
 
 struct ParityOptions {
-  std::string device = "auto";
+  std::string device = "auto", precision = "f32";
   int64_t threads = 0;
   bool no_tf32 = false, json = false;
 };
@@ -48,6 +49,8 @@ struct Agreement {
 // f32 sums of some thousand terms; tensor cores round their operands to 10 bits of mantissa, and a result may
 // be smaller than its terms.
 constexpr double kExact = 1e-4, kTf32 = 1e-2, kStep = 1e-3;
+// bf16 to 7 bits.
+constexpr double kBf16 = 4e-2;
 
 Tensor operand(const TensorType& type, const OpCase& request, PhiloxStream& random) {
   Tensor t = zeros(type);
@@ -104,7 +107,9 @@ class Cases {
     // The cases as they are: nothing is merged, folded or fused.
     step_ = std::make_unique<CompiledStep>(
         make_plan(graph, {.backend = &backend, .simplify = false, .layout = false, .fuse = false}));
-    for (const SelectedKernel& kernel : step_->plan().kernels) tf32_ |= kernel.name.starts_with("tensor");
+    for (const SelectedKernel& kernel : step_->plan().kernels)
+      if (kernel.name.starts_with("tensor")) allowed_ = std::max(allowed_, kTf32);
+      else if (kernel.name.starts_with("bf16")) allowed_ = kBf16;
   }
   void write(size_t number, size_t input, const Tensor& value) {
     step_->write(fmt::format("x{}.{}", number, input), value);
@@ -112,12 +117,12 @@ class Cases {
   void run() { step_->run(); }
   size_t outputs_of(size_t number) const { return outputs_[number]; }
   Tensor output(size_t index) const { return step_->output(fmt::format("y{}", names_[index])); }
-  bool tf32() const { return tf32_; }  ///< whether any of them runs in TF32
+  double allowed() const { return allowed_; }  ///< relative error, by how the kernels that run round
 
  private:
   std::vector<size_t> outputs_;
   std::vector<int> names_;
-  bool tf32_ = false;
+  double allowed_ = kExact;
   std::unique_ptr<CompiledStep> step_;
 };
 
@@ -163,7 +168,7 @@ Agreement compare_op(const OpDef& op, Backend& device) {
     double error = 0;
     for (size_t i = 0; i < tested.outputs_of(number); ++i, ++output)
       error = std::max(error, relative_error(tested.output(output), reference.output(output)));
-    agreement.add(error, tested.tf32() ? kTf32 : kExact);
+    agreement.add(error, tested.allowed());
   }
   return agreement;
 }
@@ -197,12 +202,18 @@ std::vector<double> first_losses(const std::string& name, Backend& backend) {
 }
 
 Agreement compare_network(const std::string& name, Backend& device) {
-  std::vector<double> got = first_losses(name, device), expected = first_losses(name, cpu_backend());
+  const Precision asked = product_precision();
+  std::vector<double> got = first_losses(name, device);
+  set_product_precision(Precision::f32);
+  std::vector<double> expected = first_losses(name, cpu_backend());
+  set_product_precision(asked);
   Agreement agreement{.name = "steps of " + name};
   for (size_t i = 0; i < got.size(); ++i) {
     double error = std::abs(got[i] - expected[i]) / std::max(1e-3, expected[i]);
     agreement.add(std::isfinite(error) ? error : std::numeric_limits<double>::infinity(),
-                  tf32_allowed() ? kTf32 : kStep);
+                  asked == Precision::bf16 ? kBf16
+                  : tf32_allowed()         ? kTf32
+                                           : kStep);
   }
   return agreement;
 }
@@ -220,8 +231,8 @@ void print(const Agreement& a, const Device& device, bool as_json) {
 }
 
 void parity(const ParityOptions& options) {
-  set_tf32_allowed(!options.no_tf32);
   Device device = use_device(options.device, options.threads);
+  use_precision(options.precision, !options.no_tf32, device);
   print_note(fmt::format("{} against the CPU", to_string(device)));
   if (!options.json) fmt::print("{:<24}{:>8}  {:>22}\n", "", "cases", "worst relative error");
   std::vector<std::string> bad;
@@ -251,6 +262,9 @@ void add_parity(CLI::App& app) {
   auto o = std::make_shared<ParityOptions>();
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
+  verb->add_option("--precision", o->precision, "of products on a CPU: f32 or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16"}));
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "a JSON object a line");
   verb->callback([o] { parity(*o); });

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
@@ -22,7 +21,7 @@ using nlohmann::json;
 
 struct PredictOptions {
   bool no_tf32 = false;
-  std::string place, device = "auto";
+  std::string place, device = "auto", precision = "f32";
   std::vector<std::string> files;
   int64_t threads = 0;
   size_t top = 3;
@@ -74,8 +73,8 @@ void print_numbers(const std::string& name, std::span<const float> numbers,
 
 void predict(const PredictOptions& options) {
   constexpr int64_t kBatch = 64;
-  set_tf32_allowed(!options.no_tf32);
   Device device = use_device(options.device, options.threads);
+  use_precision(options.precision, !options.no_tf32, device);
   FoundCheckpoint found = require_checkpoint(options.place, Prefer::kBest);
   if (!found.damage.empty())
     print_note(fmt::format("wholestep: warning: {}; using {}", found.damage, found.path.string()));
@@ -125,6 +124,9 @@ void add_predict(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
+  verb->add_option("--precision", o->precision, "of products on a CPU: f32 or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16"}));
   verb->add_option("--threads", o->threads, "compute threads [one a core]");
   verb->add_flag("--json", o->json, "a JSON object a line, with all probabilities");
   verb->callback([o] { predict(*o); });

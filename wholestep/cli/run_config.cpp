@@ -55,6 +55,11 @@ ConfigFields RunConfig::fields() {
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
           {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
           {"tf32", &tf32, "products of f32 on tensor cores in TF32, where the device has them"},
+          {"precision",
+           &precision,
+           "of the operands of products on a CPU; bf16 needs one that multiplies it",
+           {},
+           {"f32", "bf16"}},
           {"out", &out, "folder of the run's versions; runs/<model> where empty"},
           {"threads", &threads, "compute threads; 0: one a core", {.min = 0, .max = 1024}}};
 }

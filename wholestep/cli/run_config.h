@@ -12,6 +12,7 @@ namespace wholestep::cli {
 struct RunConfig {
   std::string model, data, validation, device = "auto", out;
   bool tf32 = true;
+  std::string precision = "f32";
   int64_t threads = 0;
   nlohmann::json loss = {{"type", "cross-entropy"}};  ///< valid for nn::read_loss()
   nlohmann::json optimizer = {{"type", "adam"}};      ///< valid for optim::read_optimizer()

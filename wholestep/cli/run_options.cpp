@@ -60,6 +60,8 @@ constexpr RunOption kOptions[] = {
      "auto, cpu, cuda or cuda:N, see `wholestep devices` [auto]"},
     {kModelOptions, kStep, "--no-tf32", "tf32", Kind::kFalse,
      "exact f32 products on a GPU, in place of TF32 on its tensor cores"},
+    {kModelOptions, kStep, "--precision", "precision", Kind::kText,
+     "of products on a CPU: f32, or bf16 with sums and weights in f32 [f32]"},
     {kModelOptions, kStep, "--threads", "threads", Kind::kNumber, "compute threads [one a core]"},
     {kTrainingOptions, kRun, "--epochs", "trainer.max_epochs", Kind::kNumber,
      "passes over the training data [5]"},

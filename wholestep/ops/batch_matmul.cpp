@@ -2,7 +2,6 @@
 // Operands (a, b) of three axes; broadcasting and other ranks are made of reshapes and expands around it.
 #include <fmt/format.h>
 
-#include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/ops/batch_matmul_cuda.h"
 #include "wholestep/ops/matmul.h"
 #include "wholestep/ops/matmul_cpu.h"
@@ -64,18 +63,21 @@ std::unique_ptr<PreparedKernel> product_call(int64_t batch, int64_t m, int64_t s
   return call;
 }
 
-std::unique_ptr<PreparedKernel> prepare_gemm(const KernelRequest& q) {
+std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& q, const CpuKernels& kernels) {
   auto [batch, d] = batch_matmul_dims(q);
   Gemm gemm = matmul_gemm(d);
-  return product_call(batch, d.m, aligned(gemm_workspace_bytes(gemm)),
-                      [gemm](const CpuArgs& args, int64_t b, Range rows, std::byte* scratch) {
+  return product_call(batch, d.m, aligned(kernels.gemm_workspace_bytes(gemm)),
+                      [gemm, &kernels](const CpuArgs& args, int64_t b, Range rows, std::byte* scratch) {
                         const float *from_a = args.in<float>(0) + b * gemm.m * gemm.k,
                                     *from_b = args.in<float>(1) + b * gemm.k * gemm.n;
-                        cpu_kernels().gemm(
-                            gemm, {from_a, from_b, nullptr, args.out<float>(0) + b * gemm.m * gemm.n},
-                            {rows.begin, rows.end, 0, gemm.n}, scratch);
+                        kernels.gemm(gemm,
+                                     {from_a, from_b, nullptr, args.out<float>(0) + b * gemm.m * gemm.n},
+                                     {rows.begin, rows.end, 0, gemm.n}, scratch);
                       });
 }
+
+std::unique_ptr<PreparedKernel> prepare_gemm(const KernelRequest& q) { return gemm_call(q, cpu_kernels()); }
+std::unique_ptr<PreparedKernel> prepare_bf16(const KernelRequest& q) { return gemm_call(q, bf16_kernels()); }
 
 std::unique_ptr<PreparedKernel> prepare_reference(const KernelRequest& q) {
   auto [batch, dims] = batch_matmul_dims(q);
@@ -118,7 +120,8 @@ const OpDef k_batch_matmul{
     .vjp = matmul_vjp,
     .flops = batch_matmul_flops,
     .cases = cases,
-    .kernels = {{.backend = "cpu", .name = "gemm", .refuse = refuse_matmul_gemm, .prepare = prepare_gemm},
+    .kernels = {{.backend = "cpu", .name = "bf16", .refuse = refuse_bf16, .prepare = prepare_bf16},
+                {.backend = "cpu", .name = "gemm", .refuse = refuse_matmul_gemm, .prepare = prepare_gemm},
                 {.backend = "cpu", .name = "reference", .prepare = prepare_reference},
                 {.backend = "cuda",
                  .name = "tensor",

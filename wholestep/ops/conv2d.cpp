@@ -226,10 +226,11 @@ std::vector<OpCase> conv2d_dw_cases() {
 }
 
 /// The kernels of each of the three, which differ in the functions named.
-std::vector<Kernel> kernels(decltype(Kernel::prepare) onednn, decltype(Kernel::prepare) direct,
-                            decltype(Kernel::prepare) reference, decltype(Kernel::refuse) refuse_samples,
-                            decltype(Kernel::prepare) samples) {
-  return {{.backend = "cpu", .name = "onednn", .refuse = refuse_conv2d_onednn, .prepare = onednn},
+std::vector<Kernel> kernels(decltype(Kernel::prepare) bf16, decltype(Kernel::prepare) onednn,
+                            decltype(Kernel::prepare) direct, decltype(Kernel::prepare) reference,
+                            decltype(Kernel::refuse) refuse_samples, decltype(Kernel::prepare) samples) {
+  return {{.backend = "cpu", .name = "bf16", .refuse = refuse_conv2d_bf16, .prepare = bf16},
+          {.backend = "cpu", .name = "onednn", .refuse = refuse_conv2d_onednn, .prepare = onednn},
           {.backend = "cpu", .name = "direct", .refuse = refuse_conv2d_direct, .prepare = direct},
           {.backend = "cpu", .name = "reference", .prepare = reference},
           {.backend = "cuda",
@@ -256,28 +257,28 @@ const OpDef k_conv2d{
     .vjp = conv2d_vjp,
     .flops = conv2d_flops,
     .cases = conv2d_cases,
-    .kernels = kernels(prepare_conv2d_onednn, prepare_conv2d_direct, prepare_conv2d_reference,
-                       refuse_conv2d_samples_cuda, prepare_conv2d_samples_cuda)};
-const OpDef k_conv2d_dx{
-    .name = "conv2d_dx",
-    .doc = "gradient of conv2d's x, of attribute size, from that of its result",
-    .operands = {"g", "weight"},
-    .infer = infer_conv2d_dx,
-    .vjp = conv2d_dx_vjp,
-    .flops = conv2d_flops,
-    .cases = conv2d_dx_cases,
-    .kernels = kernels(prepare_conv2d_dx_onednn, prepare_conv2d_dx_direct, prepare_conv2d_dx_reference,
-                       refuse_conv2d_dx_samples_cuda, prepare_conv2d_dx_samples_cuda)};
-const OpDef k_conv2d_dw{
-    .name = "conv2d_dw",
-    .doc = "gradient of conv2d's weight, of attribute kernel, from that of its result",
-    .operands = {"x", "g"},
-    .infer = infer_conv2d_dw,
-    .vjp = conv2d_dw_vjp,
-    .flops = conv2d_flops,
-    .cases = conv2d_dw_cases,
-    .kernels = kernels(prepare_conv2d_dw_onednn, prepare_conv2d_dw_direct, prepare_conv2d_dw_reference,
-                       refuse_conv2d_dw_samples_cuda, prepare_conv2d_dw_samples_cuda)};
+    .kernels = kernels(prepare_conv2d_bf16, prepare_conv2d_onednn, prepare_conv2d_direct,
+                       prepare_conv2d_reference, refuse_conv2d_samples_cuda, prepare_conv2d_samples_cuda)};
+const OpDef k_conv2d_dx{.name = "conv2d_dx",
+                        .doc = "gradient of conv2d's x, of attribute size, from that of its result",
+                        .operands = {"g", "weight"},
+                        .infer = infer_conv2d_dx,
+                        .vjp = conv2d_dx_vjp,
+                        .flops = conv2d_flops,
+                        .cases = conv2d_dx_cases,
+                        .kernels = kernels(prepare_conv2d_dx_bf16, prepare_conv2d_dx_onednn,
+                                           prepare_conv2d_dx_direct, prepare_conv2d_dx_reference,
+                                           refuse_conv2d_dx_samples_cuda, prepare_conv2d_dx_samples_cuda)};
+const OpDef k_conv2d_dw{.name = "conv2d_dw",
+                        .doc = "gradient of conv2d's weight, of attribute kernel, from that of its result",
+                        .operands = {"x", "g"},
+                        .infer = infer_conv2d_dw,
+                        .vjp = conv2d_dw_vjp,
+                        .flops = conv2d_flops,
+                        .cases = conv2d_dw_cases,
+                        .kernels = kernels(prepare_conv2d_dw_bf16, prepare_conv2d_dw_onednn,
+                                           prepare_conv2d_dw_direct, prepare_conv2d_dw_reference,
+                                           refuse_conv2d_dw_samples_cuda, prepare_conv2d_dw_samples_cuda)};
 
 /// The attributes of the forward op without what only another of the three has.
 Attrs geometry(const Attrs& attrs) {

@@ -16,11 +16,16 @@ struct Conv2dProblem {
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
 
-// The kernels of backend/cpu/conv.h: f32, samples spread over workers.
+// The kernels of backend/cpu/conv.h: f32, samples spread over workers; and those with operands rounded to
+// bf16.
 std::string refuse_conv2d_direct(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request);
+std::string refuse_conv2d_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_bf16(const KernelRequest& request);
 
 // oneDNN, for many channels.
 std::string refuse_conv2d_onednn(const KernelRequest& request);

@@ -1,14 +1,20 @@
 // Convolutions by the direct kernels of the CPU backend. Samples are rows, so a worker carries its samples
 // through neighbouring layers; the weight gradient collects one partial sum a chunk of samples and adds those
 // up in order.
+#include <fmt/format.h>
+
 #include <limits>
 
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/matmul_cpu.h"
 
 namespace wholestep {
 namespace {
+
+/// In bf16 a tile of sums has so many rows, and what it rounds has to be worth it: bench/conv_bench.cpp.
+constexpr int64_t kFewestRows = 16, kFewestTerms = 64;
 
 SampleRange range_of(Range samples) { return {samples.begin, samples.end}; }
 
@@ -29,6 +35,54 @@ std::unique_ptr<CpuCall> sample_call(const Conv2dProblem& problem, int64_t scrat
   return call;
 }
 
+std::unique_ptr<PreparedKernel> forward_call(const KernelRequest& request, const CpuKernels& kernels) {
+  Conv2dProblem p = conv2d_problem(request);
+  return sample_call(p, kernels.conv_forward_workspace_bytes(p.conv),
+                     [p, &kernels](const CpuArgs& args, SampleRange samples, void* scratch) {
+                       const float* bias = p.bias ? args.in<float>(2) : nullptr;
+                       kernels.conv_forward(
+                           p.conv, {args.in<float>(0), args.in<float>(1), bias, args.out<float>(0), p.relu},
+                           samples, scratch);
+                     });
+}
+
+std::unique_ptr<PreparedKernel> input_gradient_call(const KernelRequest& request, const CpuKernels& kernels) {
+  Conv2dProblem p = conv2d_problem(request);
+  return sample_call(p, kernels.conv_input_gradient_workspace_bytes(p.conv),
+                     [p, &kernels](const CpuArgs& args, SampleRange samples, void* scratch) {
+                       kernels.conv_input_gradient(p.conv,
+                                                   {args.in<float>(0), args.in<float>(1), args.out<float>(0)},
+                                                   samples, scratch);
+                     });
+}
+
+std::unique_ptr<PreparedKernel> weight_gradient_call(const KernelRequest& request,
+                                                     const CpuKernels& kernels) {
+  Conv2dProblem p = conv2d_problem(request);
+  Split samples(p.batch), elements(request.outputs[0].shape.numel());
+  int64_t partial_bytes = aligned(request.outputs[0].bytes()),
+          scratch_bytes = aligned(kernels.conv_weight_gradient_workspace_bytes(p.conv));
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = samples.chunks() * (partial_bytes + scratch_bytes);
+  call->phases.push_back(
+      {.chunks = samples.chunks(),
+       .rows = p.batch,
+       .row_inputs = 3,
+       .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+         auto* partial = reinterpret_cast<float*>(args.workspace + chunk * partial_bytes);
+         std::byte* scratch = args.workspace + samples.chunks() * partial_bytes + chunk * scratch_bytes;
+         kernels.conv_weight_gradient(p.conv, {args.in<float>(0), args.in<float>(1), partial, nullptr},
+                                      range_of(samples[chunk]), scratch);
+       }});
+  call->phases.push_back(
+      {.chunks = elements.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+         kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace), samples.chunks(),
+                            partial_bytes / int64_t{sizeof(float)}, elements[chunk].begin,
+                            elements[chunk].end, args.out<float>(0));
+       }});
+  return call;
+}
+
 }  // namespace
 
 std::string refuse_conv2d_direct(const KernelRequest& request) {
@@ -38,52 +92,34 @@ std::string refuse_conv2d_direct(const KernelRequest& request) {
                            conv_weight_gradient_workspace_bytes(conv)});
   return most > std::numeric_limits<int32_t>::max() ? "a sample is too large for 32-bit offsets" : "";
 }
+std::string refuse_conv2d_bf16(const KernelRequest& request) {
+  if (std::string refusal = refuse_bf16(request); !refusal.empty()) return refusal;
+  const Conv2d c = conv2d_problem(request).conv;
+  const bool dx = request.op == "conv2d_dx", dw = request.op == "conv2d_dw";
+  const int64_t in = c.in_channels / c.groups, out = c.out_channels / c.groups;
+  if ((dx ? in : out) < kFewestRows || (!dw && (dx ? out : in) * c.y.kernel * c.x.kernel < kFewestTerms))
+    return fmt::format("f32 is faster below {} channels of results in a group, or {} terms a result",
+                       kFewestRows, kFewestTerms);
+  return refuse_conv2d_direct(request);
+}
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_direct(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  return sample_call(
-      p, conv_forward_workspace_bytes(p.conv), [p](const CpuArgs& args, SampleRange samples, void* scratch) {
-        const float* bias = p.bias ? args.in<float>(2) : nullptr;
-        cpu_kernels().conv_forward(p.conv,
-                                   {args.in<float>(0), args.in<float>(1), bias, args.out<float>(0), p.relu},
-                                   samples, scratch);
-      });
+  return forward_call(request, cpu_kernels());
 }
-
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_direct(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  return sample_call(p, conv_input_gradient_workspace_bytes(p.conv),
-                     [p](const CpuArgs& args, SampleRange samples, void* scratch) {
-                       cpu_kernels().conv_input_gradient(
-                           p.conv, {args.in<float>(0), args.in<float>(1), args.out<float>(0)}, samples,
-                           scratch);
-                     });
+  return input_gradient_call(request, cpu_kernels());
 }
-
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_direct(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  Split samples(p.batch), elements(request.outputs[0].shape.numel());
-  int64_t partial_bytes = aligned(request.outputs[0].bytes()),
-          scratch_bytes = aligned(conv_weight_gradient_workspace_bytes(p.conv));
-  auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = samples.chunks() * (partial_bytes + scratch_bytes);
-  call->phases.push_back(
-      {.chunks = samples.chunks(),
-       .rows = p.batch,
-       .row_inputs = 3,
-       .run = [=](const CpuArgs& args, int64_t chunk) {
-         auto* partial = reinterpret_cast<float*>(args.workspace + chunk * partial_bytes);
-         std::byte* scratch = args.workspace + samples.chunks() * partial_bytes + chunk * scratch_bytes;
-         cpu_kernels().conv_weight_gradient(p.conv, {args.in<float>(0), args.in<float>(1), partial, nullptr},
-                                            range_of(samples[chunk]), scratch);
-       }});
-  call->phases.push_back({.chunks = elements.chunks(), .run = [=](const CpuArgs& args, int64_t chunk) {
-                            cpu_kernels().sum_chunks(reinterpret_cast<const float*>(args.workspace),
-                                                     samples.chunks(), partial_bytes / int64_t{sizeof(float)},
-                                                     elements[chunk].begin, elements[chunk].end,
-                                                     args.out<float>(0));
-                          }});
-  return call;
+  return weight_gradient_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_conv2d_bf16(const KernelRequest& request) {
+  return forward_call(request, bf16_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_conv2d_dx_bf16(const KernelRequest& request) {
+  return input_gradient_call(request, bf16_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_conv2d_dw_bf16(const KernelRequest& request) {
+  return weight_gradient_call(request, bf16_kernels());
 }
 
 }  // namespace wholestep

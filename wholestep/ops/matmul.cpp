@@ -106,6 +106,7 @@ const OpDef k_matmul{
     .flops = matmul_flops,
     .cases = cases,
     .kernels = {
+        {.backend = "cpu", .name = "bf16", .refuse = refuse_bf16, .prepare = prepare_matmul_bf16},
         {.backend = "cpu", .name = "gemm", .refuse = refuse_matmul_gemm, .prepare = prepare_matmul_gemm},
         {.backend = "cpu", .name = "reference", .prepare = prepare_matmul_reference},
         {.backend = "cuda",

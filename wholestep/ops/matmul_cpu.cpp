@@ -1,19 +1,48 @@
 // The CPU kernels of matmul. Every element of the result is one sum over k in order, however the work is
-// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns.
+// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns. (Deep sums
+// in bf16 are the exception: they are split themselves.)
 #include "wholestep/ops/matmul_cpu.h"
 
+#include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/backend/cpu/precision.h"
 
 namespace wholestep {
 namespace {
 
 constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this, the width of a tile
+/// The same in bf16, where a part takes longer to round the other operand than to multiply.
+constexpr int64_t kColumnUnitBf16 = 64;
+/// And from this depth on, if the result is no larger than that, in bf16 the sums are split, so that no part
+/// reads what another one does.
+constexpr int64_t kDeepBf16 = 16384, kFewSumsBf16 = 16384, kDepthUnit = 512;
 
 }  // namespace
 
+bool worth_sharing(const Gemm& gemm) {
+  constexpr int64_t kFewestElements = 16384, kMostBytes = 1 << 20;
+  return gemm.k * (bf16_shares_a(gemm) ? gemm.m : gemm.n) >= kFewestElements &&
+         bf16_shared_bytes(gemm) <= kMostBytes;
+}
+
+int64_t pack_shared_first(CpuCall& call, const Gemm& gemm, const CpuKernels& kernels) {
+  const int64_t columns = bf16_shares_a(gemm) ? gemm.m : gemm.n;
+  Split tiles((columns + 15) / 16);
+  call.phases.push_back({.chunks = tiles.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+                           kernels.pack_shared(gemm, {args.in<float>(0), args.in<float>(1), nullptr, nullptr},
+                                               tiles[chunk].begin * 16,
+                                               std::min(columns, tiles[chunk].end * 16), args.workspace);
+                         }});
+  return aligned(bf16_shared_bytes(gemm));
+}
+
 std::string refuse_matmul_gemm(const KernelRequest& request) {
   return request.inputs[0].dtype == DType::f32 ? "" : "takes f32 only";
+}
+
+std::string refuse_bf16(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  return product_precision() == Precision::bf16 ? "" : "the precision of products is f32";
 }
 
 Gemm matmul_gemm(const MatmulDims& d) {
@@ -28,29 +57,83 @@ Gemm matmul_gemm(const MatmulDims& d) {
           .relu = d.relu};
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
+namespace {
+
+/// Each element is one sum over k in order.
+std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels,
+                                          int64_t unit) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n;
-  Split split(by_rows ? d.m : (d.n + kColumnUnit - 1) / kColumnUnit);
-  int64_t scratch = aligned(gemm_workspace_bytes(gemm));
+  Split split(by_rows ? d.m : (d.n + unit - 1) / unit);
+  int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = split.chunks() * scratch;
+  const int64_t packed =
+      kernels.pack_shared != nullptr && (by_rows || bf16_shares_a(gemm)) && worth_sharing(gemm)
+          ? pack_shared_first(*call, gemm, kernels)
+          : 0;
+  call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
-  phase.run = [=, bias = d.bias](const CpuArgs& args, int64_t chunk) {
+  phase.run = [=, &kernels, bias = d.bias](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
-    GemmPart range =
-        by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
-                : GemmPart{0, gemm.m, part.begin * kColumnUnit, std::min(gemm.n, part.end * kColumnUnit)};
-    cpu_kernels().gemm(
-        gemm, {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr, args.out<float>(0)},
-        range, args.workspace + chunk * scratch);
+    GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
+                             : GemmPart{0, gemm.m, part.begin * unit, std::min(gemm.n, part.end * unit)};
+    kernels.gemm(gemm,
+                 {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr,
+                  args.out<float>(0), packed > 0 ? args.workspace : nullptr},
+                 range, args.workspace + packed + chunk * scratch);
   };
   call->phases.push_back(std::move(phase));
   return call;
+}
+
+/// Each element is a sum of sums over parts of k.
+std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const CpuKernels& kernels) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  Gemm gemm = matmul_gemm(d);
+  gemm.relu = false;
+  Split depths((d.k + kDepthUnit - 1) / kDepthUnit), rows(d.m);
+  const int64_t sums = aligned(d.m * d.n * int64_t{sizeof(float)}),
+                scratch = aligned(kernels.gemm_workspace_bytes(gemm));
+  auto call = std::make_unique<CpuCall>();
+  call->workspace_bytes = depths.chunks() * (sums + scratch);
+  call->phases.push_back(
+      {.chunks = depths.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+         Gemm part = gemm;
+         const int64_t k = depths[chunk].begin * kDepthUnit;
+         part.k = std::min(d.k, depths[chunk].end * kDepthUnit) - k;
+         const float *a = args.in<float>(0) + k * (d.transpose_a ? d.m : 1),
+                     *b = args.in<float>(1) + k * (d.transpose_b ? 1 : d.n);
+         auto* out = reinterpret_cast<float*>(args.workspace + chunk * sums);
+         kernels.gemm(part, {a, b, nullptr, out}, {0, d.m, 0, d.n},
+                      args.workspace + depths.chunks() * sums + chunk * scratch);
+       }});
+  call->phases.push_back({.chunks = rows.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+                            const int64_t begin = rows[chunk].begin * d.n, end = rows[chunk].end * d.n;
+                            float* out = args.out<float>(0);
+                            kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace),
+                                               depths.chunks(), sums / int64_t{sizeof(float)}, begin, end,
+                                               out);
+                            for (int64_t i = begin; i < end; ++i) {
+                              if (d.bias) out[i] += args.in<float>(2)[i % d.n];
+                              if (d.relu && out[i] < 0) out[i] = 0;
+                            }
+                          }});
+  return call;
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
+  return gemm_call(request, cpu_kernels(), kColumnUnit);
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  return d.k >= kDeepBf16 && d.m * d.n <= kFewSumsBf16 ? deep_call(request, bf16_kernels())
+                                                       : gemm_call(request, bf16_kernels(), kColumnUnitBf16);
 }
 
 template <class T>

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/gemm.h"
+#include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/graph/op.h"
 
 namespace wholestep {
@@ -20,9 +20,17 @@ std::vector<Tensor> matmul_vjp(const OpRecord& record, std::span<const Tensor> o
 /// matrix and by batch_matmul otherwise.
 Tensor matmul_of_batches(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b);
 
-/// By the kernels of backend/cpu/gemm.h, f32.
+/// By cpu_kernels(), f32.
 std::string refuse_matmul_gemm(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request);
+/// By bf16_kernels(); for products of every kind, convolutions too.
+std::string refuse_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request);
+/// Whether what the parts of a product share is large enough for a phase of its own, and stays in the caches.
+bool worth_sharing(const Gemm& gemm);
+/// Puts a phase into the call that rounds what the parts of a product share to the front of the workspace;
+/// how many bytes it takes there. For kernels with pack_shared.
+int64_t pack_shared_first(CpuCall& call, const Gemm& gemm, const CpuKernels& kernels);
 /// The product as the kernels of backend/cpu/gemm.h take it.
 Gemm matmul_gemm(const MatmulDims& dims);
 /// Rows of the result by plain loops with sums in f64; bias may be null.

@@ -10,12 +10,20 @@
 
 namespace wholestep {
 
-Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs) {
-  Types operands = find_op("matmul").infer(inputs.first(2), attrs);
-  if (int64_t terms = matmul_dims(inputs.first(2), attrs).k; terms > kFusedTerms)
+namespace {
+
+void check_terms(int64_t terms, int64_t most) {
+  if (terms > most)
     throw Error(ErrorCode::kUsage, {.what = "a product that is not stored has too many terms",
                                     .got = std::to_string(terms),
-                                    .expected = fmt::format("at most {}", kFusedTerms)});
+                                    .expected = fmt::format("at most {}", most)});
+}
+
+}  // namespace
+
+Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs) {
+  Types operands = find_op("matmul").infer(inputs.first(2), attrs);
+  check_terms(matmul_dims(inputs.first(2), attrs).k, fused_terms(inputs[0].dtype));
   operands.insert(operands.end(), inputs.begin() + 2, inputs.end());
   return operands;
 }
@@ -34,6 +42,7 @@ Types infer_fused(std::span<const TensorType> in, const Attrs& attrs) {
 }
 Types infer_squares(std::span<const TensorType> in, const Attrs& attrs) {
   program_operands(in, attrs);  // the checks of matmul
+  check_terms(matmul_dims(in, attrs).k, kSquaredTerms);
   return {{DType::f64, {}}};
 }
 
@@ -96,12 +105,14 @@ const OpDef k_matmul_fused{
     .infer = infer_fused,
     .flops = fused_flops,
     .cases = fused_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu},
-                {.backend = "cuda",
-                 .name = "tensor",
-                 .refuse = refuse_product_tensor_cuda,
-                 .prepare = prepare_matmul_fused_tensor_cuda},
-                {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
+    .kernels = {
+        {.backend = "cpu", .name = "bf16 tiles", .refuse = refuse_bf16, .prepare = prepare_matmul_fused_bf16},
+        {.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_fused_cpu},
+        {.backend = "cuda",
+         .name = "tensor",
+         .refuse = refuse_product_tensor_cuda,
+         .prepare = prepare_matmul_fused_tensor_cuda},
+        {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
 const OpDef k_matmul_squares{
     .name = "matmul_squares",
     .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
@@ -109,7 +120,11 @@ const OpDef k_matmul_squares{
     .infer = infer_squares,
     .flops = squares_flops,
     .cases = product_cases,
-    .kernels = {{.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
+    .kernels = {{.backend = "cpu",
+                 .name = "bf16 tiles",
+                 .refuse = refuse_bf16,
+                 .prepare = prepare_matmul_squares_bf16},
+                {.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
                 {.backend = "cuda",
                  .name = "tensor",
                  .refuse = refuse_product_tensor_cuda,

@@ -1,5 +1,5 @@
 // Products that are used tile by tile as they are made and never stored: what compile/recompute.cpp puts in
-// the place of large weight gradients.
+// the place of large ones.
 #pragma once
 #include "wholestep/graph/op.h"
 #include "wholestep/ops/matmul_cpu.h"
@@ -7,8 +7,9 @@
 namespace wholestep {
 
 /// Products of more terms are refused: on a GPU the operands of a tile are kept in shared memory for the
-/// whole sum.
-constexpr int64_t kFusedTerms = 72;
+/// whole sum, and those of a sum of squares are wider.
+inline int64_t fused_terms(DType dtype) { return 576 / size_bytes(dtype); }
+constexpr int64_t kSquaredTerms = 72;
 
 /// Sizes of the product of operands 0 and 1.
 inline MatmulDims product_dims(const KernelRequest& request) {
@@ -19,6 +20,9 @@ Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
+/// With operands rounded to bf16, where refuse_bf16() accepts.
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request);
 
 /// On tensor cores, in TF32.
 std::string refuse_product_tensor_cuda(const KernelRequest& request);

@@ -1,6 +1,8 @@
 // A product is made a tile at a time in a buffer that stays in cache, and used from there.
+#include <utility>
+
+#include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/call.h"
-#include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/ops/elementwise_cpu.h"
 #include "wholestep/ops/matmul_fused.h"
 #include "wholestep/ops/reduce_loops.h"
@@ -21,8 +23,9 @@ struct Tile {
 /// Tiles of whole blocks of a sum of squares, down the rows first: neighbours share the columns of b.
 template <class T>
 struct TiledProduct {
-  explicit TiledProduct(const KernelRequest& request)
-      : d(product_dims(request)),
+  TiledProduct(const KernelRequest& request, const CpuKernels& of)
+      : kernels(of),
+        d(product_dims(request)),
         blocks({d.m, d.n}),
         rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
         down(rows > 0 ? (d.m + rows - 1) / rows : 0),
@@ -34,10 +37,20 @@ struct TiledProduct {
              .transpose_b = d.transpose_b,
              .lda = d.transpose_a ? d.m : d.k,
              .ldb = d.transpose_b ? d.k : d.n},
+        shared(kernels.pack_shared != nullptr && down > 1 && !d.transpose_b && worth_sharing(gemm) &&
+               blocks.across() == 1),
         tile_bytes(aligned(gemm.m * gemm.n * int64_t{sizeof(T)})),
-        chunk_bytes(tile_bytes + aligned(gemm_workspace_bytes(gemm))) {}
+        chunk_bytes(tile_bytes + aligned(kernels.gemm_workspace_bytes(gemm))) {}
 
-  /// Calls use(tile) for the tiles of a chunk.
+  /// A call without phases, but for the one that rounds what all tiles share; it takes `front` bytes of the
+  /// workspace.
+  std::unique_ptr<CpuCall> call(int64_t& front) const {
+    auto call = std::make_unique<CpuCall>();
+    front = shared ? pack_shared_first(*call, gemm, kernels) : 0;
+    return call;
+  }
+
+  /// Calls use(tile) for the tiles of a chunk, whose memory begins at `workspace`.
   template <class Use>
   void run(const CpuArgs& args, std::byte* workspace, int64_t chunk, Use use) const {
     std::byte* scratch = workspace + chunk * chunk_bytes;
@@ -53,18 +66,20 @@ struct TiledProduct {
       const T* a = args.in<T>(0) + tile.row * (d.transpose_a ? 1 : gemm.lda);
       const T* b = args.in<T>(1) + tile.column * (d.transpose_b ? gemm.ldb : 1);
       if constexpr (std::is_same_v<T, float>)
-        cpu_kernels().gemm(product, {a, b, nullptr, values}, {0, product.m, 0, product.n},
-                           scratch + tile_bytes);
+        kernels.gemm(product, {a, b, nullptr, values, shared ? args.workspace : nullptr},
+                     {0, product.m, 0, product.n}, scratch + tile_bytes);
       else gemm_f64(product, a, b, nullptr, values);
       use(tile);
     }
   }
 
+  const CpuKernels& kernels;
   MatmulDims d;
   SquareBlocks blocks;
   int64_t rows, down;
   Split split;
   Gemm gemm;
+  bool shared;  ///< b is rounded once for all tiles
   int64_t tile_bytes, chunk_bytes;
 };
 
@@ -74,53 +89,70 @@ std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, P
   return request.inputs[0].dtype == DType::f32 ? prepare(float{}) : prepare(double{});
 }
 
-}  // namespace
-
-std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
+std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request);
+    TiledProduct<T> product(request, kernels);
     ElementwiseRun program = elementwise_run_cpu(
         elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
-    auto call = split_call(product.split.total, nullptr);
-    call->workspace_bytes = product.split.chunks() * product.chunk_bytes;
-    call->phases[0].run = [product, program](const CpuArgs& args, int64_t chunk) {
-      product.run(args, args.workspace, chunk, [&](const Tile<T>& tile) {
-        // Register r lies in operand r + 1, but for the product.
-        program({args.inputs + 1, args.outputs, nullptr},
-                {.begin = tile.row * product.d.n + tile.column,
-                 .length = tile.columns,
-                 .count = tile.rows,
-                 .stride = product.d.n},
-                tile.values);
-      });
-    };
+    int64_t front;
+    auto call = product.call(front);
+    call->workspace_bytes = front + product.split.chunks() * product.chunk_bytes;
+    call->phases.push_back({.chunks = product.split.chunks(),
+                            .run = [product, program, front](const CpuArgs& args, int64_t chunk) {
+                              product.run(args, args.workspace + front, chunk, [&](const Tile<T>& tile) {
+                                ElementRuns runs = {.begin = tile.row * product.d.n + tile.column,
+                                                    .length = tile.columns,
+                                                    .count = tile.rows,
+                                                    .stride = product.d.n};
+                                if (tile.columns == product.d.n) runs.length *= std::exchange(runs.count, 1);
+                                // Register r lies in operand r + 1, but for the product.
+                                program({args.inputs + 1, args.outputs, nullptr}, runs, tile.values);
+                              });
+                            }});
     return call;
   });
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
+std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request);
-    int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)});
-    auto call = split_call(product.split.total, nullptr);
-    call->workspace_bytes = sums_bytes + product.split.chunks() * product.chunk_bytes;
-    call->phases[0].run = [product, sums_bytes](const CpuArgs& args, int64_t chunk) {
-      product.run(args, args.workspace + sums_bytes, chunk, [&](const Tile<T>& tile) {
-        const SquareBlocks& blocks = product.blocks;
-        for (int64_t row = 0; row < tile.rows; row += blocks.block_rows)
-          reinterpret_cast<double*>(args.workspace)[blocks.index(tile.row + row, tile.column)] =
-              reduce_loops<T>().sum_squares(tile.values + row * tile.columns,
-                                            std::min(blocks.block_rows, tile.rows - row) * tile.columns);
-      });
-    };
-    call->phases.push_back({.chunks = 1, .run = [count](const CpuArgs& args, int64_t) {
+    TiledProduct<T> product(request, kernels);
+    int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)}), front;
+    auto call = product.call(front);
+    call->workspace_bytes = front + sums_bytes + product.split.chunks() * product.chunk_bytes;
+    call->phases.push_back(
+        {.chunks = product.split.chunks(), .run = [=](const CpuArgs& args, int64_t chunk) {
+           auto* sums = reinterpret_cast<double*>(args.workspace + front);
+           product.run(args, args.workspace + front + sums_bytes, chunk, [&](const Tile<T>& tile) {
+             const SquareBlocks& blocks = product.blocks;
+             for (int64_t row = 0; row < tile.rows; row += blocks.block_rows)
+               sums[blocks.index(tile.row + row, tile.column)] =
+                   reduce_loops<T>().sum_squares(tile.values + row * tile.columns,
+                                                 std::min(blocks.block_rows, tile.rows - row) * tile.columns);
+           });
+         }});
+    call->phases.push_back({.chunks = 1, .run = [count, front](const CpuArgs& args, int64_t) {
                               *args.out<double>(0) = reduce_loops<double>().sum(
-                                  reinterpret_cast<const double*>(args.workspace), count);
+                                  reinterpret_cast<const double*>(args.workspace + front), count);
                             }});
     return call;
   });
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
+  return fused_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
+  return squares_call(request, cpu_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request) {
+  return fused_call(request, bf16_kernels());
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request) {
+  return squares_call(request, bf16_kernels());
 }
 
 }  // namespace wholestep

@@ -21,13 +21,20 @@ struct Correlation {
   bool relu;
   float* out;
   int64_t out_channel;  ///< floats from one channel of the output to the next
+  char* scratch;        ///< of bf16_correlation_scratch(), for the kernels of bf16
 };
 
 /// The whole correlation: outputs as lanes, or channels where there are lane weights.
 void correlate_outputs(const Correlation& correlation);
 void correlate_channels(const Correlation& correlation);
+#if WHOLESTEP_BF16
+constexpr bool kChannelLanes = false;  // a tile of sums has both
+#else
+constexpr bool kChannelLanes = true;
+#endif
 WHOLESTEP_INLINE void correlate(const Correlation& correlation) {
-  correlation.lane_weights == nullptr ? correlate_outputs(correlation) : correlate_channels(correlation);
+  kChannelLanes&& correlation.lane_weights != nullptr ? correlate_channels(correlation)
+                                                      : correlate_outputs(correlation);
 }
 
 /// Whether channels as lanes are worth what it costs to transpose tiles of outputs.

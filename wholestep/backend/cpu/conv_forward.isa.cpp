@@ -22,7 +22,7 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
   const OutputRows outputs = {conv.y.out, conv.x.out, conv.x.out, planes.pitch};
   PixelTable pixels = {nullptr, nullptr, 0};
   float* lane_weights = nullptr;
-  if (prefer_channel_lanes(group_out, taps, outputs)) {
+  if (kChannelLanes && prefer_channel_lanes(group_out, taps, outputs)) {
     lane_weights = reinterpret_cast<float*>(memory + place.lane_weights);
     transpose_weights(operands.weight, conv.groups, group_out, taps, lane_weights);
   } else {
@@ -44,7 +44,8 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
                  .bias = operands.bias == nullptr ? nullptr : operands.bias + first,
                  .relu = operands.relu,
                  .out = operands.y + (n * conv.out_channels + first) * out_plane,
-                 .out_channel = out_plane});
+                 .out_channel = out_plane,
+                 .scratch = memory + place.total});
     }
   }
 }

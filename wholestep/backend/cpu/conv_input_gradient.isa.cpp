@@ -72,7 +72,7 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
     }
   }
   if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return phase;
-  if (prefer_channel_lanes(group_in, phase.taps, phase.outputs)) {
+  if (kChannelLanes && prefer_channel_lanes(group_in, phase.taps, phase.outputs)) {
     transpose_weights(phase.weights, conv.groups, group_in, phase.taps, next.lane_weights);
     phase.lane_weights = next.lane_weights;
     next.lane_weights += conv.groups * phase.taps * round_up(group_in, kWidth);
@@ -85,7 +85,7 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
 
 // One phase of one sample's dx.
 void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase, const float* padded,
-               float* out, int64_t out_channel) {
+               float* out, int64_t out_channel, char* scratch) {
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
   if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return;
   for (int64_t g = 0; g < conv.groups; ++g)
@@ -102,7 +102,8 @@ void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase,
                .bias = nullptr,
                .relu = false,
                .out = out + g * group_in * out_channel,
-               .out_channel = out_channel});
+               .out_channel = out_channel,
+               .scratch = scratch});
 }
 
 // out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs.
@@ -166,12 +167,13 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
     for (int64_t phase_y = 0; phase_y < conv.y.stride; ++phase_y) {
       const Phase* row = phases + phase_y * conv.x.stride;
       if (conv.x.stride == 1) {
-        run_phase(conv, dy, *row, padded, dx + row->y.first * conv.x.in, in_plane);
+        run_phase(conv, dy, *row, padded, dx + row->y.first * conv.x.in, in_plane, memory + place.total);
         continue;
       }
       const int64_t channel = row->y.count * slot;
       for (int64_t phase_x = 0; phase_x < conv.x.stride; ++phase_x)
-        run_phase(conv, dy, row[phase_x], padded, columns + phase_x * conv.in_channels * channel, channel);
+        run_phase(conv, dy, row[phase_x], padded, columns + phase_x * conv.in_channels * channel, channel,
+                  memory + place.total);
       merge_columns(conv, row, columns, slot, dx);
     }
   }

@@ -1,6 +1,7 @@
 // The gradient of a convolution's weights: products of dy with shifted x, summed over pixels. Vector lanes
 // are either neighbouring pixels, whose sums are added up at the end (few output channels), or output
 // channels (many).
+#include "wholestep/backend/cpu/conv_bias_gradient.isa.h"
 #include "wholestep/backend/cpu/conv_planes.isa.h"
 #include "wholestep/backend/cpu/conv_scratch.h"
 #include "wholestep/backend/cpu/conv_weight_tiles.isa.h"
@@ -98,19 +99,6 @@ void finish(const Job& job, float* dweight) {
   }
 }
 
-void add_bias(const Conv2d& conv, const float* dy, bool first, float* dbias) {
-  const int64_t pixels = conv.y.out * conv.x.out;
-  for (int64_t c = 0; c < conv.out_channels; ++c, dy += pixels) {
-    Vec sums[4] = {zero(), zero(), zero(), zero()};
-    int64_t i = 0;
-    for (; i + 4 * kWidth <= pixels; i += 4 * kWidth)
-      for (int64_t v = 0; v < 4; ++v) sums[v] = sums[v] + load(dy + i + v * kWidth);
-    for (; i < pixels; i += kWidth) sums[0] = sums[0] + load_first(dy + i, smaller(kWidth, pixels - i));
-    const float total = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    dbias[c] = first ? total : dbias[c] + total;
-  }
-}
-
 }  // namespace
 
 void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands, const SampleRange& samples,
@@ -155,7 +143,7 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
     copy_input(conv, planes, operands.x + n * in_floats, job.padded);
     for (int64_t g = 0; g < conv.groups; ++g)
       add_group(job, g, dy + g * group_out * out_plane, n == samples.begin);
-    if (operands.dbias != nullptr) add_bias(conv, dy, n == samples.begin, operands.dbias);
+    if (operands.dbias != nullptr) add_bias_gradient(conv, dy, n == samples.begin, operands.dbias);
   }
   finish(job, operands.dweight);
 }

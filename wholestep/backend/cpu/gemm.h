@@ -25,6 +25,7 @@ struct GemmOperands {
   const float* b;
   const float* bias;  ///< [n], or null
   float* c;
+  const void* packed = nullptr;  ///< what CpuKernels::pack_shared made of a or b, if anything
 };
 
 /// Which part of C to compute: rows [m0, m1), columns [n0, n1). Pointers stay those of the whole matrices.

@@ -1,5 +1,10 @@
-// CPU detection by the compiler's runtime (cpuid and xgetbv), and the cap on it.
+// CPU detection by the compiler's runtime (cpuid and xgetbv) and by asking the system, and the cap on it.
 #include "wholestep/backend/cpu/isa.h"
+
+#if WHOLESTEP_X86
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <atomic>
 #include <string>
@@ -9,12 +14,23 @@
 namespace wholestep {
 namespace {
 
+#if WHOLESTEP_X86
+/// Linux lends the registers of AMX to processes that ask: Documentation/arch/x86/xstate.rst.
+bool amx_permitted() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 Isa detect() {
 #if WHOLESTEP_X86
   __builtin_cpu_init();
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  bool bf16 = __builtin_cpu_supports("avx512bf16");
+  bool amx = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16");
+  if (avx2 && avx512 && bf16) return amx && amx_permitted() ? Isa::amx_bf16 : Isa::avx512_bf16;
   if (avx2 && avx512) return Isa::avx512;
   if (avx2) return Isa::avx2;
 #endif
@@ -32,9 +48,11 @@ std::string_view name(Isa isa) {
   switch (isa) {
     case Isa::portable: return "portable";
     case Isa::avx2: return "avx2";
-    case Isa::avx512: break;
+    case Isa::avx512: return "avx512";
+    case Isa::avx512_bf16: return "avx512_bf16";
+    case Isa::amx_bf16: break;
   }
-  return "avx512";
+  return "amx_bf16";
 }
 
 Isa detected_isa() {
@@ -44,7 +62,7 @@ Isa detected_isa() {
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16})
     if (isa <= detected_isa()) isas.push_back(isa);
   return isas;
 }

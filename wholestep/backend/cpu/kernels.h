@@ -1,4 +1,4 @@
-// The table of raw CPU kernels: one column per instruction set, chosen at run time.
+// The table of raw CPU kernels: one column per instruction set and precision of products, chosen at run time.
 #pragma once
 #include "wholestep/backend/cpu/conv.h"
 #include "wholestep/backend/cpu/gemm.h"
@@ -17,9 +17,26 @@ struct CpuKernels {
   /// <= i < end. `out` may be the first chunk.
   void (*sum_chunks)(const float* chunks, int64_t count, int64_t chunk_floats, int64_t begin, int64_t end,
                      float* out);
+
+  /// Null, or: rounds the operand that all parts of rows (all parts of columns, where bf16_shares_a()) of a
+  /// product read, once for all of them, into bf16_shared_bytes(): its columns [begin, end), from a multiple
+  /// of 16 on.
+  void (*pack_shared)(const Gemm&, const GemmOperands&, int64_t begin, int64_t end, void* packed);
+
+  // Scratch of a call of each, as the functions of these names in gemm.h and conv.h say.
+  int64_t (*gemm_workspace_bytes)(const Gemm&);
+  int64_t (*conv_forward_workspace_bytes)(const Conv2d&);
+  int64_t (*conv_input_gradient_workspace_bytes)(const Conv2d&);
+  int64_t (*conv_weight_gradient_workspace_bytes)(const Conv2d&);
 };
 
 const CpuKernels& cpu_kernels();         ///< of active_isa()
 const CpuKernels& cpu_kernels(Isa isa);  ///< kBadConfig where the CPU lacks the instruction set
+
+/// The same functions with both operands of every product rounded to bf16, to nearest even; sums, and what is
+/// done to them, stay f32. Subnormal operands count as zero. An element of a matrix product follows from its
+/// operands and the instruction set alone. Of AMX, else of AVX-512 BF16; kBadConfig where the instruction set
+/// asked for has neither.
+const CpuKernels& bf16_kernels(Isa isa = active_isa());
 
 }  // namespace wholestep

@@ -1,6 +1,9 @@
 // One instruction set's column of the table.
 #include "wholestep/backend/cpu/kernels.isa.h"
 
+#if WHOLESTEP_BF16
+#include "wholestep/backend/cpu/bf16.h"
+#endif
 #include "wholestep/backend/cpu/kernels.h"
 
 namespace wholestep::WHOLESTEP_ISA {
@@ -12,6 +15,19 @@ const CpuKernels kKernels = {
     .conv_input_gradient = conv_input_gradient,
     .conv_weight_gradient = conv_weight_gradient,
     .sum_chunks = sum_chunks,
+#if WHOLESTEP_BF16
+    .pack_shared = pack_shared,
+    .gemm_workspace_bytes = bf16_gemm_workspace_bytes,
+    .conv_forward_workspace_bytes = bf16_conv_forward_workspace_bytes,
+    .conv_input_gradient_workspace_bytes = bf16_conv_input_gradient_workspace_bytes,
+    .conv_weight_gradient_workspace_bytes = bf16_conv_weight_gradient_workspace_bytes,
+#else
+    .pack_shared = nullptr,
+    .gemm_workspace_bytes = gemm_workspace_bytes,
+    .conv_forward_workspace_bytes = conv_forward_workspace_bytes,
+    .conv_input_gradient_workspace_bytes = conv_input_gradient_workspace_bytes,
+    .conv_weight_gradient_workspace_bytes = conv_weight_gradient_workspace_bytes,
+#endif
 };
 
 }  // namespace wholestep::WHOLESTEP_ISA

@@ -6,6 +6,9 @@
 namespace wholestep::WHOLESTEP_ISA {
 
 void gemm(const Gemm& gemm, const GemmOperands& operands, const GemmPart& part, void* workspace);
+#if WHOLESTEP_BF16
+void pack_shared(const Gemm& gemm, const GemmOperands& operands, int64_t begin, int64_t end, void* packed);
+#endif
 void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleRange& samples,
                   void* workspace);
 void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, const SampleRange& samples,
