@@ -22,7 +22,7 @@ int main(int, char** arguments) {
   ws::Evaluation all =
       ws::evaluate(*trained.model.module, ws::nn::CrossEntropyLoss(), *data.test, trained.normalization);
   std::printf("accuracy on %lld new digits: %.1f %%\n", static_cast<long long>(all.samples),
-              100 * all.accuracy);
+              100 * *all.accuracy);
 
   ws::Evaluator evaluator(*trained.model.module, nullptr, trained.model.input, trained.normalization, {1});
   std::vector<uint8_t> pixels(static_cast<size_t>(data.test->sample_bytes()));

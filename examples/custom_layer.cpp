@@ -50,7 +50,7 @@ ws::nn::Sequential make_model(int64_t classes) {
 }
 
 double accuracy_of(ws::nn::Module& model, const ws::Dataset& data, const ws::Normalization& normalization) {
-  return ws::evaluate(model, ws::nn::CrossEntropyLoss(), data, normalization).accuracy;
+  return *ws::evaluate(model, ws::nn::CrossEntropyLoss(), data, normalization).accuracy;
 }
 
 int main(int, char** arguments) {

@@ -59,6 +59,7 @@
 #include "wholestep/nn/conv1d.h"
 #include "wholestep/nn/conv2d.h"
 #include "wholestep/nn/conv_transpose2d.h"
+#include "wholestep/nn/ctc_loss.h"
 #include "wholestep/nn/dropout.h"
 #include "wholestep/nn/element_losses.h"
 #include "wholestep/nn/embedding.h"
@@ -73,6 +74,7 @@
 #include "wholestep/nn/model_spec.h"
 #include "wholestep/nn/module.h"
 #include "wholestep/nn/norm.h"
+#include "wholestep/nn/padding.h"
 #include "wholestep/nn/pool1d.h"
 #include "wholestep/nn/pool2d.h"
 #include "wholestep/nn/recurrent.h"
@@ -103,6 +105,7 @@
 #include "wholestep/optim/sequence.h"
 #include "wholestep/optim/sgd.h"
 
+#include "wholestep/data/csv_table.h"
 #include "wholestep/data/dataset.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/data/loader.h"

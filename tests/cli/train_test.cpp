@@ -186,11 +186,14 @@ TEST(Train, T64T65EveryLossAndOptimizerAndScheduleThatIsListedTrains) {
     EXPECT_FALSE(list.empty());
     return list;
   };
-  test::write_file(dir / "probabilities.json",
-                   R"({"name": "net", "input": [1, 28, 28], "classes": 10, "layers": [
-    {"type": "Flatten"}, {"type": "Linear", "in_features": 784, "out_features": 10}, {"type": "Sigmoid"}]})");
+  for (const char* last : {"Sigmoid", "LogSoftmax"})
+    test::write_file(dir / (std::string(last) + ".json"),
+                     R"({"name": "net", "input": [1, 28, 28], "classes": 10, "layers": [
+    {"type": "Flatten"}, {"type": "Linear", "in_features": 784, "out_features": 10}, {"type": ")" +
+                         std::string(last) + "\"}]}");
   auto losses_of = [&](const std::string& options) {
-    std::string model = options.ends_with(" bce") ? "probabilities.json" : "mlp";
+    bool logs = options.ends_with(" nll") || options.ends_with(" kl-div");
+    std::string model = options.ends_with(" bce") ? "Sigmoid.json" : logs ? "LogSoftmax.json" : "mlp";
     CliResult r = run_cli(dir.path(), "train " + model + kSmall + "--epochs 3 --lr 0.01 --json " + options);
     EXPECT_EQ(r.status, 0) << options << ": " << r.err;
     std::string metrics = read_file(dir.path() / r.json()["run_folder"].get<std::string>() / "metrics.csv");

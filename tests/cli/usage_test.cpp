@@ -60,7 +60,7 @@ TEST(Usage, UnknownWordsGetTheNearestKnownOne) {
   expect_refused("bench --work W9", 2, "no such work: got 'W9'. Hint: did you mean 'W1'?");
   expect_refused(
       "data describe digts", 78,
-      "unknown data: got 'digts', expected digits, idx:DIR or mnist. Hint: did you mean 'digits'?");
+      "unknown data: got 'digts', expected digits, csv:FILE, idx:DIR or mnist. Hint: did you mean 'digits'?");
   expect_refused("data preview digits:train=16,test=1 --out a.png --part tset", 2,
                  "data has no such part: got 'tset'. Hint: did you mean 'test'?");
 }
@@ -82,7 +82,12 @@ TEST(Usage, AllProblemsOfAConfigurationComeAtOnce) {
   expect_refused("train", 78,
                  "2 problems: command line: 'model' is missing: name of a network (see `wholestep list "
                  "models`) or path of a model.json; command line: 'data' is missing: "
-                 "digits[:train=N,test=N,seed=S], idx:DIR or mnist");
+                 "digits[:train=N,test=N,seed=S], csv:FILE:class=COLUMN, csv:FILE:target=COLUMN, idx:DIR or "
+                 "mnist");
+  expect_refused(
+      "train lenet --data digits --optimizer lbfgs --lr 1", 78,
+      "command line: optimizer: 'type' got 'lbfgs', which takes the loss of all samples many times a "
+      "step and is led by the host: use optim::LBFGS in a program");
   expect_refused("train lenet --data digits --momentum 0.9", 78,
                  "command line: optimizer: 'momentum' is not a known key, known: type, lr, betas, eps, "
                  "weight_decay, amsgrad, groups");

@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "support/expect_error.h"
 #include "support/formula.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
+#include "wholestep/io/json.h"
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/element_losses.h"
 #include "wholestep/nn/linear.h"
@@ -78,13 +81,53 @@ TEST(LBFGS, FindsTheMinimumOfRosenbrocksValley) {
     std::vector<Tensor> inputs = {x};
     return {loss.item<double>(), grad(loss, inputs)};
   };
-  optim::LBFGS lbfgs({.max_iter = 100});
+  optim::LBFGS lbfgs({.max_iter = 100, .tolerance_change = 1e-14});
   lbfgs.attach({x});
   EXPECT_LT(lbfgs.step(valley), 1e-12);
   EXPECT_TRUE(lbfgs.converged());
   EXPECT_NEAR(x.data<double>()[0], 1, 1e-5);
   EXPECT_NEAR(x.data<double>()[1], 1, 1e-5);
   EXPECT_LT(lbfgs.iterations(), 60);
+}
+
+TEST(LBFGS, TakesPyTorchsWayStepByStep) {
+  nlohmann::json reference =
+      read_json_file(std::filesystem::path(WHOLESTEP_SOURCE_DIR) / "tests/reference/lbfgs.json");
+  for (const nlohmann::json& c : reference["cases"]) {
+    SCOPED_TRACE(c["name"].get<std::string>());
+    const nlohmann::json &problem = c["problem"], &options = c["options"];
+    std::function<optim::LossAndGrads()> evaluate;
+    Tensor x;
+    if (problem["type"] == "quadratic") {
+      auto quadratic =
+          std::make_shared<Quadratic>(problem["n"].get<int64_t>(), problem["stream"].get<uint32_t>());
+      x = quadratic->x;
+      evaluate = [quadratic] { return (*quadratic)(); };
+    } else {
+      x = parameter(c["start"].get<std::vector<double>>());
+      evaluate = [x]() -> optim::LossAndGrads {
+        int64_t n = x.numel();
+        Tensor a = slice(x, 0, 0, n - 1), b = slice(x, 0, 1, n);
+        Tensor loss = sum(square(1.0 - a) + 100.0 * square(b - square(a)));
+        std::vector<Tensor> inputs = {x};
+        return {loss.item<double>(), grad(loss, inputs)};
+      };
+    }
+    optim::LBFGSConfig config{.max_iter = 1, .max_eval = 30};
+    config.lr = options.value("lr", config.lr);
+    config.history_size = options.value("history_size", config.history_size);
+    optim::LBFGS lbfgs(config);
+    lbfgs.attach({x});
+    int step = 0;
+    for (const nlohmann::json& expected : c["steps"]) {
+      SCOPED_TRACE("step " + std::to_string(++step));
+      EXPECT_NEAR(lbfgs.step(evaluate), expected["loss"].get<double>(),
+                  1e-8 * (1 + expected["loss"].get<double>()));
+      for (size_t i = 0; i < static_cast<size_t>(x.numel()); ++i)
+        EXPECT_NEAR(x.data<double>()[i], expected["x"][i].get<double>(), 1e-8);
+      EXPECT_EQ(lbfgs.evaluations(), expected["evaluations"].get<int64_t>());
+    }
+  }
 }
 
 /// A network that is to learn a curve.

@@ -15,8 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kSpecDoc = "digits[:train=N,test=N,seed=S], idx:DIR or mnist";
-
 json to_json(const DatasetDescription& d) {
   json classes = json::array();
   for (size_t i = 0; i < d.class_names.size(); ++i)
@@ -47,6 +45,7 @@ void describe_data(const std::string& spec, bool as_json) {
     fmt::print("{:<5}  {:>10} samples {}  mean {}  std {}\n", part == &train ? "train" : "test",
                human_count(part->size), to_string(part->sample_shape), numbers(part->normalization.mean),
                numbers(part->normalization.std));
+  if (train.class_names.empty()) return;
   fmt::print("{:<16}{:>10}{:>10}\n", "class", "train", "test");
   for (size_t i = 0; i < train.class_names.size(); ++i)
     fmt::print("{:<16}{:>10}{:>10}\n", train.class_names[i], human_count(train.class_counts[i]),
@@ -62,7 +61,7 @@ void add_describe(CLI::App& data) {
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  verb->add_option("spec", o->spec, kSpecDoc)->required();
+  verb->add_option("spec", o->spec, kDataForms)->required();
   verb->add_flag("--json", o->json, "one JSON object on standard output");
   verb->callback([o] { describe_data(o->spec, o->json); });
 }
@@ -77,7 +76,7 @@ void add_preview(CLI::App& data) {
     SheetOptions sheet;
   };
   auto o = std::make_shared<Options>();
-  verb->add_option("spec", o->spec, kSpecDoc)->required();
+  verb->add_option("spec", o->spec, kDataForms)->required();
   verb->add_option("--out", o->out, "the PNG file to write")->required();
   verb->add_option("--part", o->part, "train or test")->capture_default_str();
   verb->add_option("--columns", o->sheet.columns, "pictures in a row")->capture_default_str();
@@ -102,7 +101,7 @@ void add_convert(CLI::App& data) {
     std::string spec, folder;
   };
   auto o = std::make_shared<Options>();
-  verb->add_option("spec", o->spec, kSpecDoc)->required();
+  verb->add_option("spec", o->spec, kDataForms)->required();
   verb->add_option("folder", o->folder, "the folder to write into; it is made where absent")->required();
   verb->callback([o] {
     DataSplits data_set = open_data_with_progress(o->spec);

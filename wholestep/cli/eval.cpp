@@ -7,6 +7,7 @@
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
 #include "wholestep/cli/open_data.h"
+#include "wholestep/cli/run_report.h"
 #include "wholestep/cli/terminal.h"
 #include "wholestep/train/run_folder.h"
 #include "wholestep/train/trained_model.h"
@@ -33,13 +34,16 @@ std::string data_spec(const EvalOptions& options, const TrainedModel& trained) {
 }
 
 json to_json(const Evaluation& e, const std::string& data, const std::string& checkpoint) {
-  return {{"data", data},   {"checkpoint", checkpoint}, {"samples", e.samples},
-          {"loss", e.loss}, {"accuracy", e.accuracy},   {"confusion", e.confusion}};
+  json object = {{"data", data}, {"checkpoint", checkpoint}, {"samples", e.samples}, {"loss", e.loss}};
+  if (e.regression) object.update(regression_json(*e.regression));
+  else object.update({{"accuracy", *e.accuracy}, {"confusion", e.confusion}});
+  return object;
 }
 
 void print_evaluation(const Evaluation& e, const std::vector<std::string>& class_names) {
-  fmt::print("accuracy {}  loss {:.4f}  ({} samples)\n\n", human_percent(e.accuracy), e.loss,
-             human_count(e.samples));
+  fmt::print("{}  ({} samples)\n", quality_of(e), human_count(e.samples));
+  if (e.regression) return;
+  fmt::print("\n");
   fmt::print("{:<16}{:>10}{:>10}  {}\n", "class", "samples", "recall", "most often taken for");
   for (size_t c = 0; c < class_names.size(); ++c) {
     int64_t samples = 0, most = 0;
@@ -66,6 +70,7 @@ void eval(const EvalOptions& options) {
   DataSplits data = open_data_with_progress(spec);
   const Dataset& part = part_of(data, options.part);
   check_data_fits(trained.model, part, spec);
+  check_same_names({trained.features, trained.targets, trained.class_names}, part, spec);
   Evaluation result = evaluate(*trained.model.module, *loss_of(trained.run), part, trained.normalization,
                                options.batch_size, {.backend = device.backend});
   if (options.json) fmt::print("{}\n", to_json(result, spec, found.path.string()).dump());
@@ -83,8 +88,7 @@ void add_eval(CLI::App& app) {
                "validated on.\n");
   auto o = std::make_shared<EvalOptions>();
   verb->add_option("run", o->place, "checkpoint, version folder, or folder of versions")->required();
-  verb->add_option("--data", o->data, "digits[:train=N,test=N,seed=S], idx:DIR or mnist [that of the run]")
-      ->type_name("SPEC");
+  verb->add_option("--data", o->data, fmt::format("{} [that of the run]", kDataForms))->type_name("SPEC");
   verb->add_option("--part", o->part, "train or test")->capture_default_str();
   verb->add_option("--batch-size", o->batch_size, "samples at once")
       ->capture_default_str()

@@ -25,7 +25,7 @@ void print_stage(const Stage& stage, const std::string& format) {
 void inspect(const InspectOptions& options) {
   Job job =
       make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}), DeviceUse::kPlan);
-  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
+  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.sample(), job.step_config());
   Plan plan = step.make_train_plan(job.config.trainer.samples_a_step(), /*keep_stages=*/true);
   std::vector<std::string> names;
   for (const Stage& stage : plan.stages) {

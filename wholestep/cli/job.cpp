@@ -2,20 +2,28 @@
 #include "wholestep/cli/job.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "wholestep/backend/cpu/precision.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/log.h"
+#include "wholestep/data/specs.h"
 #include "wholestep/nn/zoo.h"
 
 namespace wholestep::cli {
 
+SampleType Job::sample() const {
+  DType dtype = model.targets > 0 ? DType::f32 : dtype_of_data(config.data);
+  return {model.input, dtype, model.targets};
+}
+
 StepConfig Job::step_config() const {
   TrainerConfig trainer = trainer_config();
-  size_t channels = static_cast<size_t>(channels_of(model.input));
-  return {.normalization = {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)},
+  return {.normalization = no_normalization(sample()),
           .clip_norm = trainer.gradient_clip_norm,
           .clip_value = trainer.gradient_clip_value,
           .accumulate = trainer.accumulate_grad_batches,
@@ -49,6 +57,7 @@ Job make_job(RunConfig config, DeviceUse use) {
       schedule(job.config.schedule, "schedule");
   job.loss = nn::read_loss(loss);
   job.loss->check(*job.model.module);
+  if (job.model.targets > 0) nn::check_regresses(*job.loss);
   job.optimizer = optim::read_optimizer(optimizer);
   job.optimizer->set_schedule(optim::read_schedule(schedule));
   job.optimizer->schedule()->set_run_steps(
@@ -101,6 +110,16 @@ void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::
                  .got = fmt::format("samples {}", to_string(dataset.sample_shape())),
                  .expected = to_string(model.input),
                  .hint = "choose a model with that input, or change \"input\" in its model.json"});
+  if (dataset.num_targets() != model.targets)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = model.targets > 0 && dataset.num_targets() > 0
+                             ? "the data has another number of targets than the model"
+                             : "one of data and model is of classes, the other of numbers",
+                 .where = fmt::format("{} into {}", data, model.name),
+                 .got = fmt::format("{} targets", dataset.num_targets()),
+                 .expected = std::to_string(model.targets),
+                 .hint = "name the data's column by class= or target=, and give model.json \"classes\" or "
+                         "\"targets\""});
   if (dataset.num_classes() != model.classes)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "the data has another number of classes than the model",
@@ -108,6 +127,20 @@ void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::
                  .got = fmt::format("{} classes", dataset.num_classes()),
                  .expected = std::to_string(model.classes),
                  .hint = "change \"classes\" and the last layer's out_features in a model.json"});
+}
+
+void check_same_names(const TableNames& trained, const Dataset& dataset, const std::string& data) {
+  auto check = [&](const char* what, const auto& got, const auto& expected) {
+    if (!std::ranges::equal(got, expected))
+      throw Error(ErrorCode::kBadConfig,
+                  {.what = fmt::format("the data has other {} than the training had", what),
+                   .where = data,
+                   .got = fmt::format("{}", fmt::join(got, ", ")),
+                   .expected = fmt::format("{}", fmt::join(expected, ", "))});
+  };
+  check("features", dataset.feature_names(), trained.features);
+  check("targets", dataset.target_names(), trained.targets);
+  if (!trained.features.empty()) check("classes", dataset.class_names(), trained.classes);
 }
 
 }  // namespace wholestep::cli

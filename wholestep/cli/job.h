@@ -18,6 +18,7 @@ struct Job {
   std::unique_ptr<nn::Loss> loss;
   std::unique_ptr<optim::Optimizer> optimizer;  ///< attached to the model's parameters, with its schedule
 
+  SampleType sample() const;             ///< what the model is fed: of tables f32, else u8
   StepConfig step_config() const;        ///< for plans without data: samples are not normalised
   TrainerConfig trainer_config() const;  ///< that of the configuration, on the device
 };
@@ -36,7 +37,13 @@ void use_precision(const std::string& precision, bool tf32, const Device& device
 /// "cuda:0 (NVIDIA H200)"
 std::string to_string(const Device& device);
 
-/// Throws kBadConfig where samples of the data are not what the model takes.
+/// Throws kBadConfig where samples or targets of the data are not what the model takes and gives.
 void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::string& data);
+/// Names of what a model was trained on: of a table its columns and classes.
+struct TableNames {
+  std::vector<std::string> features, targets, classes;
+};
+/// Throws kBadConfig where the data's names are others, in this order.
+void check_same_names(const TableNames& trained, const Dataset& dataset, const std::string& data);
 
 }  // namespace wholestep::cli

@@ -181,7 +181,7 @@ std::vector<double> first_losses(const std::string& name, Backend& backend) {
   optim::SGD optimizer({.lr = 0.01});
   optimizer.attach(model.module->parameters());
   nn::CrossEntropyLoss loss;
-  size_t channels = static_cast<size_t>(channels_of(model.input));
+  size_t channels = static_cast<size_t>(channels_of(SampleType(model.input)));
   TrainStep step(*model.module, loss, optimizer, model.input,
                  {.normalization = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.3f)},
                   .compile = {.backend = &backend}});

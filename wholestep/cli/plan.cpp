@@ -50,16 +50,23 @@ std::string regions_text(const Plan& plan) {
   return text;
 }
 
-/// A batch of random pixels and labels: a step is never timed on zeros.
-void write_random_batch(CompiledStep& step, const nn::Model& model, int64_t batch, uint64_t seed) {
-  PhiloxStream random(seed, 1);
-  std::vector<uint8_t> pixels(static_cast<size_t>(batch * model.input.numel()));
-  std::vector<int32_t> labels(static_cast<size_t>(batch));
+/// A batch of random samples and targets: a step is never timed on zeros.
+void write_random_batch(CompiledStep& step, const Job& job, int64_t rows) {
+  const SampleType sample = job.sample();
+  PhiloxStream random(static_cast<uint64_t>(job.config.seed), 1);
+  size_t count = static_cast<size_t>(rows), values = count * static_cast<size_t>(sample.shape.numel());
+  std::vector<uint8_t> pixels(sample.dtype == DType::u8 ? values : 0);
+  std::vector<int32_t> labels(sample.targets == 0 ? count : 0);
+  std::vector<float> features(values - pixels.size()), targets(count * static_cast<size_t>(sample.targets));
   for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
   for (int32_t& label : labels)
-    label = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.classes)));
-  step.write("pixels", std::as_bytes(std::span(pixels)));
-  step.write("labels", std::as_bytes(std::span(labels)));
+    label = static_cast<int32_t>(random.below(static_cast<uint64_t>(job.model.classes)));
+  for (std::vector<float>* numbers : {&features, &targets})
+    for (float& number : *numbers) number = random.uniform(-1.0f, 1.0f);
+  std::span<const uint8_t> bytes = pixels;
+  if (!features.empty()) bytes = {reinterpret_cast<const uint8_t*>(features.data()), values * sizeof(float)};
+  write_batch(step, sample,
+              {.rows = rows, .pixels = bytes, .labels = labels, .targets = targets, .samples = {}});
 }
 
 /// Where the time of a step goes: by region, with what one chunk of each phase takes. On the CPU beside the
@@ -67,7 +74,7 @@ void write_random_batch(CompiledStep& step, const nn::Model& model, int64_t batc
 std::string profile_text(const Job& job, Plan plan, int64_t batch) {
   using Clock = std::chrono::steady_clock;
   CompiledStep step(std::move(plan));
-  write_random_batch(step, job.model, batch, static_cast<uint64_t>(job.config.seed));
+  write_random_batch(step, job, batch);
   const std::string any_output = step.plan().graph->outputs.front().name;
   auto run = [&](int64_t steps) {
     auto start = Clock::now();
@@ -112,7 +119,7 @@ void print_plan(const PlanOptions& options) {
   Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model"}),
                      options.profile ? DeviceUse::kRun : DeviceUse::kPlan);
   const TrainerConfig& trainer = job.config.trainer;
-  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, job.step_config());
+  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.sample(), job.step_config());
   step.check_budget(trainer.samples_a_step(), trainer.eval_batch_size);
   int64_t together = step.bytes_for(trainer.samples_a_step(), trainer.eval_batch_size);
   Plan plan = options.evaluation ? step.make_eval_plan(trainer.eval_batch_size)

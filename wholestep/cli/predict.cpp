@@ -59,6 +59,18 @@ void print_sample(const std::string& name, int64_t predicted, std::span<const fl
              others);
 }
 
+void print_numbers(const std::string& name, std::span<const float> numbers,
+                   const std::vector<std::string>& targets, const PredictOptions& options) {
+  json line = {{"sample", name}};
+  std::string text;
+  for (size_t k = 0; k < targets.size(); ++k) {
+    line["targets"][targets[k]] = numbers[k];
+    text += fmt::format("  {} {:.6g}", targets[k], numbers[k]);
+  }
+  if (options.json) fmt::print("{}\n", line.dump());
+  else fmt::print("{}:{}\n", name, text.substr(1));
+}
+
 void predict(const PredictOptions& options) {
   constexpr int64_t kBatch = 64;
   Device device = use_device(options.device, options.threads);
@@ -68,24 +80,28 @@ void predict(const PredictOptions& options) {
     print_note(fmt::format("wholestep: warning: {}; using {}", found.damage, found.path.string()));
   TrainedModel trained = load_trained_model(found.path);
   NamedSamples samples;
-  for (const std::string& file : options.files)
-    read_samples(file, trained.model.input, options.invert, samples);
+  for (const std::string& file : options.files) read_samples(file, trained, options.invert, samples);
   int64_t count = static_cast<int64_t>(samples.names.size());
   if (count == 0) throw Error(ErrorCode::kBadData, {.what = "there are no samples in these files"});
 
   std::unique_ptr<nn::Loss> loss = loss_of(trained.run);
-  Evaluator evaluator(*trained.model.module, loss.get(), trained.model.input, trained.normalization,
+  const SampleType sample = trained.sample();
+  Evaluator evaluator(*trained.model.module, loss.get(), sample, trained.normalization,
                       batch_sizes(count, kBatch), {.backend = device.backend});
-  size_t sample_bytes = static_cast<size_t>(trained.model.input.numel());
+  size_t sample_bytes = static_cast<size_t>(sample.shape.numel() * size_bytes(sample.dtype));
   for (int64_t first = 0; first < count; first += kBatch) {
     size_t rows = static_cast<size_t>(std::min(kBatch, count - first)), begin = static_cast<size_t>(first);
     Predictions p =
         evaluator.run(std::span(samples.pixels).subspan(begin * sample_bytes, rows * sample_bytes), {},
                       static_cast<int64_t>(rows));
-    size_t classes = p.probabilities.size() / rows;
+    size_t classes = p.probabilities.size() / rows, width = p.numbers.size() / rows;
     for (size_t i = 0; i < rows; ++i)
-      print_sample(samples.names[begin + i], p.classes[i], p.probabilities.subspan(i * classes, classes),
-                   trained.class_names, options);
+      if (width > 0)
+        print_numbers(samples.names[begin + i], p.numbers.subspan(i * width, width), trained.targets,
+                      options);
+      else
+        print_sample(samples.names[begin + i], p.classes[i], p.probabilities.subspan(i * classes, classes),
+                     trained.class_names, options);
   }
 }
 
@@ -97,7 +113,8 @@ void add_predict(CLI::App& app) {
                "  wholestep predict runs/lenet three.png --invert\n"
                "  wholestep predict runs/lenet rows.csv idx:data/mnist/t10k-images-idx3-ubyte.gz --json\n"
                "Pictures are made grey or RGB as the model takes them, and resized by averaging areas.\n"
-               "A .csv file holds a sample a line, each value 0 to 255.\n");
+               "A .csv file holds a sample a line, each value 0 to 255; for a model trained on a table a\n"
+               "header and at least the columns it was trained on.\n");
   auto o = std::make_shared<PredictOptions>();
   verb->add_option("run", o->place, "checkpoint, version folder, or folder of versions")->required();
   verb->add_option("files", o->files, "*.png, *.jpg, *.csv or idx:FILE")->required();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "wholestep/data/specs.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/optim/optimizer.h"
 
@@ -50,7 +51,7 @@ void flatten(const json& object, const std::string& prefix, std::map<std::string
 
 ConfigFields RunConfig::fields() {
   return {{"model", &model, "name of a network (see `wholestep list models`) or path of a model.json"},
-          {"data", &data, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
+          {"data", &data, kDataForms},
           {"validation", &validation, "data whose test part to validate on; that of `data` where empty"},
           {"device", &device, "auto for the best there is, cpu, cuda or cuda:N"},
           {"tf32", &tf32, "products of f32 on tensor cores in TF32, where the device has them"},

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "wholestep/base/human.h"
+#include "wholestep/data/specs.h"
 #include "wholestep/io/toml.h"
 
 namespace wholestep::cli {
@@ -25,7 +26,7 @@ struct RunOption {
 
 constexpr const char *kData = "Data", *kStep = "Step", *kRun = "Run";
 constexpr RunOption kOptions[] = {
-    {kDataOptions, kData, "--data", "data", Kind::kData, "digits[:train=N,test=N,seed=S], idx:DIR or mnist"},
+    {kDataOptions, kData, "--data", "data", Kind::kData, kDataForms},
     {kTrainingOptions, kData, "--val", "validation", Kind::kData,
      "data whose test part to validate on, in place of --data's"},
     {kTrainingOptions, kData, "--stream", "trainer.resident", Kind::kFalse,

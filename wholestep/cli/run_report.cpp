@@ -59,6 +59,20 @@ void PlanObserver::on_fit_begin(const TrainStep& step) {
   kernels = plan_rows(plan);
 }
 
+std::string quality_of(const Evaluation& e) {
+  if (!e.regression) return fmt::format("accuracy {}  loss {:.4f}", human_percent(*e.accuracy), e.loss);
+  const Regression& r = *e.regression;
+  return fmt::format("R2 {}  RMSE {:.4g}  MAE {:.4g}  loss {:.4g}",
+                     r.r2 ? fmt::format("{:.4f}", *r.r2) : "n/a", r.rmse(), r.mae, e.loss);
+}
+
+nlohmann::json regression_json(const Regression& r) {
+  return {{"mae", r.mae},
+          {"mse", r.mse},
+          {"rmse", r.rmse()},
+          {"r2", r.r2 ? nlohmann::json(*r.r2) : nlohmann::json()}};
+}
+
 std::string bad_step(const FitResult& result) {
   return result.first_suspect == result.steps
              ? fmt::format("step {}", human_count(result.steps))

@@ -28,6 +28,11 @@ ReportData collect_report(const Job& job, const DataSplits& data, const FitResul
 void add_evaluation(ReportData& report, Evaluation evaluation, const std::string& evaluated,
                     const Dataset& dataset);
 
+/// "accuracy 98.41 %  loss 0.0512", or of numbers "R2 0.9871  RMSE 0.1204  MAE 0.0961  loss 0.0145".
+std::string quality_of(const Evaluation& evaluation);
+/// {"mae": ..., "mse": ..., "rmse": ..., "r2": ...}
+nlohmann::json regression_json(const Regression& regression);
+
 std::string bad_step(const FitResult& result);    ///< of a run that stopped at one: "step 12"
 std::string outcome_of(const FitResult& result);  ///< "finished after 5 epochs"
 

@@ -8,6 +8,8 @@
 #include <filesystem>
 
 #include "wholestep/base/error.h"
+#include "wholestep/data/csv_table.h"
+#include "wholestep/io/csv.h"
 #include "wholestep/io/files.h"
 #include "wholestep/io/idx.h"
 #include "wholestep/io/resize.h"
@@ -39,45 +41,36 @@ void read_picture(const std::string& path, const Shape& input, bool invert, Name
   samples.names.push_back(path);
 }
 
-std::vector<uint8_t> parse_row(std::string_view line, const std::string& where, int64_t values) {
-  std::vector<uint8_t> row;
-  for (size_t at = 0; at <= line.size();) {
-    size_t end = std::min(line.find(',', at), line.size());
-    std::string_view cell = line.substr(at, end - at);
-    while (cell.starts_with(' ')) cell.remove_prefix(1);
-    while (cell.ends_with(' ')) cell.remove_suffix(1);
-    int number = -1;
-    auto [stop, failed] = std::from_chars(cell.data(), cell.data() + cell.size(), number);
-    if (failed != std::errc() || stop != cell.data() + cell.size() || number < 0 || number > 255)
-      throw Error(ErrorCode::kBadData, {.what = "this is no value of a sample",
-                                        .where = fmt::format("{}, column {}", where, row.size() + 1),
-                                        .got = fmt::format("'{}'", cell.substr(0, 20)),
-                                        .expected = "a whole number 0 to 255"});
-    row.push_back(static_cast<uint8_t>(number));
-    at = end + 1;
-  }
-  if (static_cast<int64_t>(row.size()) != values)
-    throw Error(ErrorCode::kBadData, {.what = "the row does not fit the model",
-                                      .where = where,
-                                      .got = fmt::format("{} values", row.size()),
-                                      .expected = std::to_string(values)});
-  return row;
-}
-
 void read_csv(const std::string& path, const Shape& input, NamedSamples& samples) {
   std::string text = read_text_file(path, kMaxCsvBytes);
-  int64_t line = 1;
-  for (size_t at = 0; at < text.size(); ++line) {
-    size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view row = std::string_view(text).substr(at, end - at);
-    at = end + 1;
-    if (row.ends_with('\r')) row.remove_suffix(1);
-    if (row.empty()) continue;
-    std::string where = fmt::format("{}:{}", path, line);
-    std::vector<uint8_t> values = parse_row(row, where, input.numel());
-    samples.pixels.insert(samples.pixels.end(), values.begin(), values.end());
-    samples.names.push_back(where);
+  CsvReader reader(text, path);
+  for (std::vector<std::string> fields; reader.next(fields);) {
+    samples.names.push_back(reader.where());
+    for (size_t i = 0; i < fields.size(); ++i) {
+      const std::string& field = fields[i];
+      int number = -1;
+      auto [stop, failed] = std::from_chars(field.data(), field.data() + field.size(), number);
+      if (failed != std::errc() || stop != field.data() + field.size() || number < 0 || number > 255)
+        throw Error(ErrorCode::kBadData, {.what = "this is no value of a sample",
+                                          .where = fmt::format("{}, column {}", reader.where(), i + 1),
+                                          .got = fmt::format("'{}'", field.substr(0, 20)),
+                                          .expected = "a whole number 0 to 255"});
+      samples.pixels.push_back(static_cast<uint8_t>(number));
+    }
+    if (std::ssize(fields) != input.numel())
+      throw Error(ErrorCode::kBadData, {.what = "the row does not fit the model",
+                                        .where = reader.where(),
+                                        .got = fmt::format("{} values", fields.size()),
+                                        .expected = std::to_string(input.numel())});
   }
+}
+
+void read_table(const std::string& path, const std::vector<std::string>& features, NamedSamples& samples) {
+  std::vector<std::string> lines;
+  std::vector<float> values = read_csv_features(path, features, lines);
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values.data());
+  samples.pixels.insert(samples.pixels.end(), bytes, bytes + values.size() * sizeof(float));
+  samples.names.insert(samples.names.end(), lines.begin(), lines.end());
 }
 
 void read_idx_samples(const std::string& path, const Shape& input, NamedSamples& samples) {
@@ -95,7 +88,15 @@ void read_idx_samples(const std::string& path, const Shape& input, NamedSamples&
 
 }  // namespace
 
-void read_samples(const std::string& argument, const Shape& input, bool invert, NamedSamples& samples) {
+void read_samples(const std::string& argument, const TrainedModel& model, bool invert,
+                  NamedSamples& samples) {
+  const Shape& input = model.model.input;
+  if (!model.features.empty()) {
+    if (lower_extension(argument) == ".csv") return read_table(argument, model.features, samples);
+    throw Error(
+        ErrorCode::kUsage,
+        {.what = "the model takes rows of a table", .where = argument, .expected = "*.csv with a header"});
+  }
   if (argument.starts_with("idx:")) return read_idx_samples(argument.substr(4), input, samples);
   std::string extension = lower_extension(argument);
   if (extension == ".csv") return read_csv(argument, input, samples);

@@ -29,26 +29,22 @@ struct Outcome {
 Outcome overfit(Job& job, const Dataset& dataset, double target, int64_t max_steps) {
   constexpr int64_t kCheckEvery = 5;
   Outcome outcome{.rows = std::min(job.config.trainer.samples_a_step(), dataset.size())};
-  size_t sample_bytes = static_cast<size_t>(dataset.sample_bytes());
-  std::vector<uint8_t> pixels(static_cast<size_t>(outcome.rows) * sample_bytes);
-  std::vector<int32_t> labels;
-  for (int64_t i = 0; i < outcome.rows; ++i) {
-    dataset.read(i, std::span(pixels).subspan(static_cast<size_t>(i) * sample_bytes, sample_bytes));
-    labels.push_back(dataset.label(i));
-  }
+  DataLoader loader(std::shared_ptr<const Dataset>(std::shared_ptr<const Dataset>(), &dataset),
+                    {.batch_size = outcome.rows});
+  const Batch& batch = *loader.next();
   StepConfig config = job.step_config();
   config.normalization = normalization_of(dataset);
-  TrainStep step(*job.model.module, *job.loss, *job.optimizer, job.model.input, config);
+  TrainStep step(*job.model.module, *job.loss, *job.optimizer, dataset.sample_type(), config);
   job.optimizer->schedule()->set_run_steps(max_steps);
   step.prepare({outcome.rows}, {outcome.rows});
   auto loss_now = [&] {
-    step.evaluate(pixels, labels);
+    step.evaluate(batch);
     std::span<const float> losses = step.predictions().losses;
     return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
   };
   outcome.first_loss = outcome.loss = loss_now();
   while (outcome.steps < max_steps && !(outcome.loss < target)) {
-    step.train(pixels, labels);
+    step.train(batch);
     ++outcome.steps;
     if (step.train_metrics().skipped_steps > 0)
       throw Error(ErrorCode::kNonFinite, {.what = fmt::format("step {} was not finite", outcome.steps),

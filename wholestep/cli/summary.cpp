@@ -38,7 +38,7 @@ json to_json(const nn::Model& model, const nn::Summary& summary) {
                       {"flops", row.flops}});
   return {{"model", model.name},
           {"input", std::vector<int64_t>(model.input.begin(), model.input.end())},
-          {"classes", model.classes},
+          {model.targets > 0 ? "targets" : "classes", model.targets > 0 ? model.targets : model.classes},
           {"layers", std::move(layers)},
           {"parameters", summary.parameters},
           {"parameter_bytes", summary.parameter_bytes},
@@ -55,7 +55,8 @@ void print_summary(const SummaryOptions& options) {
   nn::Summary summary = nn::summarize(*model.module, batch);
   if (options.json) fmt::print("{}\n", to_json(model, summary).dump(2));
   else
-    fmt::print("{}  input {}  classes {}\n{}", model.name, to_string(batch.shape), model.classes,
+    fmt::print("{}  input {}  {} {}\n{}", model.name, to_string(batch.shape),
+               model.targets > 0 ? "targets" : "classes", model.targets > 0 ? model.targets : model.classes,
                to_string(summary));
 }
 

@@ -99,6 +99,9 @@ DataSplits open_run_data(const Job& job) {
   if (!job.config.validation.empty()) {
     data.test = open_data_with_progress(job.config.validation).test;
     check_data_fits(job.model, *data.test, job.config.validation);
+    const Dataset& train = *data.train;
+    check_same_names({train.feature_names(), train.target_names(), train.class_names()}, *data.test,
+                     job.config.validation);
     data.description +=
         fmt::format("; validation on {} samples of {}", data.test->size(), job.config.validation);
   }
@@ -156,7 +159,9 @@ json to_json(const FitResult& result, const RunFolder& folder) {
   if (!result.history.empty()) {
     const EpochResult& last = result.history.back();
     object["train_loss"] = last.train_loss;
-    object["train_accuracy"] = last.train_accuracy;
+    object["train_accuracy"] = number_or_null(last.train_accuracy);
+    if (last.train_regression) object["train_regression"] = regression_json(*last.train_regression);
+    if (last.val_regression) object["val_regression"] = regression_json(*last.val_regression);
     object["val_loss"] = number_or_null(last.val_loss);
     object["val_accuracy"] = number_or_null(last.val_accuracy);
     object["best_epoch"] = best_epoch(result.history)->epoch;
@@ -167,9 +172,7 @@ json to_json(const FitResult& result, const RunFolder& folder) {
 void print_outcome(const FitResult& result, const ReportData& report, const RunFolder& folder) {
   fmt::print("{} in {}, {} samples/s\n", report.outcome, human_seconds(result.seconds),
              result.samples_s > 0 ? human_rate(result.samples_s) : "n/a");
-  if (report.evaluation)
-    fmt::print("accuracy {}  loss {:.4f}  ({})\n", human_percent(report.evaluation->accuracy),
-               report.evaluation->loss, report.evaluated);
+  if (report.evaluation) fmt::print("{}  ({})\n", quality_of(*report.evaluation), report.evaluated);
   if (!result.checkpoint.empty()) fmt::print("checkpoint  {}\n", result.checkpoint.string());
   fmt::print("report      {}\n", folder.report().string());
 }
@@ -197,7 +200,7 @@ void train(const TrainOptions& options) {
   }
   Job job = make_job(std::move(config));
   TrainerConfig trainer_config = job.trainer_config();
-  Trainer(trainer_config).check_memory(*job.model.module, *job.optimizer, *job.loss, job.model.input);
+  Trainer(trainer_config).check_memory(*job.model.module, *job.optimizer, *job.loss, job.sample());
 
   RunFolder folder = resumed ? RunFolder::open(resumed->version) : RunFolder::create(job.config.out_folder());
   DataSplits data = begin(folder, job);
@@ -209,7 +212,8 @@ void train(const TrainOptions& options) {
   Trainer trainer(trainer_config);
   auto plan = std::make_shared<PlanObserver>(std::min(trainer_config.samples_a_step(), data.train->size()));
   trainer.add_callback(plan);
-  trainer.add_callback(std::make_shared<MetricsFile>(folder.metrics(), resumed.has_value()));
+  trainer.add_callback(
+      std::make_shared<MetricsFile>(folder.metrics(), resumed.has_value(), data.train->num_targets() > 0));
   trainer.add_callback(std::make_shared<TerminalProgress>(trainer_config.max_epochs));
   print_note(fmt::format("{} on {}, device {}, run folder {}", job.model.name, data.description,
                          to_string(job.device), folder.path().string()));
@@ -239,6 +243,7 @@ void add_train(CLI::App& app) {
                "  wholestep train lenet --data digits\n"
                "  wholestep train lenet --data mnist --epochs 5 --lr 0.002 --schedule cosine\n"
                "  wholestep train model.json --data idx:data/mnist --optimizer sgd --momentum 0.9\n"
+               "  wholestep train model.json --data csv:houses.csv:target=price --loss mse\n"
                "  wholestep train lenet --data mnist --resume=auto --checkpoint-every 500\n"
                "  wholestep train --config run.toml --set trainer.batch_size=128\n"
                "SIGINT and SIGTERM end a run with a checkpoint and exit code 75; --resume goes on from it\n"

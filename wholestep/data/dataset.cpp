@@ -23,6 +23,10 @@ class Subset final : public Dataset {
   const Shape& sample_shape() const override { return dataset_->sample_shape(); }
   const std::vector<std::string>& class_names() const override { return dataset_->class_names(); }
   int32_t label(int64_t index) const override { return dataset_->label(original(index)); }
+  DType dtype() const override { return dataset_->dtype(); }
+  std::span<const float> targets(int64_t index) const override { return dataset_->targets(original(index)); }
+  const std::vector<std::string>& feature_names() const override { return dataset_->feature_names(); }
+  const std::vector<std::string>& target_names() const override { return dataset_->target_names(); }
   void read(int64_t index, std::span<uint8_t> out) const override { dataset_->read(original(index), out); }
   std::optional<ResidentSamples> resident() const override {
     std::optional<ResidentSamples> all = dataset_->resident();
@@ -47,6 +51,21 @@ void check_sample_index(int64_t index, int64_t size) {
     throw Error(ErrorCode::kUsage, {.what = "sample index out of range",
                                     .got = std::to_string(index),
                                     .expected = fmt::format("0 to {}", size - 1)});
+}
+
+void check_sample_bytes(const Dataset& dataset, size_t bytes) {
+  if (bytes != static_cast<size_t>(dataset.sample_bytes()))
+    throw Error(
+        ErrorCode::kUsage,
+        {.what = "a sample does not fit where it should go",
+         .got = fmt::format("room for {} values", bytes / static_cast<size_t>(size_bytes(dataset.dtype()))),
+         .expected =
+             fmt::format("{} for {}", dataset.sample_shape().numel(), to_string(dataset.sample_shape()))});
+}
+
+const std::vector<std::string>& Dataset::no_names() {
+  static const std::vector<std::string> none;
+  return none;
 }
 
 InMemoryDataset::InMemoryDataset(Shape sample_shape, std::vector<uint8_t> pixels, std::vector<int32_t> labels,
@@ -79,17 +98,13 @@ int32_t InMemoryDataset::label(int64_t index) const {
 
 void InMemoryDataset::read(int64_t index, std::span<uint8_t> out) const {
   check_sample_index(index, size());
-  if (out.size() != static_cast<size_t>(sample_bytes()))
-    throw Error(ErrorCode::kUsage,
-                {.what = "a sample does not fit where it should go",
-                 .got = fmt::format("room for {} values", out.size()),
-                 .expected = fmt::format("{} for {}", sample_bytes(), to_string(sample_shape_))});
+  check_sample_bytes(*this, out.size());
   if (!out.empty())
     std::memcpy(out.data(), pixels_.data() + static_cast<size_t>(index) * out.size(), out.size());
 }
 
 std::optional<ResidentSamples> InMemoryDataset::resident() const {
-  return ResidentSamples{.pixels = pixels_, .labels = labels_, .row_of = {}};
+  return ResidentSamples{.pixels = pixels_, .labels = labels_, .targets = {}, .row_of = {}};
 }
 
 std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> dataset, std::vector<int64_t> indices) {

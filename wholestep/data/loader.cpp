@@ -49,7 +49,8 @@ class DataLoader::State {
     const size_t rows = static_cast<size_t>(std::min(options_.batch_size, size));
     for (Slot& slot : slots_) {
       slot.pixels.resize(rows * static_cast<size_t>(dataset_->sample_bytes()));
-      slot.labels.resize(rows);
+      slot.labels.resize(numbers() ? 0 : rows);
+      slot.targets.resize(rows * numbers());
     }
     for (int i = 0; i < options_.num_workers; ++i) workers_.emplace_back([this] { work(); });
     start(0, 0);
@@ -100,11 +101,13 @@ class DataLoader::State {
   struct Slot {
     std::vector<uint8_t> pixels;
     std::vector<int32_t> labels;
+    std::vector<float> targets;
     int64_t holds = -1;  // the batch that is ready here
     std::exception_ptr error;
     Batch batch;
   };
 
+  size_t numbers() const { return dataset_->target_names().size(); }  // a sample's targets, 0 of classes
   Slot& slot_of(int64_t batch) { return slots_[static_cast<size_t>(batch) % slots_.size()]; }
 
   const Batch* next_here() {
@@ -152,14 +155,17 @@ class DataLoader::State {
                   .index = batch,
                   .rows = rows,
                   .pixels = std::span(slot.pixels).first(count * bytes),
-                  .labels = std::span(slot.labels).first(count),
+                  .labels = std::span(slot.labels).first(numbers() ? 0 : count),
+                  .targets = std::span(slot.targets).first(count * numbers()),
                   .samples = std::span(order_).subspan(static_cast<size_t>(first), count)};
     for (size_t row = 0; row < count; ++row) {
       if (cancelled_) return false;
       const int64_t sample = slot.batch.samples[row];
       try {
         dataset_->read(sample, std::span(slot.pixels).subspan(row * bytes, bytes));
-        slot.labels[row] = dataset_->label(sample);
+        if (numbers() == 0) slot.labels[row] = dataset_->label(sample);
+        std::ranges::copy(dataset_->targets(sample),
+                          slot.targets.begin() + static_cast<long>(row * numbers()));
       } catch (...) {
         slot.error = named_error(batch, sample);
         return true;

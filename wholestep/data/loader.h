@@ -26,10 +26,20 @@ struct LoaderOptions {
 struct Batch {
   int64_t epoch = 0, index = 0;      ///< the index-th batch of the epoch
   int64_t rows = 0;                  ///< batch_size, or fewer in the last one
-  std::span<const uint8_t> pixels;   ///< [rows, sample_shape...]
-  std::span<const int32_t> labels;   ///< [rows]
+  std::span<const uint8_t> pixels;   ///< bytes of the values [rows, sample_shape...]
+  std::span<const int32_t> labels;   ///< [rows]; empty where targets are numbers
+  std::span<const float> targets;    ///< [rows, num_targets]; empty where targets are classes
   std::span<const int64_t> samples;  ///< [rows], which samples of the dataset these are
 };
+
+/// A batch that is given rather than read: bytes of the samples, and a label each.
+inline Batch labelled(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+  return {.rows = static_cast<int64_t>(labels.size()),
+          .pixels = pixels,
+          .labels = labels,
+          .targets = {},
+          .samples = {}};
+}
 
 /// Used by one thread. Allocates when made; next() and start() do not, unless a sample cannot be read.
 class DataLoader {

@@ -61,7 +61,8 @@ DatasetDescription describe(const Dataset& dataset) {
                             .class_names = dataset.class_names(),
                             .class_counts = std::vector<int64_t>(dataset.class_names().size()),
                             .normalization = {}};
-  for (int64_t i = 0; i < dataset.size(); ++i) ++result.class_counts[static_cast<size_t>(dataset.label(i))];
+  if (dataset.num_classes() > 0)
+    for (int64_t i = 0; i < dataset.size(); ++i) ++result.class_counts[static_cast<size_t>(dataset.label(i))];
   if (dataset.size() > 0) result.normalization = normalization_of(dataset);
   return result;
 }
@@ -111,6 +112,9 @@ Image contact_sheet(const Dataset& dataset, const SheetOptions& options) {
 }
 
 void convert_to_idx(const DataSplits& splits, const std::filesystem::path& folder) {
+  if (splits.train->dtype() != DType::u8 || splits.train->num_classes() == 0)
+    throw Error(ErrorCode::kUsage,
+                {.what = "IDX files hold u8 values with a class each", .got = splits.description});
   if (splits.train->num_classes() > 256)
     throw Error(ErrorCode::kUsage, {.what = "too many classes for IDX labels of one byte",
                                     .got = std::to_string(splits.train->num_classes()),

@@ -7,6 +7,7 @@
 
 #include "wholestep/base/error.h"
 #include "wholestep/base/suggest.h"
+#include "wholestep/data/csv_table.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/data/mnist.h"
 #include "wholestep/io/config_reader.h"
@@ -17,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kNames = {"digits", "idx", "mnist"};
+const std::vector<std::string> kNames = {"csv", "digits", "idx", "mnist"};
 
 struct Spec {
   std::string name, path;
@@ -63,6 +64,31 @@ DataSplits open_idx(const Spec& spec, ConfigReader& options) {
   return open_idx_folder(spec.path, classes);
 }
 
+std::vector<std::string> column_list(const std::string& names) {
+  std::vector<std::string> list;
+  for (size_t at = 0; at < names.size();) {
+    size_t end = std::min(names.find('+', at), names.size());
+    list.push_back(names.substr(at, end - at));
+    at = end + 1;
+  }
+  return list;
+}
+
+DataSplits open_csv(const Spec& spec, ConfigReader& options) {
+  CsvOptions csv;
+  csv.classes = options.get("class", csv.classes);
+  csv.targets = column_list(options.get("target", ""));
+  csv.ignore = column_list(options.get("ignore", ""));
+  csv.test = options.get("test", csv.test, {.min = 0, .max = 1});
+  csv.seed = options.get("seed", csv.seed);
+  options.finish();
+  if (spec.path.empty())
+    throw Error(
+        ErrorCode::kBadConfig,
+        {.what = "the data specification names no file", .got = "csv", .expected = "csv:FILE:class=COLUMN"});
+  return open_csv(spec.path, csv);
+}
+
 DataSplits open_mnist(const MnistSource& source, ConfigReader& options) {
   options.finish();
   return open_idx_folder(mnist_folder(source));
@@ -73,17 +99,21 @@ DataSplits open_mnist(const MnistSource& source, ConfigReader& options) {
 DataSplits open_data(const std::string& text, const MnistSource& mnist) {
   Spec spec = parse(text);
   ConfigReader options(spec.options, fmt::format("data '{}'", text));
-  if (!spec.path.empty() && spec.name != "idx" && std::ranges::find(kNames, spec.name) != kNames.end())
+  bool takes_path = spec.name == "csv" || spec.name == "idx";
+  if (!spec.path.empty() && !takes_path && std::ranges::find(kNames, spec.name) != kNames.end())
     throw Error(ErrorCode::kBadConfig, {.what = "this data takes no path",
                                         .got = fmt::format("'{}'", text),
                                         .expected = fmt::format("{}, or options as key=value", spec.name)});
+  if (spec.name == "csv") return open_csv(spec, options);
   if (spec.name == "digits") return open_digits(options);
   if (spec.name == "idx") return open_idx(spec, options);
   if (spec.name == "mnist") return open_mnist(mnist, options);
   throw Error(ErrorCode::kBadConfig, {.what = "unknown data",
                                       .got = fmt::format("'{}'", text),
-                                      .expected = "digits, idx:DIR or mnist",
+                                      .expected = "digits, csv:FILE, idx:DIR or mnist",
                                       .hint = suggest(spec.name, kNames)});
 }
+
+DType dtype_of_data(const std::string& spec) { return parse(spec).name == "csv" ? DType::f32 : DType::u8; }
 
 }  // namespace wholestep

@@ -1,4 +1,4 @@
-// Channel statistics from a histogram of values: exact, and one pass.
+// Channel statistics: of u8 from a histogram of values, exact, in one pass; of f32 in two.
 #include "wholestep/data/transforms.h"
 
 #include <array>
@@ -17,14 +17,50 @@ void count_values(std::span<const uint8_t> sample, std::vector<Histogram>& chann
     for (uint8_t value : sample.subspan(c * plane, plane)) ++channels[c][value];
 }
 
+Normalization normalization_of_floats(const Dataset& dataset) {
+  size_t channels = static_cast<size_t>(channels_of(dataset.sample_type()));
+  std::vector<float> sample(static_cast<size_t>(dataset.sample_shape().numel()));
+  size_t plane = sample.size() / channels;
+  double count = static_cast<double>(dataset.size()) * static_cast<double>(plane);
+  auto means = [&](auto term) {  // of each channel, over all samples
+    std::vector<double> sums(channels);
+    for (int64_t i = 0; i < dataset.size(); ++i) {
+      dataset.read(i, {reinterpret_cast<uint8_t*>(sample.data()), sample.size() * sizeof(float)});
+      for (size_t j = 0; j < sample.size(); ++j)
+        sums[j / plane] += term(static_cast<double>(sample[j]), j / plane);
+    }
+    for (double& sum : sums) sum /= count;
+    return sums;
+  };
+  std::vector<double> mean = means([](double x, size_t) { return x; });
+  std::vector<double> variance = means([&](double x, size_t c) { return (x - mean[c]) * (x - mean[c]); });
+  Normalization result;
+  for (size_t c = 0; c < channels; ++c) {
+    result.mean.push_back(static_cast<float>(mean[c]));
+    float std = static_cast<float>(std::sqrt(variance[c]));
+    result.std.push_back(std > 0 ? std : 1.0f);
+  }
+  return result;
+}
+
 }  // namespace
 
-int64_t channels_of(const Shape& sample_shape) { return sample_shape.rank() >= 2 ? sample_shape[0] : 1; }
+int64_t channels_of(const SampleType& sample) {
+  if (sample.shape.rank() >= 2 || (sample.shape.rank() == 1 && sample.dtype == DType::f32))
+    return sample.shape[0];
+  return 1;
+}
+
+Normalization no_normalization(const SampleType& sample) {
+  size_t channels = static_cast<size_t>(channels_of(sample));
+  return {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)};
+}
 
 Normalization normalization_of(const Dataset& dataset) {
   if (dataset.size() == 0 || dataset.sample_bytes() == 0)
     throw Error(ErrorCode::kBadData, {.what = "no samples to take mean and standard deviation of"});
-  std::vector<Histogram> channels(static_cast<size_t>(channels_of(dataset.sample_shape())));
+  if (dataset.dtype() == DType::f32) return normalization_of_floats(dataset);
+  std::vector<Histogram> channels(static_cast<size_t>(channels_of(dataset.sample_type())));
   std::vector<uint8_t> sample(static_cast<size_t>(dataset.sample_bytes()));
   for (int64_t i = 0; i < dataset.size(); ++i) {
     dataset.read(i, sample);

@@ -1,4 +1,5 @@
-// From stored u8 values to what a network reads: x = (value / 255 - mean[c]) / std[c], per channel.
+// From stored values to what a network reads: x = (value - mean[c]) / std[c], per channel; u8 values are
+// first divided by 255.
 #pragma once
 #include <vector>
 
@@ -6,15 +7,19 @@
 
 namespace wholestep {
 
-/// Per channel of a sample [C, ...]; samples of rank 1 have one channel.
+/// Per channel of a sample [C, ...]. Samples of rank 1 have one channel where they are u8, and one a feature
+/// where they are f32.
 struct Normalization {
-  std::vector<float> mean, std;  ///< of values in 0 to 1; std is never 0
+  std::vector<float> mean, std;  ///< of u8 values in 0 to 1; std is never 0
 };
 
-/// Mean and standard deviation of every channel over all samples, in integer sums and therefore the same
-/// however the data is stored. A channel without variation gets std 1. kBadData where the dataset is empty.
+/// Mean and standard deviation of every channel over all samples: of u8 in integer sums and therefore the
+/// same however the data is stored, of f32 in f64. A channel without variation gets std 1. kBadData where the
+/// dataset is empty.
 Normalization normalization_of(const Dataset& dataset);
 
-int64_t channels_of(const Shape& sample_shape);  ///< C of [C, H, W], 1 of [features]
+/// Mean 0 and std 1: u8 values are divided by 255, f32 are taken as they are.
+Normalization no_normalization(const SampleType& sample);
+int64_t channels_of(const SampleType& sample);  ///< C of [C, H, W]; of [features] 1, or where f32 features
 
 }  // namespace wholestep

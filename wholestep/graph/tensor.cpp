@@ -290,6 +290,11 @@ void Tensor::backward(const Tensor& gradient) const {
     for (const Tensor& input : node->inputs) visit_tensor(input);
   }
   std::vector<Tensor> grads = wholestep::grad(std::span(this, 1), leaves, std::span(&gradient, 1));
+  if (leaves.empty())
+    throw Error(ErrorCode::kUsage,
+                {.what = "backward() reaches no tensor that requires a gradient",
+                 .got = to_string(type()),
+                 .hint = "call set_requires_grad() before computing; NoGrad and detach() cut the way"});
   NoGrad no_grad;
   for (size_t i = 0; i < leaves.size(); ++i) {
     Tensor& total = leaves[i].impl()->grad;

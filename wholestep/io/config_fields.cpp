@@ -38,6 +38,9 @@ json as_json(const std::optional<int64_t>& value) { return value ? json(*value) 
 json as_json(const Size2d& value) {
   return value.height == value.width ? json(value.height) : json{value.height, value.width};
 }
+json as_json(const Padding& value) {
+  return value.same ? json("same") : as_json(static_cast<const Size2d&>(value));
+}
 
 json value_of(const ConfigField& field) {
   return std::visit([](auto* value) { return as_json(*value); }, field.value);
@@ -62,6 +65,7 @@ std::string type_name(const ConfigField& field) {
                              [](std::array<double, 2>*) { return "two numbers"; },
                              [](std::array<double, 3>*) { return "three numbers"; },
                              [](Size2d*) { return "integer or [height, width]"; },
+                             [](Padding*) { return "integer, [height, width] or \"same\""; },
                              [](std::vector<int64_t>*) { return "list of integers"; },
                              [](std::vector<double>*) { return "list of numbers"; },
                              [](std::optional<int64_t>*) { return "integer or nothing"; }},
@@ -95,6 +99,14 @@ void read_field(ConfigReader& reader, const ConfigField& field) {
                         else reader.add_problem(field.name, fmt::format("expected {}", type_name(field)));
                       },
                       [&](Size2d* v) { read_pair(reader, field, *found, *v); },
+                      [&](Padding* v) {
+                        *v = {};
+                        v->same = *found == "same";
+                        if (v->same || *found == "valid") return;
+                        Size2d size;
+                        read_pair(reader, field, *found, size);
+                        *v = size;
+                      },
                       [&](std::optional<int64_t>* v) { *v = reader.get(field.name, int64_t{}, field.range); },
                       [&](auto* v) { *v = reader.get(field.name, *v, field.range); }},
              field.value);

@@ -28,7 +28,7 @@ namespace wholestep {
 struct ConfigField {
   using Value =
       std::variant<bool*, int64_t*, double*, std::string*, std::array<double, 2>*, std::array<double, 3>*,
-                   Size2d*, std::vector<int64_t>*, std::vector<double>*, std::optional<int64_t>*>;
+                   Size2d*, Padding*, std::vector<int64_t>*, std::vector<double>*, std::optional<int64_t>*>;
   std::string name;
   Value value;
   std::string doc;

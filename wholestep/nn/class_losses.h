@@ -44,6 +44,7 @@ class NLLLoss final : public ConfiguredLoss<NLLConfig> {
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor total_weight(const Tensor& output, const Tensor& target) const override;
   Tensor probabilities(const Tensor& output) const override { return exp(output); }
+  void check(const Module& model) const override { check_log_probabilities(name(), model); }
 };
 
 struct MultiMarginConfig {

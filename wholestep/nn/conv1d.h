@@ -5,17 +5,17 @@
 namespace wholestep::nn {
 
 struct Conv1dConfig {
-  static constexpr const char
-      *kType = "Conv1d",
-      *kDoc = "cross-correlation of x [N, in_channels, L] with learned kernels, zeros at the ends";
+  static constexpr const char *kType = "Conv1d",
+                              *kDoc = "cross-correlation of x [N, in_channels, L] with learned kernels";
   int64_t in_channels = 0;
   int64_t out_channels = 0;
   int64_t kernel_size = 0;
   int64_t stride = 1;
-  int64_t padding = 0;
+  Padding padding = 0;
   int64_t dilation = 1;
   int64_t groups = 1;
   bool bias = true;
+  std::string padding_mode = "zeros";
   ConfigFields fields();
   std::vector<std::string> problems() const;
 };

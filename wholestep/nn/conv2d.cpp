@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "wholestep/ops/conv2d.h"
+#include "wholestep/nn/padding.h"
 
 namespace wholestep::nn {
 
@@ -12,10 +12,11 @@ ConfigFields Conv2dConfig::fields() {
           {"out_channels", &out_channels, "channels of y", {.min = 1}},
           {"kernel_size", &kernel_size, "rows and columns of a kernel", {.min = 1}},
           {"stride", &stride, "steps between two places of the kernel", {.min = 1}},
-          {"padding", &padding, "zeros added on each side", {.min = 0}},
+          padding_field(padding),
           {"dilation", &dilation, "distance between two elements of the kernel", {.min = 1}},
           {"groups", &groups, "channels are cut into this many parts that do not mix", {.min = 1}},
-          {"bias", &bias, "add a learned number a channel"}};
+          {"bias", &bias, "add a learned number a channel"},
+          padding_mode_field(padding_mode)};
 }
 
 std::vector<std::string> channel_problems(int64_t in_channels, int64_t out_channels, int64_t groups) {
@@ -28,7 +29,9 @@ std::vector<std::string> channel_problems(int64_t in_channels, int64_t out_chann
 }
 
 std::vector<std::string> Conv2dConfig::problems() const {
-  return channel_problems(in_channels, out_channels, groups);
+  std::vector<std::string> problems = channel_problems(in_channels, out_channels, groups);
+  for (std::string& problem : padding_problems(padding, stride)) problems.push_back(std::move(problem));
+  return problems;
 }
 
 Conv2d::Conv2d(Conv2dConfig c, std::source_location where)
@@ -43,8 +46,9 @@ Tensor Conv2d::forward(const Tensor& x) {
   if (x.rank() != 4 || x.dim(1) != c.in_channels)
     refuse(x, "the input does not fit a Conv2d layer", fmt::format("[N, {}, H, W]", c.in_channels),
            "in_channels is the extent of axis 1 of the input");
-  return conv2d(x, weight_, bias_,
-                {.stride = c.stride, .padding = c.padding, .dilation = c.dilation, .groups = c.groups});
+  return padded_conv2d(x, weight_, bias_,
+                       {.stride = c.stride, .padding = {}, .dilation = c.dilation, .groups = c.groups},
+                       c.padding, c.padding_mode);
 }
 
 void Conv2d::members(MemberVisitor& member) {

@@ -10,15 +10,16 @@ std::vector<std::string> channel_problems(int64_t in_channels, int64_t out_chann
 struct Conv2dConfig {
   static constexpr const char *kType = "Conv2d", *kDoc =
                                                      "cross-correlation of x [N, in_channels, H, W] with "
-                                                     "learned kernels, zeros around the border";
+                                                     "learned kernels";
   int64_t in_channels = 0;
   int64_t out_channels = 0;
   Size2d kernel_size = 0;
   Size2d stride = 1;
-  Size2d padding = 0;
+  Padding padding = 0;
   Size2d dilation = 1;
   int64_t groups = 1;
   bool bias = true;
+  std::string padding_mode = "zeros";
   ConfigFields fields();
   std::vector<std::string> problems() const;
 };

@@ -15,6 +15,7 @@ struct MSEConfig {
 class MSELoss final : public ConfiguredLoss<MSEConfig> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
+  bool regresses() const override { return true; }
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
@@ -30,6 +31,7 @@ struct L1Config {
 class L1Loss final : public ConfiguredLoss<L1Config> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
+  bool regresses() const override { return true; }
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
@@ -48,6 +50,7 @@ struct SmoothL1Config {
 class SmoothL1Loss final : public ConfiguredLoss<SmoothL1Config> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
+  bool regresses() const override { return true; }
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
@@ -67,6 +70,7 @@ struct HuberConfig {
 class HuberLoss final : public ConfiguredLoss<HuberConfig> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
+  bool regresses() const override { return true; }
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
@@ -149,6 +153,7 @@ class KLDivLoss final : public ConfiguredLoss<KLDivConfig> {
  public:
   using ConfiguredLoss::ConfiguredLoss;
   Tensor unreduced(const Tensor& output, const Tensor& target) const override;
+  void check(const Module& model) const override { check_log_probabilities(name(), model); }
   Tensor target_of(const Tensor& labels, const Tensor& output) const override {
     return one_hot_like(labels, output);
   }

@@ -5,14 +5,20 @@
 
 #include <algorithm>
 
+#include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/embedding.h"
+#include "wholestep/ops/indexing.h"
+#include "wholestep/ops/reductions.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
 
 ConfigFields EmbeddingConfig::fields() {
   return {{"num_embeddings", &num_embeddings, "rows; indices are 0 to one less", {.min = 1}},
           {"embedding_dim", &embedding_dim, "extent of a row", {.min = 1}},
-          {"padding_idx", &padding_idx, "index whose row is 0 and not trained", {.min = 0}}};
+          {"padding_idx", &padding_idx, "index whose row is 0 and not trained", {.min = 0}},
+          {"max_norm", &max_norm, "rows that are looked up are shortened to this norm; 0: never", {.min = 0}},
+          {"norm_type", &norm_type, "order of that norm", {.min = 1}}};
 }
 
 std::vector<std::string> EmbeddingConfig::problems() const {
@@ -27,7 +33,19 @@ Embedding::Embedding(EmbeddingConfig c, std::source_location where)
 Tensor Embedding::forward(const Tensor& x) {
   if (x.dtype() != DType::i32 && x.dtype() != DType::i64)
     refuse(x, "an embedding takes indices", "i32 or i64 [...]", "cast() whole numbers to i64");
+  if (config().max_norm > 0) shorten_rows(x);
   return embedding(x, weight_, config().padding_idx);
+}
+
+void Embedding::shorten_rows(const Tensor& x) {
+  NoGrad no_grad;
+  const Config& c = config();
+  Tensor index = reshape(x, {-1}), none = full({c.num_embeddings}, 0, weight_.dtype());
+  Tensor looked_up = scatter_add(none, 0, index, full(index.shape(), 1, weight_.dtype())) > 0.0;
+  Tensor norms = norm(weight_, c.norm_type, {1});
+  // PyTorch's formula, its 1e-7 included.
+  Tensor scale = where(logical_and(looked_up, norms > c.max_norm), c.max_norm / (norms + 1e-7), 1.0);
+  weight_.assign(weight_ * reshape(scale, {-1, 1}));
 }
 
 void Embedding::reset_parameters(const init::Draws& draws) {

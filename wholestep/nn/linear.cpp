@@ -2,6 +2,7 @@
 #include "wholestep/nn/linear.h"
 
 #include "wholestep/ops/matmul.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
 
@@ -12,10 +13,11 @@ Linear::Linear(LinearConfig c, std::source_location where)
 
 Tensor Linear::forward(const Tensor& x) {
   int64_t in = config().in_features;
-  if (x.rank() < 2 || x.shape().back() != in)
+  if (x.rank() < 1 || x.shape().back() != in)
     refuse(x, "the input does not fit a Linear layer", "[..., " + std::to_string(in) + "]",
            x.rank() > 2 && x.numel() / x.dim(0) == in ? "put a Flatten layer before it"
                                                       : "in_features is the extent of the input's last axis");
+  if (x.rank() == 1) return reshape(linear(reshape(x, {1, in}), weight_, bias_), {-1});
   return linear(x, weight_, bias_);
 }
 

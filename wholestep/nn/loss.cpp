@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/linear.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
@@ -63,6 +65,27 @@ void check_same_type(std::string_view loss, const Tensor& output, const Tensor& 
                  .where = Scope::source(),
                  .got = to_string(output.type()) + " and " + to_string(target.type()),
                  .hint = "reshape() or cast() the target to the output's type"});
+}
+
+void check_log_probabilities(std::string_view loss, const Module& model) {
+  const Module& last = model.last();
+  bool scores = last.type() == LinearConfig::kType;
+  if (scores || last.type() == SoftmaxConfig::kType)
+    throw Error(
+        ErrorCode::kBadConfig,
+        {.what = fmt::format("the model ends in {}, and {} takes log-probabilities", last.type(), loss),
+         .where = last.source(),
+         .expected = "a last layer LogSoftmax",
+         .hint = scores ? "add a LogSoftmax, or use cross-entropy, which needs none"
+                        : "put LogSoftmax in its place"});
+}
+
+void check_regresses(const Loss& loss) {
+  if (!loss.regresses())
+    throw Error(ErrorCode::kBadConfig, {.what = "the targets are numbers, and the loss is one of classes",
+                                        .got = loss.description(),
+                                        .expected = "mse, l1, smooth-l1 or huber",
+                                        .hint = "a loss of your own says so by regresses()"});
 }
 
 std::unique_ptr<Loss> read_loss(ConfigReader& reader) { return read_typed(reader, loss_types()); }

@@ -35,6 +35,8 @@ class Loss {
   /// Probabilities of the classes [N, C] that an output stands for: softmax, unless the loss means something
   /// else by it. Losses that apply sigmoid make two classes of one column.
   virtual Tensor probabilities(const Tensor& output) const;
+  /// Whether outputs [N, T] under this loss estimate numbers [N, T], as data without classes has them.
+  virtual bool regresses() const { return false; }
   /// Throws kBadConfig where the model's last layer makes no sense under this loss.
   virtual void check(const Module& model) const { static_cast<void>(model); }
 
@@ -78,6 +80,13 @@ Tensor two_columns(const Tensor& p);
 
 /// kUsage naming the loss unless both have one shape and floating-point dtype: nothing broadcasts.
 void check_same_type(std::string_view loss, const Tensor& output, const Tensor& target);
+
+/// kBadConfig for a model that ends in Linear or Softmax under a loss of log-probabilities, where PyTorch
+/// would train on numbers that mean nothing.
+void check_log_probabilities(std::string_view loss, const Module& model);
+
+/// kBadConfig naming the loss unless it regresses().
+void check_regresses(const Loss& loss);
 
 const std::vector<ConfigType<Loss>>& loss_types();
 /// From {"type": "cross-entropy", "label_smoothing": 0.1}; null where problems are left in the reader.

@@ -62,7 +62,8 @@ Model read_model(const json& spec, const std::string& where) {
     reader.add_problem("input",
                        fmt::format("has {} axes, expected at most {}", input.size(), Shape::kMaxRank - 1));
   else model.input = Shape(input);
-  model.classes = reader.require<int64_t>("classes", {.min = 1});
+  model.targets = reader.get("targets", int64_t{0}, {.min = 1});
+  if (model.targets == 0) model.classes = reader.require<int64_t>("classes", {.min = 1});
   model.tokens = reader.get("tokens", false);
   model.module = std::make_unique<Sequential>(read_layers(reader, "layers"));
   model.module->set_source(where);
@@ -84,14 +85,16 @@ void check_model(const Model& model) {
     throw Error(ErrorCode::kBadConfig, error.parts());  // the model's description is at fault, not the caller
   }
   Shape expected = model.tokens ? model.batch(1).shape : Shape{1};  // of tokens, scores at each place
-  expected.push_back(model.classes);
+  expected.push_back(model.targets > 0 ? model.targets : model.classes);
   if (got != expected)
     throw Error(ErrorCode::kBadConfig,
-                {.what = "the model's output is not one score a class",
+                {.what = model.targets > 0 ? "the model's output is not one number a target"
+                                           : "the model's output is not one score a class",
                  .where = model.module->source(),
                  .got = to_string(got) + " for a batch of one",
                  .expected = to_string(expected),
-                 .hint = "end in a Linear layer of as many out_features as there are classes"});
+                 .hint = fmt::format("end in a Linear layer of as many out_features as there are {}",
+                                     model.targets > 0 ? "targets" : "classes")});
 }
 
 json model_spec(const Model& model) {
@@ -101,7 +104,8 @@ json model_spec(const Model& model) {
   spec.erase("type");
   spec["name"] = model.name;
   spec["input"] = std::vector<int64_t>(model.input.begin(), model.input.end());
-  spec["classes"] = model.classes;
+  if (model.targets > 0) spec["targets"] = model.targets;
+  else spec["classes"] = model.classes;
   if (model.tokens) spec["tokens"] = true;
   return spec;
 }
@@ -112,8 +116,9 @@ std::string print_model_spec(const Model& model) {
   for (const json& layer : spec["layers"]) layers += (layers.empty() ? "" : ",\n    ") + print_layer(layer);
   std::string input = to_string(model.input);
   return fmt::format(
-      "{{\n  \"name\": {},\n  \"input\": {},\n  \"classes\": {},{}\n  \"layers\": [\n    {}\n  ]\n}}\n",
-      spec["name"].dump(), input, model.classes, model.tokens ? "\n  \"tokens\": true," : "", layers);
+      "{{\n  \"name\": {},\n  \"input\": {},\n  \"{}\": {},{}\n  \"layers\": [\n    {}\n  ]\n}}\n",
+      spec["name"].dump(), input, model.targets > 0 ? "targets" : "classes",
+      model.targets > 0 ? model.targets : model.classes, model.tokens ? "\n  \"tokens\": true," : "", layers);
 }
 
 void save_model(const Model& model, const std::filesystem::path& path) {

@@ -1,5 +1,6 @@
 // Models as data: {"name": "...", "input": [1, 28, 28], "classes": 10, "layers": [{"type": "Conv2d", ...}]},
-// and "tokens": true where samples are indices. Layers read and write their config structs, containers their
+// "targets": 1 in place of classes where the output estimates numbers, and "tokens": true where samples are
+// indices. Layers read and write their config structs, containers their
 // lists, so every model made of the library's layers has this form.
 #pragma once
 #include <filesystem>
@@ -18,6 +19,7 @@ struct Model {
   std::string name;
   Shape input;          ///< of one sample, without the batch axis
   int64_t classes = 0;  ///< extent of the output [N, classes], or [N, input..., classes] of tokens
+  int64_t targets = 0;  ///< in place of classes: numbers that the output [N, targets] estimates
   bool tokens = false;  ///< samples are indices, i64, not numbers
   std::unique_ptr<Module> module;
   TensorType batch(int64_t samples) const;  ///< what the module takes: f32 or i64 [samples, input...]
@@ -35,7 +37,8 @@ nlohmann::json model_spec(const Model& model);
 std::string print_model_spec(const Model& model);
 void save_model(const Model& model, const std::filesystem::path& path);
 
-/// Throws kBadConfig where the model does not take its input to [N, classes], naming the layer.
+/// Throws kBadConfig where the model does not take its input to [N, classes] or [N, targets], naming the
+/// layer.
 void check_model(const Model& model);
 
 /// The layers that files can name, in the order of the documentation.

@@ -6,7 +6,7 @@ namespace wholestep::nn {
 
 /// What the fields of MaxPool2d and AvgPool2d have in common.
 struct Pool2dFields {
-  static ConfigFields list(Size2d& kernel_size, Size2d& stride, Size2d& padding);
+  static ConfigFields list(Size2d& kernel_size, Size2d& stride, Size2d& padding, bool& ceil_mode);
   static std::vector<std::string> problems(const Size2d& kernel_size, const Size2d& padding);
 };
 
@@ -15,16 +15,19 @@ struct MaxPool2dConfig {
   Size2d kernel_size = 0;
   Size2d stride = 0;  ///< 0: kernel_size
   Size2d padding = 0;
-  ConfigFields fields() { return Pool2dFields::list(kernel_size, stride, padding); }
+  bool ceil_mode = false;
+  ConfigFields fields() { return Pool2dFields::list(kernel_size, stride, padding, ceil_mode); }
   std::vector<std::string> problems() const { return Pool2dFields::problems(kernel_size, padding); }
 };
 
 struct AvgPool2dConfig {
-  static constexpr const char *kType = "AvgPool2d", *kDoc = "the mean of every window, padding included";
+  static constexpr const char *kType = "AvgPool2d", *kDoc = "the mean of every window";
   Size2d kernel_size = 0;
   Size2d stride = 0;  ///< 0: kernel_size
   Size2d padding = 0;
-  ConfigFields fields() { return Pool2dFields::list(kernel_size, stride, padding); }
+  bool ceil_mode = false;
+  bool count_include_pad = true;
+  ConfigFields fields();
   std::vector<std::string> problems() const { return Pool2dFields::problems(kernel_size, padding); }
 };
 

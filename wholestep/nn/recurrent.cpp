@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "wholestep/ops/arrange.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul.h"
 #include "wholestep/ops/random.h"
@@ -76,16 +77,34 @@ ConfigFields RNNConfig::fields() {
                 {"nonlinearity", &nonlinearity, "what makes the state", {}, {"tanh", "relu"}});
   return fields;
 }
-ConfigFields LSTMConfig::fields() { return fields_of(*this); }
+ConfigFields LSTMConfig::fields() {
+  ConfigFields fields = fields_of(*this);
+  fields.push_back({"proj_size", &proj_size, "extent h is projected to, W_hr h; 0: none", {.min = 0}});
+  return fields;
+}
+std::vector<std::string> LSTMConfig::problems() const {
+  if (proj_size < hidden_size) return {};
+  return {fmt::format("'proj_size' got {}, expected less than 'hidden_size' ({})", proj_size, hidden_size)};
+}
 ConfigFields GRUConfig::fields() { return fields_of(*this); }
+
+template <class Config>
+int64_t Recurrent<Config>::output_size() const {
+  const Config& c = this->config();
+  if constexpr (std::is_same_v<Config, LSTMConfig>)
+    if (c.proj_size > 0) return c.proj_size;
+  return c.hidden_size;
+}
 
 template <class Config>
 Recurrent<Config>::Recurrent(Config c, std::source_location where) : ConfiguredLayer<Config>(c, where) {
   int64_t gates = Config::kGates * c.hidden_size, directions = c.bidirectional ? 2 : 1;
   for (int64_t i = 0; i < c.num_layers * directions; ++i) {
-    int64_t in = i < directions ? c.input_size : directions * c.hidden_size;
-    Weights w = {this->new_parameter({gates, in}), this->new_parameter({gates, c.hidden_size}), {}, {}};
+    int64_t in = i < directions ? c.input_size : directions * output_size();
+    Weights w;
+    w.ih = this->new_parameter({gates, in}), w.hh = this->new_parameter({gates, output_size()});
     if (c.bias) w.bias_ih = this->new_parameter({gates}), w.bias_hh = this->new_parameter({gates});
+    if (output_size() != c.hidden_size) w.hr = this->new_parameter({output_size(), c.hidden_size});
     weights_.push_back(std::move(w));
   }
 }
@@ -100,7 +119,8 @@ void Recurrent<Config>::for_each_parameter(Fn&& fn) {
     for (auto [name, tensor] : {std::pair{"weight_ih", &w.ih},
                                 {"weight_hh", &w.hh},
                                 {"bias_ih", &w.bias_ih},
-                                {"bias_hh", &w.bias_hh}})
+                                {"bias_hh", &w.bias_hh},
+                                {"weight_hr", &w.hr}})
       fn(name + suffix, *tensor);
   }
 }
@@ -128,13 +148,25 @@ Tensor Recurrent<Config>::run_direction(const Tensor& x, const Weights& w, bool 
     size_t t = reverse ? outputs.size() - 1 - i : i;
     advance(this->config(), reshape(from_x[t], Shape{n, w.ih.dim(0)}), linear(state.h, w.hh, w.bias_hh),
             state);
+    if (w.hr.defined()) state.h = linear(state.h, w.hr, {});
     outputs[t] = state.h;
   }
   return stacked(std::move(outputs));
 }
 
+/// One sequence is a batch of one.
 template <class Config>
 RecurrentResult Recurrent<Config>::run(const Tensor& x, const RecurrentState& start) {
+  if (x.rank() != 2) return run_batch(x, start);
+  int64_t batch_axis = this->config().batch_first ? 0 : 1;
+  auto widened = [](const Tensor& t, int64_t axis) { return t.defined() ? unsqueeze(t, axis) : t; };
+  auto narrowed = [](const Tensor& t, int64_t axis) { return t.defined() ? squeeze(t, axis) : t; };
+  RecurrentResult r = run_batch(widened(x, batch_axis), {widened(start.h, 1), widened(start.c, 1)});
+  return {narrowed(r.output, batch_axis), {narrowed(r.state.h, 1), narrowed(r.state.c, 1)}};
+}
+
+template <class Config>
+RecurrentResult Recurrent<Config>::run_batch(const Tensor& x, const RecurrentState& start) {
   const Config& c = this->config();
   constexpr bool kHasCell = std::is_same_v<Config, LSTMConfig>;
   if (x.rank() != 3 || x.dim(2) != c.input_size || x.dim(c.batch_first ? 1 : 0) == 0)
@@ -145,13 +177,13 @@ RecurrentResult Recurrent<Config>::run(const Tensor& x, const RecurrentState& st
   auto turned = [&](const Tensor& t) { return c.batch_first ? permute(t, {1, 0, 2}) : t; };
   Tensor y = turned(x);
   int64_t cells = static_cast<int64_t>(weights_.size()), directions = c.bidirectional ? 2 : 1;
-  Shape one = {y.dim(1), c.hidden_size};
-  for (const Tensor* t : {&start.h, &start.c})
+  const Shape of_h = {y.dim(1), output_size()}, of_c = {y.dim(1), c.hidden_size};
+  for (auto [t, one] : {std::pair{&start.h, of_h}, {&start.c, of_c}})
     if (t->defined() && t->shape() != Shape{cells, one[0], one[1]})
       this->refuse(x, "a state has another shape than the layer's, got " + to_string(t->shape()),
                    to_string(Shape{cells, one[0], one[1]}));
-  std::vector<Tensor> h = parts_of(start.h, cells, one, x.dtype()), cell;
-  if (kHasCell) cell = parts_of(start.c, cells, one, x.dtype());
+  std::vector<Tensor> h = parts_of(start.h, cells, of_h, x.dtype()), cell;
+  if (kHasCell) cell = parts_of(start.c, cells, of_c, x.dtype());
 
   for (int64_t first = 0; first < cells; first += directions) {
     if (first > 0 && this->training()) y = dropout(y, c.dropout);

@@ -33,7 +33,9 @@ struct LSTMConfig {
   bool batch_first = false;
   double dropout = 0;
   bool bidirectional = false;
+  int64_t proj_size = 0;
   ConfigFields fields();
+  std::vector<std::string> problems() const;
 };
 struct GRUConfig {
   static constexpr const char
@@ -52,25 +54,27 @@ struct GRUConfig {
   ConfigFields fields();
 };
 
-/// What a recurrent layer keeps between steps: [num_layers * directions, N, hidden_size] each; c for LSTM
-/// only.
+/// What a recurrent layer keeps between steps: [num_layers * directions, N, hidden_size] each, without N for
+/// one sequence; c for LSTM only, whose h has proj_size elements where that is not 0.
 struct RecurrentState {
   Tensor h = {}, c = {};  ///< undefined: zeros
 };
 struct RecurrentResult {
-  Tensor output;         ///< [T, N, directions * hidden_size], or [N, T, ...] where batch_first
+  Tensor output;  ///< [T, N, directions * h], or [N, T, ...] where batch_first; [T, ...] of one sequence
   RecurrentState state;  ///< after the last step
 };
 
 /// Parameters weight_ih_l0 [gates * hidden_size, input], weight_hh_l0 [gates * hidden_size, hidden_size],
-/// bias_ih_l0, bias_hh_l0, those of the other direction with _reverse behind, and of the other layers as l1,
+/// bias_ih_l0, bias_hh_l0, with proj_size also weight_hr_l0 [proj_size, hidden_size], those of the other
+/// direction with _reverse behind, and of the other layers as l1,
 /// ...; uniform in
 /// +-1/sqrt(hidden_size). dropout is between layers, while training.
 template <class Config>
 class Recurrent final : public ConfiguredLayer<Config> {
  public:
   explicit Recurrent(Config config, std::source_location where = std::source_location::current());
-  /// x [T, N, input_size], or [N, T, input_size] where batch_first -> the output.
+  /// x [T, N, input_size], [N, T, input_size] where batch_first, or one sequence [T, input_size] -> the
+  /// output.
   Tensor forward(const Tensor& x) override { return run(x, {}).output; }
   using Module::operator();
   RecurrentResult operator()(const Tensor& x, const RecurrentState& start) {
@@ -85,10 +89,12 @@ class Recurrent final : public ConfiguredLayer<Config> {
 
  private:
   struct Weights {  // of one layer and direction
-    Tensor ih, hh, bias_ih, bias_hh;
+    Tensor ih, hh, bias_ih, bias_hh, hr;
   };
+  int64_t output_size() const;  ///< of h
   RecurrentResult run(const Tensor& x, const RecurrentState& start);
-  /// One direction over x [T, N, in]; takes `state` [N, hidden_size] from the first step to the last.
+  RecurrentResult run_batch(const Tensor& x, const RecurrentState& start);
+  /// One direction over x [T, N, in]; takes `state` [N, ...] from the first step to the last.
   Tensor run_direction(const Tensor& x, const Weights& weights, bool reverse, RecurrentState& state);
   /// fn(name, tensor) for every parameter, in PyTorch's order.
   template <class Fn>

@@ -93,6 +93,24 @@ Tensor select(const Tensor& x, int64_t axis, int64_t index) {
   return squeeze(slice(x, axis, at, at + 1), axis);
 }
 
+Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step) {
+  if (step <= 0)
+    throw Error(ErrorCode::kUsage, {.what = "a slice goes forward by at least one element",
+                                    .got = fmt::format("step {}", step),
+                                    .hint = step < 0 ? "flip() turns an axis around" : ""});
+  axis = normalize_axis(axis, x.rank());
+  Tensor part = slice(x, axis, start, stop);
+  if (step == 1 || part.dim(axis) == 0) return part;
+  // Rows of `step` elements, of which the first stays.
+  int64_t count = (part.dim(axis) + step - 1) / step;
+  part = pad(part, axis, 0, count * step - part.dim(axis));
+  int64_t before = 1, after = 1;
+  for (int64_t i = 0; i < x.rank(); ++i) (i < axis ? before : after) *= i == axis ? 1 : part.dim(i);
+  Shape shape = part.shape();
+  shape.set(static_cast<int>(axis), count);
+  return reshape(slice(reshape(part, {before * count, step, after}), 1, 0, 1), shape);
+}
+
 Tensor flip(const Tensor& x, const std::vector<int64_t>& axes) {
   Tensor result = x;
   for (int64_t axis : axes)

@@ -23,8 +23,7 @@ Tensor causal_mask(int64_t queries, int64_t keys, DType dtype) {
   return cast(mask, dtype);
 }
 
-Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                    const AttentionOptions& o) {
+Tensor attention_weights(const Tensor& query, const Tensor& key, const AttentionOptions& o) {
   double scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(query.dim(-1))));
   Tensor scores = matmul(query * scale, key, false, true);
   if (o.is_causal) scores = scores + causal_mask(query.dim(-2), key.dim(-2), scores.dtype());
@@ -32,7 +31,12 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
     scores =
         o.mask.dtype() == DType::boolean ? where(o.mask, scores, kMasked) : scores + maximum(o.mask, kMasked);
   Tensor weights = softmax(scores);
-  return matmul(o.dropout_p > 0 ? dropout(weights, o.dropout_p) : weights, value);
+  return o.dropout_p > 0 ? dropout(weights, o.dropout_p) : weights;
+}
+
+Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                    const AttentionOptions& options) {
+  return matmul(attention_weights(query, key, options), value);
 }
 
 }  // namespace wholestep

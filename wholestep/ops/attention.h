@@ -20,6 +20,9 @@ struct AttentionOptions {
 Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
                                     const AttentionOptions& options = {});
 
+/// The weights alone, [..., L, S], after dropout: softmax(scale query key^T + mask).
+Tensor attention_weights(const Tensor& query, const Tensor& key, const AttentionOptions& options = {});
+
 /// What is_causal adds to the scores: [queries, keys], 0 where a query may look and -1e30 elsewhere.
 Tensor causal_mask(int64_t queries, int64_t keys, DType dtype);
 

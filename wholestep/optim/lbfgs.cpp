@@ -50,22 +50,23 @@ void scatter(const Vector& x, const std::vector<Tensor>& parameters) {
   }
 }
 
-/// A place on the line: its distance from the start, and the loss and slope there.
+/// A place on the line: its distance from the start, and the loss, gradient and slope there.
 struct Place {
-  double at, loss, slope;
+  double at = 0, loss = 0, slope = 0;
+  Vector gradient = {};
 };
 
-/// The minimum of the cubic through two places with their slopes, kept away from both ends of the interval so
-/// that it shrinks (Nocedal & Wright 2006, equation 3.59).
-double between(const Place& a, const Place& b) {
-  double low = std::min(a.at, b.at), high = std::max(a.at, b.at), margin = 0.1 * (high - low);
-  double d1 = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.at - b.at), inside = d1 * d1 - a.slope * b.slope;
-  double guess = (low + high) / 2;
-  if (inside >= 0) {
-    double d2 = std::copysign(std::sqrt(inside), b.at - a.at);
-    guess = b.at - (b.at - a.at) * (b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2);
-  }
-  return std::isfinite(guess) ? std::clamp(guess, low + margin, high - margin) : (low + high) / 2;
+/// The minimum of the cubic through two places with their slopes (Nocedal & Wright 2006, equation 3.59),
+/// within bounds; the middle of these where the cubic has none.
+double minimum(const Place& a, const Place& b, double low, double high) {
+  const Place &left = a.at <= b.at ? a : b, &right = a.at <= b.at ? b : a;
+  double length = right.at - left.at;
+  double d1 = left.slope + right.slope - 3 * (left.loss - right.loss) / (left.at - right.at);
+  double inside = d1 * d1 - left.slope * right.slope;
+  if (!(inside >= 0)) return (low + high) / 2;
+  double d2 = std::sqrt(inside);
+  double guess = right.at - length * ((right.slope + d2 - d1) / (right.slope - left.slope + 2 * d2));
+  return std::isfinite(guess) ? std::clamp(guess, low, high) : (low + high) / 2;
 }
 
 }  // namespace
@@ -124,7 +125,7 @@ Vector LBFGS::direction(const Vector& gradient) const {
 
 void LBFGS::remember(Vector change, Vector gradient_change) {
   double curvature = dot(change, gradient_change);
-  if (curvature <= 1e-10 * dot(gradient_change, gradient_change)) return;  // H must stay positive
+  if (curvature <= 1e-10) return;  // H must stay positive
   if (static_cast<int64_t>(pairs_.size()) == config_.history_size) pairs_.pop_front();
   pairs_.push_back({std::move(change), std::move(gradient_change), curvature});
 }
@@ -136,7 +137,6 @@ struct LBFGS::Line {
   const Vector &start, &direction;
   Place origin;
   int64_t budget;  ///< of evaluations
-  Point point = {};
 
   Vector place(double t) const {
     Vector x = start;
@@ -145,51 +145,60 @@ struct LBFGS::Line {
   }
   Place look(double t) {
     --budget;
-    point = optimizer.evaluate_at(place(t), evaluate);
-    return {t, point.loss, dot(point.gradient, direction)};
+    Point point = optimizer.evaluate_at(place(t), evaluate);
+    double slope = dot(point.gradient, direction);
+    return {t, point.loss, slope, std::move(point.gradient)};
   }
   bool low_enough(const Place& p) const { return p.loss <= origin.loss + kDecrease * p.at * origin.slope; }
   bool flat_enough(const Place& p) const { return std::abs(p.slope) <= -kCurvature * origin.slope; }
 
-  /// The step to take; `point` is what is there. 0 where none was found that brings anything.
-  double search(double t) {
+  /// The place to go to, trying `t` first; the origin where nothing was found that brings anything.
+  Place search(double t) {
     Place before = origin;
-    while (budget > 0) {
+    for (int tries = 0; budget > 0; ++tries) {
       Place now = look(t);
       if (!std::isfinite(now.loss) || !std::isfinite(now.slope)) {
         t = (before.at + t) / 2;
         continue;
       }
-      if (!low_enough(now) || (before.at > 0 && now.loss >= before.loss)) return zoom(before, now);
-      if (flat_enough(now)) return t;
-      if (now.slope >= 0) return zoom(now, before);
-      double further = t + (t - before.at) * 9;
-      double guess = between(before, now);
-      before = now;
-      t = guess > t ? std::min(guess, further) : 2 * t;
+      if (!low_enough(now) || (tries > 1 && now.loss >= before.loss)) return zoom(before, now);
+      if (flat_enough(now)) return now;
+      if (now.slope >= 0) return zoom(before, now);
+      t = minimum(before, now, now.at + 0.01 * (now.at - before.at), 10 * now.at);
+      before = std::move(now);
     }
-    return settle(before);
+    return before;
   }
 
-  /// `low` is the best place so far, and its slope points towards `high`.
-  double zoom(Place low, Place high) {
-    while (budget > 0 && std::abs(high.at - low.at) * largest(direction) > 1e-16) {
-      Place now = look(between(low, high));
-      if (!low_enough(now) || now.loss >= low.loss || !std::isfinite(now.loss)) {
-        high = now;
+  /// Between two places that have one to go to between them, `low` being the better.
+  Place zoom(Place first, Place second) {
+    bool stuck = false;  // the guess before was close to an end, too
+    bool swap = second.loss < first.loss;
+    Place low = swap ? std::move(second) : std::move(first),
+          high = swap ? std::move(first) : std::move(second);
+    while (budget > 0 &&
+           std::abs(high.at - low.at) * largest(direction) >= optimizer.config_.tolerance_change) {
+      double left = std::min(low.at, high.at), right = std::max(low.at, high.at),
+             margin = 0.1 * (right - left);
+      if (right == left) break;
+      double t = minimum(low, high, left, right);
+      bool close = std::min(right - t, t - left) < margin;
+      if (close && (stuck || t >= right || t <= left)) {
+        t = right - t < t - left ? right - margin : left + margin;
+        close = false;
+      }
+      stuck = close;
+      Place now = look(t);
+      if (!low_enough(now) || !(now.loss < low.loss)) {
+        high = std::move(now);
+        if (high.loss < low.loss) std::swap(low, high);
         continue;
       }
-      if (flat_enough(now)) return now.at;
-      if (now.slope * (high.at - low.at) >= 0) high = low;
-      low = now;
+      if (flat_enough(now)) return now;
+      if (now.slope * (high.at - low.at) >= 0) high = std::move(low);
+      low = std::move(now);
     }
-    return settle(low);
-  }
-
-  /// Goes back to a place that was passed.
-  double settle(const Place& p) {
-    point = optimizer.evaluate_at(place(p.at), evaluate);
-    return p.at;
+    return low;
   }
 };
 
@@ -205,7 +214,7 @@ double LBFGS::step(const std::function<LossAndGrads()>& evaluate) {
   for (int64_t i = 0; i < config_.max_iter && evaluations_ - first < most && !converged_; ++i) {
     Vector along = direction(here.gradient);
     double slope = dot(here.gradient, along);
-    if (slope > -config_.tolerance_change * 1e-3 && pairs_.empty()) converged_ = true;
+    converged_ = slope > -config_.tolerance_change;
     if (converged_) break;
     // Without a history nothing is known of the scale: the first step is at most lr long.
     double sizes = 0;
@@ -215,17 +224,17 @@ double LBFGS::step(const std::function<LossAndGrads()>& evaluate) {
               evaluate,
               x,
               along,
-              {0, here.loss, slope},
+              {0, here.loss, slope, here.gradient},
               std::min<int64_t>(kLineEvaluations, most - (evaluations_ - first))};
-    double taken = line.search(trial);
+    Place taken = line.search(trial);
     ++iterations_;
-    Vector next = line.place(taken), change = next, gradient_change = line.point.gradient;
-    add(change, -1, x);
+    Vector next = line.place(taken.at), change = along, gradient_change = taken.gradient;
+    for (double& c : change) c *= taken.at;
     add(gradient_change, -1, here.gradient);
-    double loss_change = std::abs(line.point.loss - here.loss), moved = largest(change);
+    double loss_change = std::abs(taken.loss - here.loss), moved = largest(change);
     remember(std::move(change), std::move(gradient_change));
     x = std::move(next);
-    here = std::move(line.point);
+    here = {taken.loss, std::move(taken.gradient)};
     converged_ = largest(here.gradient) <= config_.tolerance_grad || moved <= config_.tolerance_change ||
                  loss_change < config_.tolerance_change;
   }

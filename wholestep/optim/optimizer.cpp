@@ -102,10 +102,14 @@ void Optimizer::step(std::span<const Tensor> grads) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& p = parameters_[i];
     if (!grads[i].defined() || grads[i].type() != p.type())
-      throw Error(ErrorCode::kUsage, {.what = "a gradient does not fit its parameter",
-                                      .where = p.name(),
-                                      .got = grads[i].defined() ? to_string(grads[i].type()) : "none",
-                                      .expected = to_string(p.type())});
+      throw Error(ErrorCode::kUsage,
+                  {.what = "a gradient does not fit its parameter",
+                   .where = p.name(),
+                   .got = grads[i].defined() ? to_string(grads[i].type()) : "none",
+                   .expected = to_string(p.type()),
+                   .hint = grads[i].defined() ? ""
+                                              : "a loss that does not depend on it leaves none: "
+                                                "leave it out, or take grad()"});
     std::vector<Tensor> rounded;
     for (const Tensor& s : shared[members_[i]])
       rounded.push_back(s.dtype() == DType::f64 ? cast(s, p.dtype()) : s);

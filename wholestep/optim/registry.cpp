@@ -66,6 +66,13 @@ void read_group(ConfigReader& reader, Optimizer& optimizer, nlohmann::json group
 }  // namespace
 
 std::unique_ptr<Optimizer> read_optimizer(ConfigReader& reader) {
+  if (reader.get("type", "") == "lbfgs") {
+    reader.add_problem("type",
+                       "got 'lbfgs', which takes the loss of all samples many times a step and is led by the "
+                       "host: use optim::LBFGS in a program");
+    reader.accept_any_key();
+    return nullptr;
+  }
   std::unique_ptr<Optimizer> optimizer = read_typed(reader, optimizer_types());
   const nlohmann::json* groups = reader.child("groups");
   if (!groups || !optimizer) return optimizer;

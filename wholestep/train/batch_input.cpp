@@ -11,53 +11,72 @@
 namespace wholestep {
 namespace {
 
-TensorType batch_type(int64_t batch, const Shape& sample) {
+TensorType values_type(int64_t batch, const SampleType& sample) {
   Shape shape = {batch};
-  for (int64_t extent : sample) shape.push_back(extent);
-  return {DType::u8, shape};
+  for (int64_t extent : sample.shape) shape.push_back(extent);
+  return {sample.dtype, shape};
 }
+TensorType target_type(int64_t batch, const SampleType& sample) {
+  if (sample.targets == 0) return {DType::i32, {batch}};
+  return {DType::f32, {batch, sample.targets}};
+}
+const char* values_slot(const SampleType& sample) {
+  return sample.dtype == DType::u8 ? "pixels" : "features";
+}
+const char* target_slot(const SampleType& sample) { return sample.targets == 0 ? "labels" : "targets"; }
 
 }  // namespace
 
-Tensor normalize(const Tensor& pixels, const Normalization& n) {
+Tensor normalize(const Tensor& samples, const Normalization& n) {
+  Tensor x = cast(samples, DType::f32);
+  auto per_channel = [&](auto value_of) {
+    Shape shape = {static_cast<int64_t>(n.mean.size())};
+    for (int64_t axis = 2; axis < samples.rank(); ++axis) shape.push_back(1);
+    Tensor values = zeros({DType::f32, shape});
+    for (size_t c = 0; c < n.mean.size(); ++c) values.data<float>()[c] = value_of(c);
+    return values;
+  };
+  if (samples.dtype() != DType::u8)  // subtracted first: features may lie far from 0
+    return (x - per_channel([&](size_t c) { return n.mean[c]; })) *
+           per_channel([&](size_t c) { return 1 / n.std[c]; });
   auto scale = [&](size_t c) { return 1 / (255 * n.std[c]); };
   auto shift = [&](size_t c) { return -n.mean[c] / n.std[c]; };
-  Tensor x = cast(pixels, DType::f32);
   if (n.mean.size() == 1) return x * static_cast<double>(scale(0)) + static_cast<double>(shift(0));
-  Shape per_channel = {static_cast<int64_t>(n.mean.size())};
-  for (int64_t axis = 2; axis < pixels.rank(); ++axis) per_channel.push_back(1);
-  Tensor scales = zeros({DType::f32, per_channel}), shifts = zeros({DType::f32, per_channel});
-  for (size_t c = 0; c < n.mean.size(); ++c)
-    scales.data<float>()[c] = scale(c), shifts.data<float>()[c] = shift(c);
-  return x * scales + shifts;
+  return x * per_channel(scale) + per_channel(shift);
 }
 
-std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, int64_t batch) {
-  return {graph.add_input(InputKind::kBatch, "pixels", batch_type(batch, sample_shape)),
-          graph.add_input(InputKind::kBatch, "labels", {DType::i32, {batch}})};
+std::pair<Tensor, Tensor> batch_slots(Graph& graph, const SampleType& sample, int64_t batch) {
+  return {graph.add_input(InputKind::kBatch, values_slot(sample), values_type(batch, sample)),
+          graph.add_input(InputKind::kBatch, target_slot(sample), target_type(batch, sample))};
 }
 
-void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels,
-                 Feed* feed) {
-  std::span<const std::byte> pixel_bytes = std::as_bytes(pixels), label_bytes = std::as_bytes(labels);
-  size_t pixel_slot = static_cast<size_t>(step.input_bytes("pixels")),
-         label_slot = static_cast<size_t>(step.input_bytes("labels"));
-  if (pixel_bytes.size() != pixel_slot || label_bytes.size() != label_slot)
-    throw Error(ErrorCode::kUsage,
-                {.what = "the samples do not fill the batch",
-                 .got = fmt::format("{} values and {} labels", pixels.size(), labels.size()),
-                 .expected = fmt::format("{} and {}", pixel_slot, label_slot / sizeof(int32_t))});
-  if (feed)
-    return feed->write(std::array{step.piece("pixels", pixel_bytes), step.piece("labels", label_bytes)});
-  step.write("pixels", pixel_bytes);
-  step.write("labels", label_bytes);
+void write_batch(CompiledStep& step, const SampleType& sample, const Batch& batch, Feed* feed) {
+  const char *values = values_slot(sample), *target = target_slot(sample);
+  std::span<const std::byte> value_bytes = std::as_bytes(batch.pixels),
+                             target_bytes = sample.targets == 0 ? std::as_bytes(batch.labels)
+                                                                : std::as_bytes(batch.targets);
+  int64_t value_slot = step.input_bytes(values), target_slot_bytes = step.input_bytes(target);
+  if (std::ssize(value_bytes) != value_slot || std::ssize(target_bytes) != target_slot_bytes) {
+    auto counts = [&](int64_t value, int64_t of_targets) {
+      return fmt::format("{} values and {} {}", value / size_bytes(sample.dtype),
+                         of_targets / int64_t{sizeof(int32_t)}, target);
+    };
+    throw Error(ErrorCode::kUsage, {.what = "the samples do not fill the batch",
+                                    .got = counts(std::ssize(value_bytes), std::ssize(target_bytes)),
+                                    .expected = counts(value_slot, target_slot_bytes)});
+  }
+  if (feed) return feed->write(std::array{step.piece(values, value_bytes), step.piece(target, target_bytes)});
+  step.write(values, value_bytes);
+  step.write(target, target_bytes);
 }
 
 ResidentData::ResidentData(const Dataset& dataset, const std::string& name)
     : samples_(dataset.resident().value()) {
-  int64_t rows = static_cast<int64_t>(samples_.labels.size());
-  pixels_ = borrow(batch_type(rows, dataset.sample_shape()), std::as_bytes(samples_.pixels));
-  labels_ = borrow({DType::i32, {rows}}, std::as_bytes(samples_.labels));
+  const SampleType sample = dataset.sample_type();
+  int64_t rows = std::ssize(samples_.pixels) / dataset.sample_bytes();
+  values_ = borrow(values_type(rows, sample), std::as_bytes(samples_.pixels));
+  targets_ = borrow(target_type(rows, sample),
+                    sample.targets == 0 ? std::as_bytes(samples_.labels) : std::as_bytes(samples_.targets));
   order_ = zeros({DType::i32, {dataset.size()}}).set_role(TensorRole::kState, name + ".order");
   position_ = zeros({DType::i64, {}}).set_role(TensorRole::kState, name + ".position");
   for (int64_t i = 0; i < dataset.size(); ++i)
@@ -67,7 +86,7 @@ ResidentData::ResidentData(const Dataset& dataset, const std::string& name)
 std::pair<Tensor, Tensor> ResidentData::next(int64_t batch) const {
   Tensor rows = take(order_, position_, batch);
   position_.assign(position_ + static_cast<double>(batch));
-  return {gather_rows(pixels_, rows), gather_rows(labels_, rows)};
+  return {gather_rows(values_, rows), gather_rows(targets_, rows)};
 }
 
 void ResidentData::set_order(std::span<const int64_t> samples) {

@@ -6,20 +6,20 @@
 #include <utility>
 
 #include "wholestep/compile/compile.h"
-#include "wholestep/data/dataset.h"
+#include "wholestep/data/loader.h"
 #include "wholestep/data/transforms.h"
 
 namespace wholestep {
 
-/// f32 (pixels / 255 - mean[c]) / std[c] of u8 pixels [N, C, ...].
-Tensor normalize(const Tensor& pixels, const Normalization& normalization);
+/// f32 (x - mean[c]) / std[c] of samples [N, C, ...], x being f32, or u8 divided by 255.
+Tensor normalize(const Tensor& samples, const Normalization& normalization);
 
-/// Slots "pixels" u8 [batch, sample...] and "labels" i32 [batch].
-std::pair<Tensor, Tensor> batch_slots(Graph& graph, const Shape& sample_shape, int64_t batch);
+/// Slots "pixels" u8 or "features" f32 [batch, sample...], and "labels" i32 [batch] or "targets" f32
+/// [batch, targets].
+std::pair<Tensor, Tensor> batch_slots(Graph& graph, const SampleType& sample, int64_t batch);
 /// Copies a batch into the slots of a step, through `feed` where there is one; kUsage where it does not fill
 /// them.
-void write_batch(CompiledStep& step, std::span<const uint8_t> pixels, std::span<const int32_t> labels,
-                 Feed* feed = nullptr);
+void write_batch(CompiledStep& step, const SampleType& sample, const Batch& batch, Feed* feed = nullptr);
 
 /// A dataset on the device: steps take the next samples in `order`, wherever `position` stands.
 class ResidentData {
@@ -27,10 +27,9 @@ class ResidentData {
   ResidentData() = default;
   /// `dataset` has resident() and outlives this object. `name` prefixes its state tensors.
   ResidentData(const Dataset& dataset, const std::string& name);
-  bool defined() const { return pixels_.defined(); }
+  bool defined() const { return values_.defined(); }
 
-  /// Records the gather of the next batch and the move of the position: pixels u8 [batch, ...], labels i32
-  /// [batch].
+  /// Records the gather of the next batch and the move of the position: what batch_slots() would give.
   std::pair<Tensor, Tensor> next(int64_t batch) const;
   void set_order(std::span<const int64_t> samples);
   void set_position(int64_t position) { position_.write(std::as_bytes(std::span(&position, 1))); }
@@ -38,7 +37,7 @@ class ResidentData {
 
  private:
   ResidentSamples samples_;
-  Tensor pixels_, labels_, order_, position_;
+  Tensor values_, targets_, order_, position_;
 };
 
 }  // namespace wholestep

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/softmax.h"
 
@@ -24,18 +25,21 @@ std::vector<int64_t> batch_sizes(int64_t samples, int64_t batch_size) {
   return sizes;
 }
 
-EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss, const Tensor& x,
-                                 const Tensor& labels) {
+EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss,
+                                 const SampleType& sample, const Tensor& x, const Tensor& targets) {
   bool training = model.training();
   model.eval();
-  EvaluationTrace trace{.logits = model(x), .classes = {}, .losses = {}};
+  EvaluationTrace trace{.logits = model(x), .losses = {}};
   model.train(training);
-  trace.classes = loss ? loss->classes(trace.logits) : argmax(trace.logits, 1);
-  graph.add_output("classes", trace.classes);
-  graph.add_output("probabilities", loss ? loss->probabilities(trace.logits) : softmax(trace.logits));
-  if (loss)
-    graph.add_output("losses",
-                     trace.losses = loss->per_sample(trace.logits, loss->target_of(labels, trace.logits)));
+  if (sample.targets > 0) {
+    graph.add_output("numbers", trace.logits);
+  } else {
+    graph.add_output("classes", loss ? loss->classes(trace.logits) : argmax(trace.logits, 1));
+    graph.add_output("probabilities", loss ? loss->probabilities(trace.logits) : softmax(trace.logits));
+  }
+  if (!loss) return trace;
+  Tensor target = sample.targets > 0 ? targets : loss->target_of(targets, trace.logits);
+  graph.add_output("losses", trace.losses = loss->per_sample(trace.logits, target));
   return trace;
 }
 
@@ -57,76 +61,117 @@ Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& b
       needed += static_cast<size_t>(graph.type(output.value).bytes() + 7) / 8 * 8;
     if (buffer.size() < needed) buffer.resize(needed);
   }
-  Predictions p;  // in the order trace_evaluation() adds them
-  p.classes = typed<int64_t>(take(graph.outputs[0]));
-  p.probabilities = typed<float>(take(graph.outputs[1]));
-  if (graph.outputs.size() == 3) p.losses = typed<float>(take(graph.outputs[2]));
+  Predictions p;
+  for (const GraphOutput& output : graph.outputs) {
+    if (output.name == "classes") p.classes = typed<int64_t>(take(output));
+    if (output.name == "probabilities") p.probabilities = typed<float>(take(output));
+    if (output.name == "numbers") p.numbers = typed<float>(take(output));
+    if (output.name == "losses") p.losses = typed<float>(take(output));
+  }
   return p;
 }
 
-Evaluator::Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
+Evaluator::Evaluator(nn::Module& model, const nn::Loss* loss, const SampleType& sample,
                      const Normalization& normalization, const std::vector<int64_t>& sizes,
-                     const CompileOptions& options) {
+                     const CompileOptions& options)
+    : sample_(sample) {
+  if (loss && sample.targets > 0) nn::check_regresses(*loss);
   for (int64_t batch : sizes) {
     auto graph = std::make_shared<Graph>();
     Trace trace(graph);
-    auto [pixels, labels] = batch_slots(*graph, sample_shape, batch);
-    trace_evaluation(*graph, model, loss, normalize(pixels, normalization), labels);
+    auto [samples, targets] = batch_slots(*graph, sample, batch);
+    trace_evaluation(*graph, model, loss, sample, normalize(samples, normalization), targets);
     steps_[batch] = std::make_unique<CompiledStep>(make_plan(graph, options));
   }
-  no_labels_.resize(static_cast<size_t>(*std::ranges::max_element(sizes)));
+  size_t rows = static_cast<size_t>(*std::ranges::max_element(sizes));
+  no_labels_.resize(rows);
+  no_targets_.resize(rows * static_cast<size_t>(sample.targets));
 }
 
 Predictions Evaluator::run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows) {
-  auto it = steps_.find(rows);
+  Batch batch = labelled(pixels, labels);
+  batch.rows = rows;
+  return run(batch);
+}
+
+Predictions Evaluator::run(Batch batch) {
+  auto it = steps_.find(batch.rows);
   if (it == steps_.end())
     throw Error(ErrorCode::kUsage,
-                {.what = "no plan was made for this batch size", .got = std::to_string(rows)});
-  write_batch(*it->second, pixels,
-              labels.empty() ? std::span(no_labels_).first(static_cast<size_t>(rows)) : labels);
+                {.what = "no plan was made for this batch size", .got = std::to_string(batch.rows)});
+  if (batch.labels.empty()) batch.labels = std::span(no_labels_).first(static_cast<size_t>(batch.rows));
+  if (batch.targets.empty())
+    batch.targets = std::span(no_targets_).first(static_cast<size_t>(batch.rows * sample_.targets));
+  write_batch(*it->second, sample_, batch);
   it->second->run();
   return read_predictions(*it->second, buffer_);
 }
 
+namespace {
+
+constexpr size_t kWorst = 24;
+
+/// Sums of one batch after another, to what an Evaluation says of all.
+struct Classes {
+  explicit Classes(size_t classes) : confusion(classes, std::vector<int64_t>(classes)) {}
+  void add(const Batch& batch, const Predictions& p) {
+    size_t rows = static_cast<size_t>(batch.rows), width = p.probabilities.size() / rows;
+    for (size_t i = 0; i < rows; ++i) {
+      size_t predicted = static_cast<size_t>(p.classes[i]), label = static_cast<size_t>(batch.labels[i]);
+      if (predicted < confusion.size()) ++confusion[label][predicted];
+      if (predicted == label) ++correct;
+      else
+        worst.push_back({batch.samples[i], batch.labels[i], p.classes[i], p.losses[i],
+                         p.probabilities[i * width + predicted]});
+    }
+    std::ranges::stable_sort(worst, std::greater(), &Evaluation::Sample::loss);
+    if (worst.size() > kWorst) worst.resize(kWorst);
+  }
+  std::vector<std::vector<int64_t>> confusion;
+  std::vector<Evaluation::Sample> worst;
+  int64_t correct = 0;
+};
+
+/// The same of numbers: regression_sums().
+struct Numbers {
+  void add(const Batch& batch, const Predictions& p) {
+    Shape shape = {batch.rows, std::ssize(p.numbers) / batch.rows};
+    Tensor of_batch = regression_sums(tensor(p.numbers, shape), tensor(batch.targets, shape));
+    sums = sums.defined() ? sums + of_batch : of_batch;
+  }
+  Tensor sums;
+};
+
+}  // namespace
+
 Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& dataset,
                     const Normalization& normalization, int64_t batch_size, const CompileOptions& options) {
-  constexpr size_t kWorst = 24;
   std::vector<int64_t> sizes = batch_sizes(dataset.size(), batch_size);
   if (sizes.empty())
     throw Error(ErrorCode::kBadData, {.what = "there is nothing to evaluate: the dataset is empty"});
-  Evaluator evaluator(model, &loss, dataset.sample_shape(), normalization, sizes, options);
-  size_t classes = static_cast<size_t>(dataset.num_classes());
-  Evaluation result{.samples = dataset.size(), .confusion = {}, .worst = {}};
-  int64_t correct = 0;
-  result.confusion.assign(classes, std::vector<int64_t>(classes));
-  std::vector<uint8_t> pixels(
-      static_cast<size_t>(std::min(batch_size, dataset.size()) * dataset.sample_bytes()));
-  std::vector<int32_t> labels;
-  size_t sample_bytes = static_cast<size_t>(dataset.sample_bytes());
-  for (int64_t first = 0; first < dataset.size(); first += batch_size) {
-    int64_t rows = std::min(batch_size, dataset.size() - first);
-    labels.clear();
-    for (int64_t i = 0; i < rows; ++i) {
-      dataset.read(first + i, std::span(pixels).subspan(static_cast<size_t>(i) * sample_bytes, sample_bytes));
-      labels.push_back(dataset.label(first + i));
-    }
-    Predictions p =
-        evaluator.run(std::span(pixels).first(static_cast<size_t>(rows) * sample_bytes), labels, rows);
-    size_t width = p.probabilities.size() / static_cast<size_t>(rows);
-    for (size_t i = 0; i < static_cast<size_t>(rows); ++i) {
-      size_t predicted = static_cast<size_t>(p.classes[i]), label = static_cast<size_t>(labels[i]);
-      result.loss += static_cast<double>(p.losses[i]);
-      if (predicted < classes) ++result.confusion[label][predicted];
-      if (predicted == label) ++correct;
-      else
-        result.worst.push_back({first + static_cast<int64_t>(i), labels[i], p.classes[i], p.losses[i],
-                                p.probabilities[i * width + predicted]});
-    }
-    std::ranges::stable_sort(result.worst, std::greater(), &Evaluation::Sample::loss);
-    if (result.worst.size() > kWorst) result.worst.resize(kWorst);
+  Evaluator evaluator(model, &loss, dataset.sample_type(), normalization, sizes, options);
+  Evaluation result{
+      .samples = dataset.size(), .regression = {}, .accuracy = {}, .confusion = {}, .worst = {}};
+  Classes classes(static_cast<size_t>(dataset.num_classes()));
+  Numbers numbers;
+  // Borrowed for as long as this lasts.
+  DataLoader loader(std::shared_ptr<const Dataset>(std::shared_ptr<const Dataset>(), &dataset),
+                    {.batch_size = batch_size});
+  while (const Batch* batch = loader.next()) {
+    Predictions p = evaluator.run(*batch);
+    for (float one : p.losses) result.loss += static_cast<double>(one);
+    if (batch->targets.empty()) classes.add(*batch, p);
+    else numbers.add(*batch, p);
   }
-  result.accuracy = static_cast<double>(correct) / static_cast<double>(dataset.size());
-  result.loss /= static_cast<double>(dataset.size());
+  double samples = static_cast<double>(dataset.size());
+  result.loss /= samples;
+  if (numbers.sums.defined()) {
+    result.regression = regression_of(numbers.sums.data<double>(), dataset.size());
+    return result;
+  }
+  result.accuracy = static_cast<double>(classes.correct) / samples;
+  result.confusion = std::move(classes.confusion);
+  result.worst = std::move(classes.worst);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/module.h"
 #include "wholestep/train/batch_input.h"
+#include "wholestep/train/regression.h"
 
 namespace wholestep {
 
@@ -13,41 +14,48 @@ namespace wholestep {
 struct Predictions {
   std::span<const int64_t> classes;      ///< [rows] the largest logit's index
   std::span<const float> probabilities;  ///< [rows, classes], by the loss; softmax of the logits without one
-  std::span<const float> losses;         ///< [rows]; empty where there were no labels
+  std::span<const float> numbers;        ///< [rows, targets], in place of both where targets are numbers
+  std::span<const float> losses;         ///< [rows]; empty where there was no loss
 };
 
-/// Records evaluation of `model` on a batch: outputs "classes", "probabilities" and, given a loss, "losses"
-/// [batch].
+/// Records evaluation of `model` on a batch: outputs "classes" and "probabilities", or "numbers", and, given
+/// a loss, "losses" [batch].
 struct EvaluationTrace {
-  Tensor logits, classes, losses;
+  Tensor logits, losses;
 };
-EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss, const Tensor& x,
-                                 const Tensor& labels);
+EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss,
+                                 const SampleType& sample, const Tensor& x, const Tensor& targets);
 /// Of the step's last run. What lies on a device is copied into `buffer`, which grows once.
 Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& buffer);
 
 /// Plans for the batch sizes given, compiled once, with memory of their own.
 class Evaluator {
  public:
-  /// `loss` may be null: then labels are ignored. The model must outlive this object; its parameters are
+  /// `loss` may be null: then targets are ignored. The model must outlive this object; its parameters are
   /// moved to the device of options.backend if they lie elsewhere, which ends steps made of them there.
-  Evaluator(nn::Module& model, const nn::Loss* loss, const Shape& sample_shape,
+  Evaluator(nn::Module& model, const nn::Loss* loss, const SampleType& sample,
             const Normalization& normalization, const std::vector<int64_t>& batch_sizes,
             const CompileOptions& options = {});
-  /// pixels u8 [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where losses are
-  /// wanted, else none.
+  /// The bytes of samples [rows, sample...], rows being one of the batch sizes; labels i32 [rows] where
+  /// losses are wanted, else none.
   Predictions run(std::span<const uint8_t> pixels, std::span<const int32_t> labels, int64_t rows);
+  /// The same with targets of either kind; without any, losses mean nothing.
+  Predictions run(Batch batch);
 
  private:
+  SampleType sample_;
   std::map<int64_t, std::unique_ptr<CompiledStep>> steps_;
   std::vector<int32_t> no_labels_;
+  std::vector<float> no_targets_;
   std::vector<std::byte> buffer_;
 };
 
 /// What an evaluation of a whole dataset found.
 struct Evaluation {
-  double loss = 0, accuracy = 0;
+  double loss = 0;
   int64_t samples = 0;
+  std::optional<Regression> regression;  ///< where targets are numbers; what follows is absent then
+  std::optional<double> accuracy;
   std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]
   struct Sample {
     int64_t index = 0, label = 0, predicted = 0;

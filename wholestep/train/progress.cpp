@@ -18,6 +18,14 @@ std::string accuracy_text(std::optional<double> accuracy) {
   return accuracy ? human_percent(*accuracy) : "n/a";
 }
 
+/// "accuracy 98.41 %", or of numbers "rmse 0.1204  r2 0.9871", `part` in front of each name.
+std::string score_text(const std::string& part, const std::optional<double>& accuracy,
+                       const std::optional<Regression>& numbers) {
+  if (numbers)
+    return fmt::format("{0}rmse {1:.4g}  {0}r2 {2}", part, numbers->rmse(), loss_text(numbers->r2));
+  return fmt::format("{}accuracy {}", part, accuracy_text(accuracy));
+}
+
 std::string bar(double fraction, int length) {
   int done = static_cast<int>(std::floor(fraction * length));
   std::string text(static_cast<size_t>(length), ' ');
@@ -55,13 +63,14 @@ double ProgressMeter::fraction() const {
 }
 
 std::string progress_line(const ProgressMeter& meter, int64_t max_epochs, const Metrics& metrics, int width) {
-  std::optional<double> loss, accuracy;
-  if (metrics.seen > 0) loss = metrics.loss(), accuracy = metrics.accuracy();
+  std::optional<double> loss;
+  if (metrics.seen > 0) loss = metrics.loss();
+  std::string accuracy = metrics.correct ? "  accuracy " + accuracy_text(metrics.accuracy()) : "";
   std::optional<double> rate = meter.samples_s(), left = meter.seconds_left();
   std::string before = fmt::format("epoch {}/{} ", meter.last() ? meter.last()->epoch : 0, max_epochs);
-  std::string after = fmt::format(" {:3.0f} %  loss {}  accuracy {}  {} samples/s  {} left",
-                                  100 * meter.fraction(), loss_text(loss), accuracy_text(accuracy),
-                                  rate ? human_rate(*rate) : "n/a", left ? human_seconds(*left) : "n/a");
+  std::string after =
+      fmt::format(" {:3.0f} %  loss {}{}  {} samples/s  {} left", 100 * meter.fraction(), loss_text(loss),
+                  accuracy, rate ? human_rate(*rate) : "n/a", left ? human_seconds(*left) : "n/a");
   int room = width - static_cast<int>(before.size() + after.size()) - 3;
   std::string line =
       before + (room < kShortestBar ? "" : bar(meter.fraction(), std::min(room, kLongestBar))) + after;
@@ -69,11 +78,12 @@ std::string progress_line(const ProgressMeter& meter, int64_t max_epochs, const 
 }
 
 std::string epoch_line(const EpochResult& result, int64_t max_epochs) {
-  std::string line = fmt::format("epoch {}/{}  loss {}  accuracy {}", result.epoch, max_epochs,
-                                 loss_text(result.train_loss), accuracy_text(result.train_accuracy));
+  std::string line =
+      fmt::format("epoch {}/{}  loss {}  {}", result.epoch, max_epochs, loss_text(result.train_loss),
+                  score_text("", result.train_accuracy, result.train_regression));
   if (result.val_loss || result.val_accuracy)
-    line += fmt::format("  val loss {}  val accuracy {}", loss_text(result.val_loss),
-                        accuracy_text(result.val_accuracy));
+    line += fmt::format("  val loss {}  {}", loss_text(result.val_loss),
+                        score_text("val ", result.val_accuracy, result.val_regression));
   return line + fmt::format("  lr {:.4g}  {}  {} samples/s", result.learning_rate,
                             human_seconds(result.seconds),
                             result.samples_s > 0 ? human_rate(result.samples_s) : "n/a");

@@ -26,11 +26,11 @@ class ProgressMeter {
 };
 
 /// "epoch 2/5  45 %  loss 0.0512  accuracy 98.41 %  21,034 samples/s  12.3 s left", with a bar of what is
-/// done where `width` columns leave room for one.
+/// done where `width` columns leave room for one; without accuracy where targets are numbers.
 std::string progress_line(const ProgressMeter& meter, int64_t max_epochs, const Metrics& metrics, int width);
 
 /// "epoch 2/5  loss 0.0512  accuracy 98.41 %  val loss 0.0450  val accuracy 98.60 %  lr 0.001  3.2 s  21,034
-/// samples/s"
+/// samples/s", or of numbers "rmse 0.1204  r2 0.9871" in place of accuracy
 std::string epoch_line(const EpochResult& result, int64_t max_epochs);
 
 }  // namespace wholestep

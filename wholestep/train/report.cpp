@@ -27,17 +27,24 @@ std::string tile(const std::string& figure, const std::string& name, const std::
                      escape_html(name), escape_html(figure), escape_html(note));
 }
 
+std::string score_tiles(const std::optional<double>& accuracy, const std::optional<Regression>& numbers,
+                        const std::string& note) {
+  if (!numbers) return tile(accuracy ? human_percent(*accuracy) : "n/a", "accuracy", note);
+  return tile(numbers->r2 ? loss_text(*numbers->r2) : "n/a", "R2", note) +
+         tile(rate_text(numbers->rmse()), "RMSE", fmt::format("mean absolute error {:.4g}", numbers->mae));
+}
+
 std::string headline(const ReportData& data) {
   const EpochResult* best = best_epoch(data.history);
   std::string text = "<div class=\"tiles\">\n";
   if (data.evaluation) {
-    text += tile(human_percent(data.evaluation->accuracy), "accuracy", data.evaluated);
+    text += score_tiles(data.evaluation->accuracy, data.evaluation->regression, data.evaluated);
     text += tile(loss_text(data.evaluation->loss), "loss", "mean over the same samples");
   } else if (best) {
     bool validated = best->val_loss.has_value();
     std::string note = fmt::format("{}, epoch {}", validated ? "validation" : "training", best->epoch);
-    std::optional<double> accuracy = validated ? best->val_accuracy : std::optional(best->train_accuracy);
-    text += tile(accuracy ? human_percent(*accuracy) : "n/a", "accuracy", note);
+    text += score_tiles(validated ? best->val_accuracy : best->train_accuracy,
+                        validated ? best->val_regression : best->train_regression, note);
     text += tile(loss_text(validated ? *best->val_loss : best->train_loss), "loss", note);
   }
   text += tile(human_seconds(data.seconds), "time", data.outcome);
@@ -57,6 +64,28 @@ Points points_of(const std::vector<EpochResult>& history, Value value) {
   return points;
 }
 
+/// Accuracy, or of numbers the root mean squared error.
+LineChart score_chart(const std::vector<EpochResult>& history) {
+  bool regression = history.back().train_regression.has_value();
+  LineChart chart = regression
+                        ? LineChart{.title = "RMSE", .series = {}, .value_text = rate_text, .y_unit = {}}
+                        : LineChart{.title = "Accuracy",
+                                    .series = {},
+                                    .value_text = human_percent,
+                                    .y_scale = 100,
+                                    .y_unit = " %",
+                                    .y_max = 1};
+  auto points = [&](auto accuracy, auto numbers) {
+    return points_of(history, [&](const EpochResult& e) {
+      return (e.*numbers) ? std::optional((e.*numbers)->rmse()) : e.*accuracy;
+    });
+  };
+  chart.series = {
+      {"training", "train", points(&EpochResult::train_accuracy, &EpochResult::train_regression)},
+      {"validation", "validation", points(&EpochResult::val_accuracy, &EpochResult::val_regression)}};
+  return chart;
+}
+
 std::string charts(const ReportData& data) {
   const std::vector<EpochResult>& history = data.history;
   if (history.empty()) return "";
@@ -64,18 +93,10 @@ std::string charts(const ReportData& data) {
   loss.series = {
       {"training", "train", points_of(history, [](auto& e) { return std::optional(e.train_loss); })},
       {"validation", "validation", points_of(history, [](auto& e) { return e.val_loss; })}};
-  LineChart accuracy{.title = "Accuracy",
-                     .series = {},
-                     .value_text = human_percent,
-                     .y_scale = 100,
-                     .y_unit = " %",
-                     .y_max = 1};
-  accuracy.series = {
-      {"training", "train", points_of(history, [](auto& e) { return std::optional(e.train_accuracy); })},
-      {"validation", "validation", points_of(history, [](auto& e) { return e.val_accuracy; })}};
+  LineChart score = score_chart(history);
   if (const EpochResult* best = best_epoch(history); best->val_loss && history.size() > 1) {
-    loss.mark_x = accuracy.mark_x = static_cast<double>(best->epoch);
-    loss.mark_label = accuracy.mark_label = fmt::format("best: epoch {}", best->epoch);
+    loss.mark_x = score.mark_x = static_cast<double>(best->epoch);
+    loss.mark_label = score.mark_label = fmt::format("best: epoch {}", best->epoch);
   }
   LineChart rate{
       .title = "Learning rate", .series = {}, .value_text = rate_text, .y_unit = {}, .from_zero = true};
@@ -86,7 +107,7 @@ std::string charts(const ReportData& data) {
   speed.series = {{"samples/s", "single", points_of(history, [](auto& e) {
                      return e.samples_s > 0 ? std::optional(e.samples_s) : std::nullopt;
                    })}};
-  return "<div class=\"charts\">\n" + to_html(loss) + to_html(accuracy) + to_html(rate) + to_html(speed) +
+  return "<div class=\"charts\">\n" + to_html(loss) + to_html(score) + to_html(rate) + to_html(speed) +
          "</div>\n";
 }
 

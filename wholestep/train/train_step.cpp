@@ -23,6 +23,17 @@ Tensor state_scalar(DType dtype, const std::string& name) {
   return zeros({dtype, {}}).set_role(TensorRole::kState, name);
 }
 
+std::optional<Regression> read_regression(const Tensor& sums, const Tensor& seen) {
+  if (!sums.defined()) return std::nullopt;
+  std::vector<double> values(static_cast<size_t>(sums.numel()));
+  sums.read(std::as_writable_bytes(std::span(values)));
+  return regression_of(values, seen.item<int64_t>());
+}
+
+void set_zero(const Tensor& t) {
+  if (t.defined()) t.write(std::vector<std::byte>(static_cast<size_t>(t.type().bytes())));
+}
+
 template <class T>
 void set(const Tensor& t, T value) {
   WHOLESTEP_CHECK(t.dtype() == kDTypeOf<T>);
@@ -38,18 +49,14 @@ void make_transactional(Graph& graph, const Tensor& commit) {
   }
 }
 
-Tensor count_right(const nn::Loss& loss, const Tensor& logits, const Tensor& labels) {
-  return sum(equal(loss.classes(logits), cast(labels, DType::i64)));
-}
-
 }  // namespace
 
-TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, Shape sample_shape,
-                     StepConfig config)
+TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer,
+                     const SampleType& sample, StepConfig config)
     : model_(model),
       loss_(loss),
       optimizer_(optimizer),
-      sample_shape_(sample_shape),
+      sample_(sample),
       config_(std::move(config)),
       random_(config_.seed),
       train_loss_sum_(state_scalar(DType::f64, "metrics.train_loss_sum")),
@@ -60,6 +67,12 @@ TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& 
       eval_correct_(state_scalar(DType::i64, "metrics.eval_correct")),
       eval_seen_(state_scalar(DType::i64, "metrics.eval_seen")) {
   loss_.check(model_);
+  if (regresses()) {
+    check_regresses(loss_);
+    for (auto [errors, name] :
+         {std::pair{&train_errors_, "metrics.train_errors"}, std::pair{&eval_errors_, "metrics.eval_errors"}})
+      *errors = zeros({DType::f64, {4, sample_.targets}}).set_role(TensorRole::kState, name);
+  }
   if (loss_.reduction() == "none")
     throw Error(ErrorCode::kBadConfig, {.what = "training needs a loss that is one number",
                                         .got = loss_.description(),
@@ -69,24 +82,34 @@ TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& 
 
 // Tracing
 
+Tensor TrainStep::target_under(const Tensor& logits, const Tensor& targets) const {
+  return regresses() ? targets : loss_.target_of(targets, logits);
+}
+
+Tensor TrainStep::score(const Tensor& logits, const Tensor& targets) const {
+  if (regresses()) return regression_sums(logits, targets);
+  return sum(equal(loss_.classes(logits), cast(targets, DType::i64)));
+}
+
 /// Of the sum of the losses, divided at last by what the whole batch comes to.
-TrainStep::LossAndGrads TrainStep::trace_pieces(const Tensor& pixels, const Tensor& labels, int64_t pieces) {
+TrainStep::LossAndGrads TrainStep::trace_pieces(const Tensor& samples, const Tensor& targets,
+                                                int64_t pieces) {
   auto add = [](Tensor& total, const Tensor& x) { total = total.defined() ? total + x : x; };
-  int64_t rows = labels.dim(0);
+  int64_t rows = targets.dim(0);
   std::vector<Tensor> parameters = optimizer_.parameters();
-  LossAndGrads all{.loss = {}, .correct = {}, .grads = std::vector<Tensor>(parameters.size())};
+  LossAndGrads all{.loss = {}, .score = {}, .grads = std::vector<Tensor>(parameters.size())};
   Tensor divisor;
   for (int64_t i = 0; i < pieces; ++i) {
     ++Trace::current()->turn;
     int64_t begin = rows * i / pieces, end = rows * (i + 1) / pieces;
-    Tensor piece_labels = slice(labels, 0, begin, end);
-    Tensor logits = model_(normalize(slice(pixels, 0, begin, end), config_.normalization));
-    Tensor target = loss_.target_of(piece_labels, logits), losses = loss_.unreduced(logits, target);
+    Tensor piece = slice(targets, 0, begin, end);
+    Tensor logits = model_(normalize(slice(samples, 0, begin, end), config_.normalization));
+    Tensor target = target_under(logits, piece), losses = loss_.unreduced(logits, target);
     Tensor total = sum(losses);
     std::vector<Tensor> grads = grad(total, parameters);
     NoGrad no_grad;
     add(all.loss, total);
-    add(all.correct, count_right(loss_, logits, piece_labels));
+    add(all.score, score(logits, piece));
     add(divisor, loss_.divisor(losses, logits, target));
     for (size_t p = 0; p < grads.size(); ++p) add(all.grads[p], grads[p]);
   }
@@ -108,22 +131,21 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
     if (stages) stages->push_back({name, std::make_shared<Graph>(*graph)});
   };
 
-  auto [pixels, labels] =
-      train_data_.defined() ? train_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
+  auto [samples, targets] =
+      train_data_.defined() ? train_data_.next(batch) : batch_slots(*graph, sample_, batch);
   std::vector<Update> position = std::move(graph->updates);  // moves on also when the step is skipped
   graph->updates.clear();
   LossAndGrads all;
   if (int64_t pieces = std::min(config_.accumulate, batch); pieces > 1) {
-    all = trace_pieces(pixels, labels, pieces);
+    all = trace_pieces(samples, targets, pieces);
   } else {
-    Tensor logits = model_(normalize(pixels, config_.normalization));
-    all = {.loss = loss_(logits, loss_.target_of(labels, logits)),
-           .correct = count_right(loss_, logits, labels),
-           .grads = {}};
+    Tensor logits = model_(normalize(samples, config_.normalization));
+    all = {
+        .loss = loss_(logits, target_under(logits, targets)), .score = score(logits, targets), .grads = {}};
     stage("trace");
     all.grads = grad(all.loss, optimizer_.parameters());
   }
-  auto& [loss, correct, grads] = all;
+  auto& [loss, batch_score, grads] = all;
   stage("differentiate");
 
   Tensor commit = logical_and(isfinite(loss), optim::all_finite(grads));
@@ -134,7 +156,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   random_.step.assign(random_.step + 1.0);
   double counted = loss_.reduction() == "sum" ? 1 : static_cast<double>(batch);  // losses in `loss`
   train_loss_sum_.assign(train_loss_sum_ + cast(loss, DType::f64) * counted);
-  train_correct_.assign(train_correct_ + correct);
+  train_score().assign(train_score() + batch_score);
   train_seen_.assign(train_seen_ + static_cast<double>(batch));
   make_transactional(*graph, commit);
   skipped_.assign(where(commit, skipped_, skipped_ + 1.0));
@@ -148,15 +170,15 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
 std::shared_ptr<Graph> TrainStep::trace_eval(int64_t batch) {
   auto graph = std::make_shared<Graph>();
   Trace trace(graph);
-  auto [pixels, labels] =
-      eval_data_.defined() ? eval_data_.next(batch) : batch_slots(*graph, sample_shape_, batch);
+  auto [samples, targets] =
+      eval_data_.defined() ? eval_data_.next(batch) : batch_slots(*graph, sample_, batch);
   std::vector<Update> position = graph->updates;
   if (ema_) ema_->apply();
   EvaluationTrace e =
-      trace_evaluation(*graph, model_, &loss_, normalize(pixels, config_.normalization), labels);
+      trace_evaluation(*graph, model_, &loss_, sample_, normalize(samples, config_.normalization), targets);
   graph->updates = position;  // the averages were for this evaluation alone
   eval_loss_sum_.assign(eval_loss_sum_ + sum(cast(e.losses, DType::f64)));
-  eval_correct_.assign(eval_correct_ + sum(equal(e.classes, cast(labels, DType::i64))));
+  eval_score().assign(eval_score() + score(e.logits, targets));
   eval_seen_.assign(eval_seen_ + static_cast<double>(batch));
   return graph;
 }
@@ -301,10 +323,10 @@ CompiledStep& step_for(const std::map<int64_t, std::unique_ptr<CompiledStep>>& s
 
 }  // namespace
 
-void TrainStep::train(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
-  last_rows_ = static_cast<int64_t>(labels.size());
+void TrainStep::train(const Batch& batch) {
+  last_rows_ = batch.rows;
   last_ = &step_for(train_steps_, last_rows_);
-  write_batch(*last_, pixels, labels, feed_.get());
+  write_batch(*last_, sample_, batch, feed_.get());
   last_->run();
 }
 
@@ -319,9 +341,9 @@ void TrainStep::train_resident(int64_t rows, int64_t steps) {
   last_->run(steps);
 }
 
-void TrainStep::evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
-  last_evaluation_ = &step_for(eval_steps_, static_cast<int64_t>(labels.size()));
-  write_batch(*last_evaluation_, pixels, labels, feed_.get());
+void TrainStep::evaluate(const Batch& batch) {
+  last_evaluation_ = &step_for(eval_steps_, batch.rows);
+  write_batch(*last_evaluation_, sample_, batch, feed_.get());
   last_evaluation_->run();
 }
 
@@ -340,7 +362,10 @@ Predictions TrainStep::predictions() {
 }
 
 std::vector<Tensor> TrainStep::metric_tensors() const {
-  return {train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_};
+  std::vector<Tensor> tensors = {train_loss_sum_, train_correct_, train_seen_, skipped_,
+                                 eval_loss_sum_,  eval_correct_,  eval_seen_};
+  if (regresses()) tensors.insert(tensors.end(), {train_errors_, eval_errors_});
+  return tensors;
 }
 
 /// The metrics open the state's memory, each at the start of a line: `count` of them are read at once.
@@ -354,20 +379,24 @@ Metrics TrainStep::read_metrics(size_t first, size_t count) const {
     std::memcpy(&value, lines.data() + index * kLine, sizeof value);
     return value;
   };
-  return {read(0, double{}), read(1, int64_t{}), read(2, int64_t{}), read(3, int64_t{})};
+  std::optional<int64_t> correct;
+  if (!regresses()) correct = read(1, int64_t{});
+  return {read(0, double{}), correct, read(2, int64_t{}), read(3, int64_t{})};
 }
 
 Metrics TrainStep::train_metrics() const { return read_metrics(0, 4); }
 Metrics TrainStep::eval_metrics() const { return read_metrics(4, 3); }
+std::optional<Regression> TrainStep::train_regression() const {
+  return read_regression(train_errors_, train_seen_);
+}
+std::optional<Regression> TrainStep::eval_regression() const {
+  return read_regression(eval_errors_, eval_seen_);
+}
 void TrainStep::reset_train_metrics() {
-  set(train_loss_sum_, 0.0);
-  set<int64_t>(train_correct_, 0);
-  set<int64_t>(train_seen_, 0);
+  for (const Tensor& t : {train_loss_sum_, train_correct_, train_seen_, train_errors_}) set_zero(t);
 }
 void TrainStep::reset_eval_metrics() {
-  set(eval_loss_sum_, 0.0);
-  set<int64_t>(eval_correct_, 0);
-  set<int64_t>(eval_seen_, 0);
+  for (const Tensor& t : {eval_loss_sum_, eval_correct_, eval_seen_, eval_errors_}) set_zero(t);
 }
 
 double TrainStep::last_loss() const {
@@ -415,6 +444,7 @@ std::vector<Tensor> TrainStep::model_tensors() const {
 std::vector<Tensor> TrainStep::state_tensors() const {
   std::vector<Tensor> tensors = {random_.seed,   random_.step, train_loss_sum_,
                                  train_correct_, train_seen_,  skipped_};
+  if (regresses()) tensors.push_back(train_errors_);
   for (const Tensor& t : optimizer_.state()) tensors.push_back(t);
   if (!ema_) return tensors;
   tensors.push_back(ema_->state().back());

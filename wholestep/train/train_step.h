@@ -11,11 +11,12 @@
 #include "wholestep/optim/ema.h"
 #include "wholestep/optim/optimizer.h"
 #include "wholestep/train/evaluator.h"
+#include "wholestep/train/regression.h"
 
 namespace wholestep {
 
 struct StepConfig {
-  Normalization normalization;  ///< of the u8 samples
+  Normalization normalization;  ///< of the samples
   double clip_norm = 0;         ///< 0: gradients are not clipped
   double clip_value = 0;        ///< the same, of each element; before the norm is
   /// A step takes its batch in so many pieces, one after another in the memory of one, and adds up their
@@ -31,21 +32,24 @@ struct StepConfig {
 /// Sums over the samples seen since the last reset; they are kept on the device.
 struct Metrics {
   double loss_sum = 0;
-  int64_t correct = 0, seen = 0;
+  std::optional<int64_t> correct = 0;  ///< absent where targets are numbers, see train_regression()
+  int64_t seen = 0;
   int64_t skipped_steps = 0;  ///< steps that changed nothing because something in them was not finite
   double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
-  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
+  std::optional<double> accuracy() const {
+    if (!correct || seen == 0) return std::nullopt;
+    return static_cast<double>(*correct) / static_cast<double>(seen);
+  }
 };
 
 class TrainStep {
  public:
-  /// Samples are u8 values of `sample_shape`, labels i32. Model, loss and optimizer (attached to the model's
-  /// parameters) are used where they are and must outlive this object. kBadConfig where the loss does not fit
-  /// the model.
-  TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, Shape sample_shape,
+  /// Model, loss and optimizer (attached to the model's parameters) are used where they are and must outlive
+  /// this object. kBadConfig where the loss does not fit the model or the targets.
+  TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& optimizer, const SampleType& sample,
             StepConfig config);
 
-  /// Keeps a dataset's samples as u8 on the device; steps then gather their batch inside the plan.
+  /// Keeps a dataset's samples as they are on the device; steps then gather their batch inside the plan.
   /// The dataset must outlive this object. Only for datasets with resident(). Call before prepare().
   void keep_resident(const Dataset& train, const Dataset* validation);
 
@@ -60,8 +64,14 @@ class TrainStep {
 
   // Running. Batch sizes are those prepared. On a device these return when the step is queued; the first
   // thing read after it waits for it.
-  void train(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
-  void evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels);
+  void train(const Batch& batch);
+  void evaluate(const Batch& batch);
+  void train(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+    train(labelled(pixels, labels));
+  }
+  void evaluate(std::span<const uint8_t> pixels, std::span<const int32_t> labels) {
+    evaluate(labelled(pixels, labels));
+  }
   /// The resident forms: the order of samples is set once an epoch, then each of `steps` steps takes the next
   /// `rows`, from the beginning again after the last.
   void set_order(std::span<const int64_t> samples, int64_t position);
@@ -73,6 +83,8 @@ class TrainStep {
   Predictions predictions();  ///< of the last evaluation step
   Metrics train_metrics() const;
   Metrics eval_metrics() const;
+  std::optional<Regression> train_regression() const;  ///< absent where targets are classes
+  std::optional<Regression> eval_regression() const;
   void reset_train_metrics();
   void reset_eval_metrics();
   double last_loss() const;  ///< mean loss of the last training batch
@@ -101,10 +113,15 @@ class TrainStep {
 
  private:
   struct LossAndGrads {
-    Tensor loss, correct;  ///< i64: how many the model got right
+    Tensor loss, score;  ///< score: i64, how many classes are right, or regression_sums()
     std::vector<Tensor> grads;
   };
-  LossAndGrads trace_pieces(const Tensor& pixels, const Tensor& labels, int64_t pieces);
+  bool regresses() const { return sample_.targets > 0; }
+  Tensor target_under(const Tensor& logits, const Tensor& targets) const;
+  Tensor score(const Tensor& logits, const Tensor& targets) const;
+  const Tensor& train_score() const { return regresses() ? train_errors_ : train_correct_; }
+  const Tensor& eval_score() const { return regresses() ? eval_errors_ : eval_correct_; }
+  LossAndGrads trace_pieces(const Tensor& samples, const Tensor& targets, int64_t pieces);
   std::shared_ptr<Graph> trace_train(int64_t batch, std::vector<Stage>* stages = nullptr);
   std::shared_ptr<Graph> trace_eval(int64_t batch);
   std::vector<Tensor> metric_tensors() const;
@@ -113,12 +130,13 @@ class TrainStep {
   nn::Module& model_;
   const nn::Loss& loss_;
   optim::Optimizer& optimizer_;
-  Shape sample_shape_;
+  SampleType sample_;
   StepConfig config_;
   RandomState random_;
   std::optional<optim::Ema> ema_;
   ResidentData train_data_, eval_data_;
   Tensor train_loss_sum_, train_correct_, train_seen_, skipped_, eval_loss_sum_, eval_correct_, eval_seen_;
+  Tensor train_errors_, eval_errors_;  // regression_sums(), where targets are numbers
   std::map<int64_t, std::unique_ptr<CompiledStep>> train_steps_, eval_steps_;
   CompiledStep *last_ = nullptr, *last_evaluation_ = nullptr;
   std::vector<std::byte> prediction_buffer_;

@@ -1,4 +1,5 @@
-// config.json of a checkpoint: "model" as in model.json, "run", "normalization", "classes".
+// config.json of a checkpoint: "model" as in model.json, "run", "normalization", "classes", of
+// tables "columns".
 #include "wholestep/train/trained_model.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,10 @@ std::vector<float> to_floats(const std::vector<double>& numbers) { return {numbe
 
 nlohmann::json describe_model(const nn::Model& model, nlohmann::json run) {
   return {{"model", nn::model_spec(model)}, {"run", std::move(run)}};
+}
+
+SampleType TrainedModel::sample() const {
+  return {model.input, features.empty() ? DType::u8 : DType::f32, static_cast<int64_t>(targets.size())};
 }
 
 TrainedModel load_trained_model(const std::filesystem::path& checkpoint) {
@@ -34,6 +39,12 @@ TrainedModel load_trained_model(const std::filesystem::path& checkpoint) {
     trained.normalization.mean = to_floats(nested.require<std::vector<double>>("mean"));
     trained.normalization.std = to_floats(nested.require<std::vector<double>>("std"));
     reader.absorb(nested);
+    if (const nlohmann::json* columns = reader.child("columns")) {
+      ConfigReader names(*columns, where + ": columns");
+      trained.features = names.require<std::vector<std::string>>("features");
+      trained.targets = names.require<std::vector<std::string>>("targets");
+      reader.absorb(names);
+    }
     reader.finish();
     trained.model = nn::read_model(*spec, where);
     load_parameters(*trained.model.module, checkpoint);

@@ -14,6 +14,9 @@ struct TrainedModel {
   nn::Model model;
   Normalization normalization;
   std::vector<std::string> class_names;
+  std::vector<std::string> features, targets;  ///< columns of the table it was trained on; else empty
+  /// What it is fed: f32 rows where it was trained on a table, else u8 values.
+  SampleType sample() const;
   nlohmann::json run;  ///< the configuration of the run that trained it; null where none was kept
 };
 

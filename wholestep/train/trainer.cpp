@@ -31,13 +31,24 @@ nlohmann::json number_or_null(const std::optional<double>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json();
 }
 
+nlohmann::json to_json(const std::optional<Regression>& r) {
+  if (!r) return nullptr;
+  return {{"mae", r->mae}, {"mse", r->mse}, {"r2", number_or_null(r->r2)}};
+}
+std::optional<Regression> regression_from_json(const nlohmann::json& j) {
+  if (!j.is_object()) return std::nullopt;
+  return Regression{.mae = j.at("mae"), .mse = j.at("mse"), .r2 = optional_number(j.at("r2"))};
+}
+
 nlohmann::json to_json(const EpochResult& r) {
   return {{"epoch", r.epoch},
           {"step", r.step},
           {"train_loss", r.train_loss},
-          {"train_accuracy", r.train_accuracy},
+          {"train_accuracy", number_or_null(r.train_accuracy)},
           {"val_loss", number_or_null(r.val_loss)},
           {"val_accuracy", number_or_null(r.val_accuracy)},
+          {"train_regression", to_json(r.train_regression)},
+          {"val_regression", to_json(r.val_regression)},
           {"learning_rate", r.learning_rate},
           {"seconds", r.seconds},
           {"samples_s", r.samples_s}};
@@ -46,9 +57,11 @@ EpochResult epoch_from_json(const nlohmann::json& j) {
   return {.epoch = j.at("epoch"),
           .step = j.at("step"),
           .train_loss = j.at("train_loss"),
-          .train_accuracy = j.at("train_accuracy"),
+          .train_accuracy = optional_number(j.at("train_accuracy")),
           .val_loss = optional_number(j.at("val_loss")),
           .val_accuracy = optional_number(j.at("val_accuracy")),
+          .train_regression = regression_from_json(j.value("train_regression", nlohmann::json())),
+          .val_regression = regression_from_json(j.value("val_regression", nlohmann::json())),
           .learning_rate = j.at("learning_rate"),
           .seconds = j.at("seconds"),
           .samples_s = j.at("samples_s")};
@@ -78,19 +91,14 @@ struct Recording {
   const TrainerConfig& config;
 };
 
-Normalization identity_normalization(const Shape& sample_shape) {
-  size_t channels = static_cast<size_t>(channels_of(sample_shape));
-  return {std::vector<float>(channels, 0.0f), std::vector<float>(channels, 1.0f)};
-}
-
 }  // namespace
 
 void Trainer::check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
-                           const Shape& sample_shape) const {
+                           const SampleType& sample) const {
   if (optimizer.parameters().empty()) optimizer.attach(model.trainable_parameters());
   optimizer.schedule()->set_run_steps(
       std::max<int64_t>(config_.max_epochs, 1));  // any length has the same plan; fit() knows the real one
-  TrainStep(model, loss, optimizer, sample_shape, step_config(config_, identity_normalization(sample_shape)))
+  TrainStep(model, loss, optimizer, sample, step_config(config_, no_normalization(sample)))
       .check_budget(config_.samples_a_step(), config_.eval_batch_size);
 }
 
@@ -122,7 +130,7 @@ struct Trainer::Loop {
         optimizer(trainer_optimizer),
         data(splits),
         normalization(normalization_of(*splits.train)),
-        step(model, loss, trainer_optimizer, splits.train->sample_shape(),
+        step(model, loss, trainer_optimizer, splits.train->sample_type(),
              step_config(trainer_config, normalization)) {}
 
   int64_t batches() const {
@@ -162,7 +170,10 @@ struct Trainer::Loop {
   bool fits_resident() const {
     if (config.memory_budget_bytes == 0) return true;
     auto bytes = [](const Dataset& d) {
-      return d.size() * (d.sample_bytes() + 2 * int64_t{sizeof(int32_t)}) + 256;
+      // The target or targets, and the row number in the order of the epoch.
+      return d.size() *
+                 (d.sample_bytes() + (1 + std::max<int64_t>(d.num_targets(), 1)) * int64_t{sizeof(int32_t)}) +
+             256;
     };
     return const_cast<TrainStep&>(step).bytes_for(config.samples_a_step(), config.eval_batch_size) +
                bytes(*data.train) + (data.test ? bytes(*data.test) : 0) <=
@@ -190,6 +201,9 @@ struct Trainer::Loop {
         config.description.is_object() ? config.description : nlohmann::json::object();
     description["normalization"] = {{"mean", normalization.mean}, {"std", normalization.std}};
     description["classes"] = data.train->class_names();
+    if (data.train->dtype() == DType::f32)
+      description["columns"] = {{"features", data.train->feature_names()},
+                                {"targets", data.train->target_names()}};
     fs::path folder = config.run_folder / "checkpoints" / name;
     save_checkpoint(folder, {step.model_tensors(), step.state_tensors(), trainer_state(), description});
     if (name == "last") result.checkpoint = folder;
@@ -245,7 +259,7 @@ struct Trainer::Loop {
   int64_t train_streamed() {
     const Batch* next = next_batch(*loader);
     WHOLESTEP_CHECK(next && next->index == batch);
-    step.train(next->pixels, next->labels);
+    step.train(*next);
     return 1;
   }
 
@@ -311,11 +325,12 @@ struct Trainer::Loop {
       if (rest > 0) step.evaluate_resident(rest);
     } else {
       val_loader->start(0);
-      while (const Batch* next = next_batch(*val_loader)) step.evaluate(next->pixels, next->labels);
+      while (const Batch* next = next_batch(*val_loader)) step.evaluate(*next);
     }
     Metrics m = step.eval_metrics();
     r.val_loss = m.loss();
     r.val_accuracy = m.accuracy();
+    r.val_regression = step.eval_regression();
   }
 
   void end_epoch(double before_seconds, int64_t before_samples) {
@@ -326,6 +341,8 @@ struct Trainer::Loop {
                   .train_accuracy = m.accuracy(),
                   .val_loss = {},
                   .val_accuracy = {},
+                  .train_regression = step.train_regression(),
+                  .val_regression = {},
                   .learning_rate = optimizer.scheduled_rate().item<double>(),
                   .seconds = train_seconds - before_seconds,
                   .samples_s = 0};

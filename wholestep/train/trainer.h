@@ -45,8 +45,10 @@ struct TrainerConfig {
 struct EpochResult {
   int64_t epoch = 0;  ///< from 1
   int64_t step = 0;   ///< steps done since the beginning of training
-  double train_loss = 0, train_accuracy = 0;
+  double train_loss = 0;
+  std::optional<double> train_accuracy;  ///< absent where targets are numbers
   std::optional<double> val_loss, val_accuracy;
+  std::optional<Regression> train_regression, val_regression;  ///< absent where targets are classes
   double learning_rate = 0;
   double seconds = 0, samples_s = 0;  ///< training part only
 };
@@ -106,7 +108,7 @@ class Trainer {
   /// Throws kPlanRefused where the step for samples of this shape does not fit the budget: fit() does the
   /// same, this can be asked before any data is opened.
   void check_memory(nn::Module& model, optim::Optimizer& optimizer, const nn::Loss& loss,
-                    const Shape& sample_shape) const;
+                    const SampleType& sample) const;
 
   /// Asks a running fit() to checkpoint after the current submission and return kInterrupted; safe in a
   /// signal handler.
