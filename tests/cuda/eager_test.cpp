@@ -6,7 +6,6 @@
 
 #include "support/cuda_device.h"
 #include "support/eager_device.h"
-#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/memory_cache.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
@@ -14,11 +13,6 @@
 
 namespace wholestep::test {
 namespace {
-
-struct ExactF32 {
-  ExactF32() { set_tf32_allowed(false); }
-  ~ExactF32() { set_tf32_allowed(true); }
-};
 
 class CudaEager : public testing::TestWithParam<const OpDef*> {};
 INSTANTIATE_TEST_SUITE_P(AllOps, CudaEager, testing::ValuesIn(all_ops()),

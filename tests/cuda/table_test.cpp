@@ -24,6 +24,7 @@ FitResult fit(const DataSplits& data, Backend& backend, bool resident) {
 
 TEST(CudaTables, FollowTheCpuResidentAndStreamed) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
+  ExactF32 exact;
   TempDir dir;
   std::string text = "a,b,y,z\n";
   for (int i = 0; i < 20; ++i)

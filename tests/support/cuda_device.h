@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
 
 namespace wholestep::test {
@@ -12,6 +13,12 @@ inline std::string no_cuda_device() {
   if (!report.refusal.empty()) return report.refusal;
   return report.devices.empty() ? "no device" : report.devices[0].refusal;
 }
+
+/// While alive, products are exact f32, no TF32.
+struct ExactF32 {
+  ExactF32() { set_tf32_allowed(false); }
+  ~ExactF32() { set_tf32_allowed(true); }
+};
 
 }  // namespace wholestep::test
 

@@ -43,16 +43,14 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     plan.graph = std::move(result);
     if (options.keep_stages) plan.stages.push_back({name, plan.graph});
   };
-  const ProductsBy by = options.backend->name() == "cuda"        ? ProductsBy::kGpu
-                        : product_precision() == Precision::bf16 ? ProductsBy::kCpuBf16
-                                                                 : ProductsBy::kCpuF32;
+  const bool bf16 = options.backend->name() == "cpu" && product_precision() == Precision::bf16;
   if (options.simplify) stage("simplify", simplify(*plan.graph));
   if (options.layout) {
     GraphPtr moved = layout(*plan.graph);
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
   if (options.fuse) stage("fuse", fuse(*plan.graph));
-  if (options.recompute) stage("recompute", recompute(*plan.graph, by));
+  if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);
   plan.schedule = scheduled(*plan.graph, plan.kernels);

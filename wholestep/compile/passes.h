@@ -9,11 +9,9 @@ using GraphPtr = std::shared_ptr<Graph>;
 GraphPtr simplify(const Graph& graph);  ///< folds constants, merges twins, drops what nothing reads
 GraphPtr layout(const Graph& graph);    ///< moves transposes to where they cost nothing
 GraphPtr fuse(const Graph& graph);
-/// What products are made by, as far as recompute() has to know.
-enum class ProductsBy { kCpuF32, kCpuBf16, kGpu };
-/// Makes large products again where they are read, instead of storing them; in bf16, which makes them cheap,
-/// smaller ones too.
-GraphPtr recompute(const Graph& graph, ProductsBy by);
+/// Makes large products again where they are read, instead of storing them; with `bf16`, which makes them
+/// cheap, smaller ones too.
+GraphPtr recompute(const Graph& graph, bool bf16);
 GraphPtr schedule(
     const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy
 std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& backend);

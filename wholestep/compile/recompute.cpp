@@ -1,10 +1,8 @@
 // A large weight gradient is written once and read by its sum of squares and by the optimizer: three passes
 // over memory for a product of a few rows. Made where it is read, it never leaves the caches; each reader
-// more costs the product again. The same holds of a large product that is read once, element by element, as
-// a gradient by the mask of an activation, if need be under another shape.
+// more costs the product again.
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "wholestep/compile/passes.h"
 #include "wholestep/ops/elementwise_program.h"
@@ -24,10 +22,9 @@ constexpr double kFlopsPerByte = 12;
 
 class Recomputer {
  public:
-  Recomputer(const Graph& graph, ProductsBy by)
+  Recomputer(const Graph& graph, bool bf16)
       : graph_(graph),
-        by_(by),
-        least_bytes_(by == ProductsBy::kCpuBf16 ? kInBf16Bytes : kBeyondCachesBytes),
+        least_bytes_(bf16 ? kInBf16Bytes : kBeyondCachesBytes),
         users_(graph.users()),
         kept_(graph.kept()),
         rewriter_(graph) {}
@@ -36,7 +33,7 @@ class Recomputer {
     for (const Node& node : graph_.nodes)
       if (node.op->name == "matmul") consider(node);
     for (const Node& node : graph_.nodes) {
-      if (not_stored_.contains(&node)) continue;
+      if (node.op->name == "matmul" && product(node.outputs[0])) continue;
       if (node.op->name == "fused" && takes_product(node)) update_from_product(node);
       else if (node.op->name == "sum_squares" && takes_product(node)) add_squares_of_products(node);
       else rewriter_.copy(node);
@@ -61,27 +58,7 @@ class Recomputer {
     bool made_where_read =
         std::ranges::all_of(readers, [&](int r) { return takes(graph_.node(r), value); }) &&
         std::ranges::all_of(node.inputs, [&](int operand) { return stays(operand); });
-    if (made_where_read && pays(node, static_cast<double>(readers.size()))) {
-      products_[value] = &node;
-      not_stored_.insert(&node);
-    } else if (readers.size() == 1) {
-      consider_under_another_shape(node, graph_.node(readers[0]));
-    }
-  }
-
-  void consider_under_another_shape(const Node& node, const Node& reshape) {
-    if (reshape.op->name != "reshape") return;
-    const int value = reshape.outputs[0];
-    const std::vector<int>& readers = users_[static_cast<size_t>(value)];
-    if (kept_[static_cast<size_t>(value)] || readers.size() != 1 ||
-        graph_.node(readers[0]).op->name != "fused" || !takes(graph_.node(readers[0]), value) ||
-        !pays(node, 1))
-      return;
-    const TensorType& type = graph_.type(value);
-    for (const TensorType& operand : graph_.input_types(graph_.node(readers[0])))
-      if (operand.shape != type.shape && operand.shape.numel() != 1) return;
-    products_[value] = &node;
-    not_stored_.insert({&node, &reshape});
+    if (made_where_read && pays(node, static_cast<double>(readers.size()))) products_[value] = &node;
   }
 
   /// Whether a reader can take the elements of `value` as they are made; of several products only one.
@@ -102,21 +79,13 @@ class Recomputer {
     return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
   }
 
-  /// The CPU makes tiles of long sums more slowly than the whole product.
-  int64_t most_terms(const Node& node) const {
-    if (by_ != ProductsBy::kGpu) return kSquaredTerms;
-    for (int reader : users_[static_cast<size_t>(node.outputs[0])])
-      if (graph_.node(reader).op->name == "sum_squares") return kSquaredTerms;
-    return fused_terms(graph_.type(node.outputs[0]).dtype);
-  }
-
   /// Bytes no longer written and read against a product a reader instead of one.
   bool pays(const Node& node, double readers) const {
     const TensorType& type = graph_.type(node.outputs[0]);
     Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
     double saved_bytes = static_cast<double>(type.bytes()) * (1 + readers),
            more_flops = flops(*node.op, {node.op->name, inputs, outputs, node.attrs}) * (readers - 1);
-    return type.bytes() >= least_bytes_ && matmul_dims(inputs, node.attrs).k <= most_terms(node) &&
+    return type.bytes() >= least_bytes_ && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
            more_flops <= kFlopsPerByte * saved_bytes;
   }
 
@@ -133,35 +102,14 @@ class Recomputer {
       std::ranges::for_each(instruction.operands, swap_registers);
     std::ranges::for_each(program.outputs, swap_registers);
 
-    const Shape& shape = graph_.type(made.outputs[0]).shape;
     Attrs attrs = node.attrs;
     attrs.set({"program", to_string(program)});
-    attrs.set(shape_attr(shape));
     for (const char* flag : {"transpose_a", "transpose_b"}) attrs.set({flag, made.attrs.flag(flag)});
     std::vector<int> inputs = rewriter_.mapped(made.inputs);
-    for (size_t i = 1; i < rest.size(); ++i) {
-      const Shape& operand = graph_.type(rest[i]).shape;
-      inputs.push_back(under(rewriter_.mapped(rest[i]), graph_.type(rest[i]).dtype, operand,
-                             operand.numel() == 1 && operand.rank() > shape.rank() ? Shape{}
-                             : operand == graph_.type(node.outputs[0]).shape       ? shape
-                                                                                   : operand,
-                             node));
-    }
-    Types types = graph_.output_types(node);
-    for (TensorType& type : types) type.shape = shape;
-    std::vector<int> results = rewriter_.add(find_op("matmul_fused"), attrs, inputs, types, made);
-    for (size_t i = 0; i < results.size(); ++i)
-      rewriter_.map(node.outputs[i],
-                    under(results[i], types[i].dtype, shape, graph_.type(node.outputs[i]).shape, node));
-  }
-
-  static Attr shape_attr(const Shape& shape) {
-    return {"shape", std::vector<int64_t>(shape.begin(), shape.end())};
-  }
-  /// A value of the new graph under another shape.
-  int under(int value, DType dtype, const Shape& from, const Shape& to, const Node& by) {
-    if (from == to) return value;
-    return rewriter_.add(find_op("reshape"), {shape_attr(to)}, {value}, {{dtype, to}}, by)[0];
+    for (size_t i = 1; i < rest.size(); ++i) inputs.push_back(rewriter_.mapped(rest[i]));
+    std::vector<int> results =
+        rewriter_.add(find_op("matmul_fused"), attrs, inputs, graph_.output_types(node), made);
+    for (size_t i = 0; i < results.size(); ++i) rewriter_.map(node.outputs[i], results[i]);
   }
 
   void add_squares_of_products(const Node& node) {
@@ -181,17 +129,15 @@ class Recomputer {
   }
 
   const Graph& graph_;
-  ProductsBy by_;
   int64_t least_bytes_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
-  std::map<int, const Node*> products_;  // not stored, by their results or these under another shape
-  std::set<const Node*> not_stored_;     // they, and those that would have shown them under another shape
+  std::map<int, const Node*> products_;  // not stored, by their results
 };
 
 }  // namespace
 
-GraphPtr recompute(const Graph& graph, ProductsBy by) { return Recomputer(graph, by).run(); }
+GraphPtr recompute(const Graph& graph, bool bf16) { return Recomputer(graph, bf16).run(); }
 
 }  // namespace wholestep

@@ -1,5 +1,5 @@
 // Products that are used tile by tile as they are made and never stored: what compile/recompute.cpp puts in
-// the place of large ones.
+// the place of large weight gradients.
 #pragma once
 #include "wholestep/graph/op.h"
 #include "wholestep/ops/matmul_cpu.h"
@@ -7,9 +7,8 @@
 namespace wholestep {
 
 /// Products of more terms are refused: on a GPU the operands of a tile are kept in shared memory for the
-/// whole sum, and those of a sum of squares are wider.
-inline int64_t fused_terms(DType dtype) { return 576 / size_bytes(dtype); }
-constexpr int64_t kSquaredTerms = 72;
+/// whole sum.
+constexpr int64_t kFusedTerms = 72;
 
 /// Sizes of the product of operands 0 and 1.
 inline MatmulDims product_dims(const KernelRequest& request) {
