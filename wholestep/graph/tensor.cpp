@@ -25,6 +25,19 @@ const Storage& storage_of(const Tensor::Impl& impl) {
   return *impl.storage;
 }
 
+// Bytes of a storage from `offset` on, wherever it lies.
+void copy_out(const Storage& storage, int64_t offset, std::span<std::byte> host) {
+  const std::byte* from = storage.data + offset;
+  if (storage.device) storage.device->copy_out(host.data(), from, std::ssize(host));
+  else if (!host.empty() && host.data() != from) std::memcpy(host.data(), from, host.size());
+}
+void copy_in(Storage& storage, int64_t offset, std::span<const std::byte> host) {
+  std::byte* to = storage.data + offset;
+  if (storage.device) storage.device->copy_in(to, host.data(), std::ssize(host));
+  else if (!host.empty() && host.data() != to) std::memcpy(to, host.data(), host.size());
+  ++storage.version;
+}
+
 void check_size(const Tensor& t, size_t bytes) {
   if (static_cast<int64_t>(bytes) != t.type().bytes())
     throw Error(ErrorCode::kUsage,
@@ -68,16 +81,13 @@ std::span<std::byte> Tensor::bytes() const {
 void Tensor::read(std::span<std::byte> host) const {
   const Storage& storage = storage_of(checked());
   check_size(*this, host.size());
-  if (storage.device) storage.device->copy_out(host.data(), storage.data, type().bytes());
-  else if (!host.empty() && host.data() != storage.data) std::memcpy(host.data(), storage.data, host.size());
+  copy_out(storage, 0, host);
 }
 
 void Tensor::write(std::span<const std::byte> host) const {
-  const Storage& storage = storage_of(checked());
+  storage_of(checked());
   check_size(*this, host.size());
-  if (storage.device) storage.device->copy_in(storage.data, host.data(), type().bytes());
-  else if (!host.empty() && host.data() != storage.data) std::memcpy(storage.data, host.data(), host.size());
-  ++impl_->storage->version;
+  copy_in(*impl_->storage, 0, host);
 }
 
 template <class T>
@@ -102,7 +112,7 @@ T Tensor::item() const {
 
 namespace {
 
-/// Where an element lies, in elements from the first.
+/// Where an element lies, in bytes from the first.
 int64_t place_of(const Tensor& t, std::span<const int64_t> index) {
   auto refuse = [&] {
     throw Error(ErrorCode::kUsage,
@@ -118,30 +128,24 @@ int64_t place_of(const Tensor& t, std::span<const int64_t> index) {
     if (i < -extent || i >= extent) refuse();
     at = at * extent + (i < 0 ? i + extent : i);
   }
-  return at;
+  return at * size_bytes(t.dtype());
 }
 
 }  // namespace
 
 template <class T>
 T Tensor::at(std::initializer_list<int64_t> index) const {
-  const int64_t size = size_bytes(dtype()), offset = place_of(*this, {index.begin(), index.size()}) * size;
-  const Storage& storage = storage_of(checked());
+  const int64_t place = place_of(*this, {index.begin(), index.size()});
   return visit_stored(dtype(), [&](auto element) {
-    auto* host = reinterpret_cast<std::byte*>(&element);
-    if (storage.device) storage.device->copy_out(host, storage.data + offset, size);
-    else std::memcpy(host, storage.data + offset, static_cast<size_t>(size));
+    copy_out(storage_of(checked()), place, std::as_writable_bytes(std::span(&element, 1)));
     return static_cast<T>(element);
   });
 }
 
 void Tensor::set(std::initializer_list<int64_t> index, double value) const {
-  const int64_t size = size_bytes(dtype()), offset = place_of(*this, {index.begin(), index.size()}) * size;
-  const Storage& storage = storage_of(checked());
-  Tensor number = scalar(value, dtype());
-  if (storage.device) storage.device->copy_in(storage.data + offset, number.bytes().data(), size);
-  else std::memcpy(storage.data + offset, number.bytes().data(), static_cast<size_t>(size));
-  ++impl_->storage->version;
+  const int64_t place = place_of(*this, {index.begin(), index.size()});
+  storage_of(checked());
+  copy_in(*impl_->storage, place, scalar(value, dtype()).bytes());
 }
 
 template <class T>

@@ -9,8 +9,6 @@
 namespace wholestep {
 namespace {
 
-/// Blocks that run at the same time on a large GPU.
-constexpr int64_t kBusy = 132;
 /// Pieces of a window that a thread has registers for.
 constexpr int64_t kHeld = 4;
 
@@ -55,7 +53,7 @@ ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
   int64_t channels = width_of(c.in_channels, 8), parts = ceil_div(c.x.out, 32);
   int64_t lines = parts * ((c.y.kernel + 1) * c.x.kernel * channels + 2 * 64);  // of 128 bytes
   return {.channels = channels,
-          .per_block = ceil_div(batch * c.y.out, kBusy),
+          .per_block = ceil_div(batch * c.y.out, kCudaBusyBlocks),
           .shared_bytes =
               1024 + std::max(lines * 128, 4 * c.out_channels * c.in_channels * c.y.kernel * c.x.kernel)};
 }
@@ -111,7 +109,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
   bool dx = request.op == "conv2d_dx";
   Conv2d c = forward_of(request, p);
   Shifted shifted = *shifted_of(p.batch, c);
-  int64_t per_block = ceil_div(shifted.tiles, kBusy);
+  int64_t per_block = ceil_div(shifted.tiles, kCudaBusyBlocks);
   auto call = cuda_call(request, "conv2d_shifted.cuh");
   call->phases.push_back({.chunks = ceil_div(shifted.tiles, per_block),
                           .in_memory = true,

@@ -11,8 +11,7 @@
 namespace wholestep {
 namespace {
 
-/// Blocks that run at the same time on a large GPU, and the warps of each.
-constexpr int64_t kBusy = 132, kWarps = kCudaThreads / 32;
+constexpr int64_t kWarps = kCudaThreads / 32;
 
 /// The smallest number from `words` on that leaves `rest` when divided by `of`.
 int64_t with_rest(int64_t words, int64_t rest, int64_t of) { return rounded_up(words - rest, of) + rest; }
@@ -76,8 +75,8 @@ std::optional<Tiles> forward_tiles(int64_t batch, const Conv2d& c, bool turned, 
               channels * taps > 288)
             continue;
           Pixels pixels = pixels_of(batch, c, kWarps / warps_m * y * 8);
-          int64_t tiles = ceil_div(c.out_channels, tile_m) * pixels.tiles, per_block = ceil_div(tiles, kBusy),
-                  slices = ceil_div(c.in_channels, channels);
+          int64_t tiles = ceil_div(c.out_channels, tile_m) * pixels.tiles,
+                  per_block = ceil_div(tiles, kCudaBusyBlocks), slices = ceil_div(c.in_channels, channels);
           int64_t weight = turned ? channels * with_rest(tile_m * taps, 8, 16)
                                   : tile_m * with_rest(channels * taps, 4, 8),
                   stage = channels * with_rest(pixels.patch_words, 8, 16) + weight;
@@ -110,13 +109,13 @@ std::optional<Tiles> weight_tiles(int64_t batch, const Conv2d& c) {
               continue;
             Pixels pixels = pixels_of(batch, c, most);
             int64_t tiles = ceil_div(c.out_channels, tile_m) * ceil_div(c.in_channels, channels),
-                    per_block = ceil_div(pixels.tiles, std::max<int64_t>(1, kBusy / tiles)),
+                    per_block = ceil_div(pixels.tiles, std::max<int64_t>(1, kCudaBusyBlocks / tiles)),
                     parts = ceil_div(pixels.tiles, per_block), steps = ceil_div(pixels.count(), 8),
                     row = with_rest(channels * taps, 4, 8);
             int64_t stage =
                 channels * with_rest(pixels.patch_words, 4, 8) + tile_m * with_rest(steps * 8, 4, 8);
             int64_t warps_k = kWarps / (warps_m * warps_n);
-            double cycles = static_cast<double>(ceil_div(tiles * parts, kBusy) * per_block) *
+            double cycles = static_cast<double>(ceil_div(tiles * parts, kCudaBusyBlocks) * per_block) *
                                 (static_cast<double>(ceil_div(steps, warps_k)) * (slice_cycles(x, y) + 200) +
                                  stage_cycles(stage)) +
                             static_cast<double>(warps_k * x * y * 200) + (parts > 1 ? 2000.0 : 0.0);

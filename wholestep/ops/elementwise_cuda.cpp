@@ -135,9 +135,6 @@ std::string ElementwiseText::instructions() const {
 
 namespace {
 
-/// About what the multiprocessors of a large GPU run at a time.
-constexpr int64_t kBusy = 132;
-
 /// A device function over the elements that `bounds` gives a block: `index begin, end`, at most `most`. Loads
 /// of a few rounds come first, so that they are in flight together; in place, a thread still reads before it
 /// writes.
@@ -173,7 +170,8 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
   call->in_place = true;
 
   choose_vector(elements);
-  int64_t step = kCudaThreads * text.vector, per_chunk = elements > 4 * kBusy * step ? 2 * step : step;
+  int64_t step = kCudaThreads * text.vector,
+          per_chunk = elements > 4 * kCudaBusyBlocks * step ? 2 * step : step;
   int64_t chunks = ceil_div(elements, per_chunk);
   std::string run = define(
       *call, text,

@@ -18,8 +18,6 @@ void set_cuda_architecture(int of) { architecture = of; }
 std::string TensorTile::text() const { return device_function("TensorTile", m, n, warp_m, warp_n, stages); }
 
 TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
-  // About what the multiprocessors of a large GPU run at a time.
-  constexpr int64_t kBusy = 132;
   // Those of fewer than 16 warps' tiles share out each slice of the sum.
   constexpr TensorTile kTiles[] = {{128, 128, 32, 32}, {64, 256, 32, 32}, {256, 64, 32, 32},
                                    {32, 512, 32, 32},  {64, 128, 32, 16}, {128, 64, 16, 32},
@@ -29,7 +27,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   double least = 0;
   for (TensorTile tile : kTiles) {
     int64_t tiles = ceil_div(m, tile.m) * ceil_div(n, tile.n), splits = 1;
-    if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kBusy / tiles));
+    if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kCudaBusyBlocks / tiles));
     if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
     int64_t slices = ceil_div(ceil_div(k, splits), 32),
             parts = 16 * tile.warp_m * tile.warp_n / (tile.m * tile.n);
@@ -44,7 +42,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
            step = 4 * static_cast<double>(tile.warp_m + tile.warp_n) +
                   static_cast<double>(tile.warp_m * tile.warp_n) * 3 / 16,
            slice = std::max(step * 4 / static_cast<double>(parts) + 2 * side, 6 * side),
-           time = static_cast<double>(ceil_div(tiles * splits, kBusy)) *
+           time = static_cast<double>(ceil_div(tiles * splits, kCudaBusyBlocks)) *
                       (slice * static_cast<double>(slices) + static_cast<double>(tile.m * tile.n) / 8 +
                        static_cast<double>(300 * parts) + 1200) +
                   (splits > 1 ? 2000.0 : 0.0);

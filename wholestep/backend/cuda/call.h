@@ -18,6 +18,8 @@ constexpr int64_t kCudaSharedBytes = 160 * 1024;
 constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 /// Blocks that share out the rows of a batch. Rows up to this many have a block each.
 constexpr int64_t kCudaRowChunks = 1024;
+/// About what the multiprocessors of a large GPU run at a time, where each has room for one block.
+constexpr int64_t kCudaBusyBlocks = 132;
 /// How many runs of `of` hold n, and the multiple of `to` that holds it.
 constexpr int64_t ceil_div(int64_t n, int64_t of) { return (n + of - 1) / of; }
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
