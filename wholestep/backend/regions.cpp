@@ -19,6 +19,7 @@ struct Placed {
   PhaseExtent extent;
   int64_t turn;
   int region = 0;
+  bool given = false;  ///< one chunk, of what is there when the schedule starts
   struct Edge {
     int from;
     bool same_lane;  ///< what it needs was made, or read, by its own lane
@@ -78,6 +79,10 @@ class Builder {
       wait(read_, value, lane);
       wait(written_, value, lane);
     }
+    placed.given = placed.extent.rows == 0 && placed.extent.chunks == 1 &&
+                   std::ranges::all_of(placed.waits_for, [&](const Placed::Edge& edge) {
+                     return phases_[static_cast<size_t>(edge.from)].given;
+                   });
     if (placement_ == Placement::kInOrder && index > 0) placed.region = phases_.back().region;
     for (auto& [turn, last] : last_of_turn_)
       if (turn < placed.turn) placed.region = std::max(placed.region, last + 1);
@@ -95,7 +100,8 @@ class Builder {
   }
 
   /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
-  /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
+  /// phase of one chunk goes into the lane of its reader only where it cannot be done before. What is given
+  /// (a rate, a power of a decay) keeps two regions from its readers: the last one before them is short.
   void delay() {
     std::vector<int> latest;
     for (const Placed& placed : phases_) latest.push_back(last_of_turn_.at(placed.turn));
@@ -103,8 +109,9 @@ class Builder {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
         int before = latest[i] - (edge.same_lane ? 0 : 1);
-        if (edge.same_lane && edge.serial && gathers(phases_[static_cast<size_t>(edge.from)]))
-          before = std::max(phases_[static_cast<size_t>(edge.from)].region, latest[i] - 1);
+        const Placed& from = phases_[static_cast<size_t>(edge.from)];
+        if (edge.same_lane && edge.serial && gathers(from)) before = std::max(from.region, latest[i] - 1);
+        if (!edge.same_lane && from.given) before = std::max(from.region, latest[i] - 2);
         bound = std::min(bound, before);
       }
     }
@@ -183,8 +190,13 @@ class Builder {
 
   void set_apart(LaneSet& set) const {
     if (set.steps.size() != 1) return;
-    int64_t chunks = phases_[index_of(set.steps[0])].extent.chunks_alone;
-    if (chunks > 0) set = {.rows = 0, .chunks = chunks, .alone = true, .steps = set.steps};
+    const PhaseExtent& extent = phases_[index_of(set.steps[0])].extent;
+    if (extent.chunks_alone > 0)
+      set = {.rows = 0,
+             .chunks = extent.chunks_alone,
+             .alone = true,
+             .stretch = extent.stretch_alone,
+             .steps = set.steps};
   }
 
   /// Puts the steps of two lane sets behind each other, in the order of the schedule.

@@ -178,8 +178,11 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
       fmt::format("  const index begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n",
                   per_chunk, elements),
       per_chunk);
+  // Blocks that all run at once can fetch their operands before they may start.
+  bool together = chunks <= kCudaBusyBlocks && elements % per_chunk == 0;
+  const CudaPhase::Alone alone{.chunks = chunks, .run = run, .stretch = together ? per_chunk : 0};
   if (rows <= 1 || row_elements > kCudaMaxRowElements) {
-    call->phases.push_back({.chunks = chunks, .run = run});
+    call->phases.push_back({.chunks = chunks, .run = run, .alone = alone});
     return call;
   }
   choose_vector(row_elements);
@@ -194,7 +197,7 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
                   rows, row_elements, row_elements),
       row_elements);
   call->phases.push_back(cuda_row_phase(rows, row_inputs, kAllOperands, run_rows));
-  call->phases.back().alone = {.chunks = chunks, .run = run};
+  call->phases.back().alone = alone;
   return call;
 }
 

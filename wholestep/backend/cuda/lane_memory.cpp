@@ -26,7 +26,8 @@ class LanePlanner {
                                std::vector(call.outputs.size(), false)});
       memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
     }
-    if (set_.rows == 0 ? set_.chunks != 1 : set_.chunks != set_.rows) return std::move(memory_);
+    if (set_.rows > 0 ? set_.chunks != set_.rows : set_.chunks != 1 && set_.stretch == 0)
+      return std::move(memory_);
     describe();
     for (int value : order_)
       if (Use& use = uses_.at(value); use.made) keep(use);
@@ -60,7 +61,7 @@ class LanePlanner {
     std::vector<Touch> touches;
     BufferRef ref;
     int64_t bytes = 0, place = LaneMemory::kElsewhere;
-    bool by_lane = true;  ///< every touch is of the lane's own rows
+    bool by_lane = true;  ///< every touch is of the lane's own part
     bool whole = true;    ///< no touch is
     bool made = false;    ///< by the lane
     bool wanted = false;  ///< by others
@@ -87,11 +88,11 @@ class LanePlanner {
         auto [at, fresh] = uses_.try_emplace(value);
         if (fresh) order_.push_back(value);
         Use& use = at->second;
-        bool own = set_.rows == 0 || has_operand(output ? phase.row_outputs : phase.row_inputs, operand);
-        use.by_lane &= own && !phase.in_memory;
-        use.whole &= (!own || set_.rows == 0) && !phase.in_memory;
-        use.made |= output;
         const TensorType& type = (output ? kernel.outputs : kernel.inputs)[operand];
+        bool own = divided_by_lane(type, set_, output ? phase.row_outputs : phase.row_inputs, operand);
+        use.by_lane &= (own || set_.chunks == 1) && !phase.in_memory;
+        use.whole &= !own && !phase.in_memory;
+        use.made |= output;
         use.bytes = own ? lane_bytes(type, set_) : type.bytes();
         use.ref = (output ? call.outputs : call.inputs)[operand];
         use.touches.push_back({static_cast<int>(s), operand, output});
@@ -134,7 +135,7 @@ class LanePlanner {
   void fetch(int value, Use& use) {
     use.early = written_before_ && !written_before_->contains(value);
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
-    if (use.by_lane && use.bytes % 16 != 0 && set_.rows > 0) return;
+    if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) return;
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
     if (first == use.touches.end()) return;
     use.fetched_for = first->step;
@@ -178,8 +179,13 @@ class LanePlanner {
 
 }  // namespace
 
+bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_operands, size_t operand) {
+  if (set.rows > 0) return has_operand(row_operands, operand);
+  return set.stretch > 0 && type.shape.numel() == set.stretch * set.chunks;
+}
+
 int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
-  return set.rows > 0 ? type.bytes() / set.rows : type.bytes();
+  return set.rows > 0 || set.stretch > 0 ? type.bytes() / set.chunks : type.bytes();
 }
 
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,

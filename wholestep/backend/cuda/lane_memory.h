@@ -29,7 +29,9 @@ struct LaneMemory {
   int64_t shared_bytes = 0;    ///< with the scratch of the phases, which lies at 0
 };
 
-/// The bytes of one lane of an operand: its row, or all of it where one lane does everything.
+/// Whether a lane touches but its own part of an operand: its row, or its stretch of elements.
+bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_operands, size_t operand);
+/// The bytes of one lane of an operand that is divided, or all of it where one lane does everything.
 int64_t lane_bytes(const TensorType& type, const LaneSet& set);
 
 /// `written_before`: the values that the region before makes; none given: any may be.

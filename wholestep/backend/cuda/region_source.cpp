@@ -117,25 +117,24 @@ class Writer {
     const CudaPhase& phase = phase_of(step);
     for (const std::string& header : kernel.headers)
       if (std::ranges::find(headers_, header) == headers_.end()) headers_.push_back(header);
-    if (!kernel.definitions.empty() &&
-        std::ranges::find(definitions_, kernel.definitions) == definitions_.end())
-      definitions_.push_back(kernel.definitions);
-    // A phase adds its row to the address of an operand taken by rows: in shared memory there is but one.
-    auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, bool by_row) {
+    for (const std::string& definition : kernel.definitions)
+      if (std::ranges::find(definitions_, definition) == definitions_.end())
+        definitions_.push_back(definition);
+    // A phase adds its lane's place to the address of an operand that is divided: in shared memory there is
+    // but this lane's part.
+    auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, uint64_t row_operands, size_t i) {
       if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
-      return by_row && set.rows > 0
+      return divided_by_lane(type, set, row_operands, i)
                  ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
                  : fmt::format("shared + {}", shared);
     };
     std::string text = fmt::format("    {}(lane", function_of(set, step));
     for (size_t i = 0; i < call.inputs.size(); ++i)
-      text += fmt::format(
-          ", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
-          place(kernel.inputs[i], call.inputs[i], places.inputs[i], has_operand(phase.row_inputs, i)));
+      text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
+                          place(kernel.inputs[i], call.inputs[i], places.inputs[i], phase.row_inputs, i));
     for (size_t i = 0; i < call.outputs.size(); ++i)
-      text += fmt::format(
-          ", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
-          place(kernel.outputs[i], call.outputs[i], places.outputs[i], has_operand(phase.row_outputs, i)));
+      text += fmt::format(", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
+                          place(kernel.outputs[i], call.outputs[i], places.outputs[i], phase.row_outputs, i));
     text += kernel.workspace_bytes > 0 ? ", " + address(call.workspace, arenas)
                                        : std::string(", static_cast<char*>(nullptr)");
     return text + fmt::format(");  // {}\n", call.kernel.label);
