@@ -101,7 +101,7 @@ class Builder {
 
   /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
   /// phase of one chunk goes into the lane of its reader only where it cannot be done before. What is given
-  /// (a rate, a power of a decay) keeps two regions from its readers: the last one before them is short.
+  /// (a rate, a power of a decay) is made half way: the first and the last regions are the shortest.
   void delay() {
     std::vector<int> latest;
     for (const Placed& placed : phases_) latest.push_back(last_of_turn_.at(placed.turn));
@@ -111,7 +111,7 @@ class Builder {
         int before = latest[i] - (edge.same_lane ? 0 : 1);
         const Placed& from = phases_[static_cast<size_t>(edge.from)];
         if (edge.same_lane && edge.serial && gathers(from)) before = std::max(from.region, latest[i] - 1);
-        if (!edge.same_lane && from.given) before = std::max(from.region, latest[i] - 2);
+        if (!edge.same_lane && from.given) before = std::min(before, (from.region + latest[i]) / 2);
         bound = std::min(bound, before);
       }
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace wholestep {
 namespace {
@@ -14,8 +15,8 @@ constexpr int64_t kMostFetched = 48 * 1024;
 
 class LanePlanner {
  public:
-  LanePlanner(const Program& program, const LaneSet& set, const std::optional<std::set<int>>& written_before,
-              int64_t budget)
+  LanePlanner(const Program& program, const LaneSet& set,
+              const std::optional<std::vector<Written>>& written_before, int64_t budget)
       : program_(program), set_(set), written_before_(written_before), budget_(budget) {}
 
   LaneMemory plan() {
@@ -32,7 +33,7 @@ class LanePlanner {
     for (int value : order_)
       if (Use& use = uses_.at(value); use.made) keep(use);
     for (int value : order_)
-      if (Use& use = uses_.at(value); !use.made) fetch(value, use);
+      if (Use& use = uses_.at(value); !use.made) fetch(use);
     std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
     for (const Use* use : fetched_) {
       memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early});
@@ -132,8 +133,12 @@ class LanePlanner {
   }
 
   /// A value from before, if there is time until it is needed.
-  void fetch(int value, Use& use) {
-    use.early = written_before_ && !written_before_->contains(value);
+  void fetch(Use& use) {
+    use.early = written_before_ && std::ranges::none_of(*written_before_, [&](const Written& written) {
+                  int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
+                  return written.at.arena == use.ref.arena && written.at.offset < end &&
+                         begin < written.at.offset + written.bytes;
+                });
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
     if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) return;
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
@@ -167,7 +172,7 @@ class LanePlanner {
 
   const Program& program_;
   const LaneSet& set_;
-  const std::optional<std::set<int>>& written_before_;
+  const std::optional<std::vector<Written>>& written_before_;
   int64_t budget_;
   LaneMemory memory_;
   Views views_;
@@ -188,8 +193,20 @@ int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
   return set.rows > 0 || set.stretch > 0 ? type.bytes() / set.chunks : type.bytes();
 }
 
+std::vector<Written> written_by(const Program& program, const Region& region) {
+  std::vector<Written> written;
+  for (const LaneSet& set : region.lane_sets)
+    for (const LaneSet::Step& step : set.steps) {
+      const Call& call = program.calls[static_cast<size_t>(step.call)];
+      const auto& kernel = dynamic_cast<const CudaCall&>(*call.kernel.kernel);
+      for (size_t i = 0; i < call.outputs.size(); ++i)
+        written.push_back({call.outputs[i], kernel.outputs[i].bytes()});
+    }
+  return written;
+}
+
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::set<int>>& written_before, int64_t budget_bytes) {
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes) {
   return LanePlanner(program, set, written_before, budget_bytes).plan();
 }
 

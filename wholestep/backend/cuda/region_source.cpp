@@ -22,14 +22,11 @@ class Writer {
       : program_(program), chained_(chained), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
-    for (const Region& region : regions.regions) {
-      write_kernel(region);
-      if (!chained_ || region.lanes == 0) continue;
-      written_before_.emplace();
-      for (const LaneSet& set : region.lane_sets)
-        for (const LaneSet::Step& step : set.steps)
-          written_before_->insert(call_of(step).kernel.outputs.begin(), call_of(step).kernel.outputs.end());
-    }
+    auto pass = [&](const Region& region) {
+      if (chained_ && region.lanes > 0) written_before_ = written_by(program_, region);
+    };
+    for (const Region& region : regions.regions) pass(region);  // the last one comes before the first
+    for (const Region& region : regions.regions) write_kernel(region), pass(region);
     std::string head = "#include \"prelude.cuh\"\n";
     for (const std::string& header : headers_) head += fmt::format("#include \"{}\"\n", header);
     for (const std::string& definition : definitions_) head += definition;
@@ -157,7 +154,7 @@ class Writer {
   const Program& program_;
   bool chained_;
   std::vector<CudaStep>* timed_;
-  std::optional<std::set<int>> written_before_;  // by the region before; of the first one, by another step
+  std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
   std::string text_;
