@@ -47,7 +47,10 @@ class Builder {
              .waits_for = {}});
     }
     if (placement_ == Placement::kInOrder) return collect();
+    std::vector<int> earliest;
+    for (const Placed& placed : phases_) earliest.push_back(placed.region);
     delay();
+    put_given_beside_work(collect(), earliest);
     Regions regions = collect();
     return part_light_from_heavy(regions) ? collect() : regions;
   }
@@ -100,8 +103,7 @@ class Builder {
   }
 
   /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
-  /// phase of one chunk goes into the lane of its reader only where it cannot be done before. What is given
-  /// (a rate, a power of a decay) is made half way: the first and the last regions are the shortest.
+  /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
   void delay() {
     std::vector<int> latest;
     for (const Placed& placed : phases_) latest.push_back(last_of_turn_.at(placed.turn));
@@ -111,11 +113,25 @@ class Builder {
         int before = latest[i] - (edge.same_lane ? 0 : 1);
         const Placed& from = phases_[static_cast<size_t>(edge.from)];
         if (edge.same_lane && edge.serial && gathers(from)) before = std::max(from.region, latest[i] - 1);
-        if (!edge.same_lane && from.given) before = std::min(before, (from.region + latest[i]) / 2);
         bound = std::min(bound, before);
       }
     }
     for (size_t i = 0; i < phases_.size(); ++i) phases_[i].region = latest[i];
+  }
+
+  /// What is given (a rate, a power of a decay) is made where a region has the longest lane, which nothing
+  /// waits for then: its readers come last, behind short regions.
+  void put_given_beside_work(const Regions& regions, std::span<const int> earliest) {
+    std::vector<size_t> longest;
+    for (const Region& region : regions.regions) {
+      longest.push_back(0);
+      for (const LaneSet& set : region.lane_sets) longest.back() = std::max(longest.back(), set.steps.size());
+    }
+    for (size_t i = 0; i < phases_.size(); ++i)
+      if (phases_[i].given)
+        phases_[i].region = static_cast<int>(
+            std::max_element(longest.begin() + earliest[i], longest.begin() + phases_[i].region + 1) -
+            longest.begin());
   }
 
   static bool gathers(const Placed& placed) {

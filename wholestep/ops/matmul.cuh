@@ -78,12 +78,16 @@ __device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* parti
 /// Shared memory: K + groups * N elements, at most K + max(N, kThreads * 4).
 template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
 __device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T* c, char*) {
-  T* row = reinterpret_cast<T*>(lane.shared);
-  T* partial = row + (K + 3) / 4 * 4;
+  T* copy = reinterpret_cast<T*>(lane.shared);
+  T* partial = copy + (K + 3) / 4 * 4;
   const Range rows = rows_of<M>(lane);
   for (int64_t m = rows.begin; m < rows.end; ++m) {
-    staged<K>([&](int k) { return a[m * K + k]; }, [&](int k, T value) { row[k] = value; });
-    __syncthreads();
+    const T* row = a + m * K;
+    if (!__isShared(row)) {
+      staged<K>([&](int k) { return a[m * K + k]; }, [&](int k, T value) { copy[k] = value; });
+      __syncthreads();
+      row = copy;
+    }
     if (TB) dot_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N);
     else axpy_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N, partial);
     __syncthreads();
@@ -95,51 +99,55 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, T* c, char* works
 }
 
 /// A tile [16 X, 8 Y] of c on tensor cores, where c is too small to keep a GPU busy: every warp of the block sums its own
-/// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 8 of the sum is
-/// permuted, the same for both operands, so that a thread's two elements of a row lie side by side. K is a multiple of 8.
+/// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 4 V of the sum
+/// is permuted, the same for both operands, so that a thread's V elements of a row lie side by side. K is a multiple of 8.
 /// Shared memory: kWarps * 128 X Y words.
 template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, const float* bias, float* c, char*) {
   constexpr int64_t tiles_n = (N + 8 * Y - 1) / (8 * Y);
-  constexpr int slices = K / 8, rounds = (slices + kWarps - 1) / kWarps;
-  constexpr int most = X * Y == 1 ? 8 : 4, U = rounds < most ? rounds : most;  // slices in flight
+  constexpr int V = K % 16 == 0 ? 4 : 2, slices = K / (4 * V), rounds = (slices + kWarps - 1) / kWarps;
+  constexpr int most = (X * Y == 1 ? 16 : 8) / V, U = rounds < most ? rounds : most;  // slices in flight
   const int64_t m0 = lane.chunk / tiles_n * (16 * X), n0 = lane.chunk % tiles_n * (8 * Y);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   float sum[X][Y][4] = {};
   for (int first = warp; first < slices; first += kWarps * U) {
-    Vector<float, 2> from_a[U][X][2], from_b[U][Y];
+    Vector<float, V> from_a[U][X][2], from_b[U][Y];
 #pragma unroll
     for (int u = 0; u < U; ++u) {
-      const int slice = first + u * kWarps, k = slice * 8 + t * 2;
+      const int slice = first + u * kWarps, k = (slice * 4 + t) * V;
 #pragma unroll
       for (int i = 0; i < X * 2; ++i) {
         const int64_t m = m0 + i * 8 + g;
-        from_a[u][i / 2][i % 2] = load_if<2>(slice < slices && m < M, a + m * K + k);
+        from_a[u][i / 2][i % 2] = load_if<V>(slice < slices && m < M, a + m * K + k);
       }
 #pragma unroll
       for (int j = 0; j < Y; ++j) {
         const int64_t n = n0 + j * 8 + g;
         const bool inside = slice < slices && n < N;
-        if (TB) from_b[u][j] = load_if<2>(inside, b + n * K + k);
-        else from_b[u][j] = {load_if<1>(inside, b + k * N + n).at[0], load_if<1>(inside, b + (k + 1) * N + n).at[0]};
+        if (TB) from_b[u][j] = load_if<V>(inside, b + n * K + k);
+        else
+#pragma unroll
+          for (int v = 0; v < V; ++v) from_b[u][j].at[v] = load_if<1>(inside, b + (k + v) * N + n).at[0];
       }
     }
 #pragma unroll
-    for (int u = 0; u < U; ++u) {
-      uint32_t fa[X][4], fb[Y][2];
+    for (int u = 0; u < U; ++u)
 #pragma unroll
-      for (int i = 0; i < X; ++i)
+      for (int v = 0; v < V; v += 2) {
+        uint32_t fa[X][4], fb[Y][2];
 #pragma unroll
-        for (int r = 0; r < 4; ++r) fa[i][r] = to_tf32(from_a[u][i][r % 2].at[r / 2]);
+        for (int i = 0; i < X; ++i)
 #pragma unroll
-      for (int j = 0; j < Y; ++j)
+          for (int r = 0; r < 4; ++r) fa[i][r] = to_tf32(from_a[u][i][r % 2].at[v + r / 2]);
 #pragma unroll
-        for (int r = 0; r < 2; ++r) fb[j][r] = to_tf32(from_b[u][j].at[r]);
+        for (int j = 0; j < Y; ++j)
 #pragma unroll
-      for (int i = 0; i < X; ++i)
+          for (int r = 0; r < 2; ++r) fb[j][r] = to_tf32(from_b[u][j].at[v + r]);
 #pragma unroll
-        for (int j = 0; j < Y; ++j) multiply_tf32(sum[i][j], fa[i], fb[j]);
-    }
+        for (int i = 0; i < X; ++i)
+#pragma unroll
+          for (int j = 0; j < Y; ++j) multiply_tf32(sum[i][j], fa[i], fb[j]);
+      }
   }
   float* parts = reinterpret_cast<float*>(lane.shared);  // [kWarps][X][Y][4][32]
 #pragma unroll

@@ -12,6 +12,9 @@ namespace {
 
 /// So many blocks fit the multiprocessors of a large GPU one each. Where there are more, several share one.
 constexpr int64_t kLanesAlone = 128;
+/// A kernel of so few blocks may be over before the next one's have come in, and leaves room for them to
+/// wait.
+constexpr int64_t kFewLanes = 16;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -23,7 +26,11 @@ class Writer {
 
   CudaSource write(const Regions& regions) {
     auto pass = [&](const Region& region) {
-      if (chained_ && region.lanes > 0) written_before_ = written_by(program_, region);
+      if (!chained_ || region.lanes == 0) return;
+      std::vector<Written> written = written_by(program_, region);
+      if (region.lanes <= kFewLanes && written_before_)
+        written.insert(written.end(), written_before_->begin(), written_before_->end());
+      written_before_ = std::move(written);
     };
     for (const Region& region : regions.regions) pass(region);  // the last one comes before the first
     for (const Region& region : regions.regions) write_kernel(region), pass(region);
@@ -56,8 +63,11 @@ class Writer {
                                 address(fetch.from, arenas),
                                 fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
       };
+      const bool few = region.lanes <= kFewLanes;
+      if (few) body += "    let_next_kernel_in();\n";
       write_fetches(true);
       body += "    wait_for_earlier_kernels();\n";
+      if (!few) body += "    let_next_kernel_in();\n";
       write_fetches(false);
       for (size_t i = 0; i < set.steps.size(); ++i) {
         if (memory.steps[i].fetches > 0)
