@@ -172,6 +172,46 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c
   matmul_warps<M, N, K, TB, BIAS, RELU, X, Y>(lane, a, b, nullptr, c, workspace);
 }
 
+/// c = a^T b with a [K, M], b [K, N] and a short sum, on tensor cores: each of TILES warps a tile [16, 16] of c, all of it
+/// straight from memory. Rows and columns of a tile are permuted, so that a thread's lie side by side: it has rows 2 g and
+/// 2 g + 1 and columns 4 t to 4 t + 3. M and N are even.
+template <int64_t M, int64_t N, int K, int TILES>
+__device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c, char*) {
+  constexpr int64_t tiles_n = (N + 15) / 16, tiles = (M + 15) / 16 * tiles_n;
+  constexpr int slices = (K + 7) / 8;
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int64_t tile = lane.chunk * TILES + warp, m0 = tile / tiles_n * 16 + g * 2, n0 = tile % tiles_n * 16;
+  if (warp >= TILES || tile >= tiles) return;
+  Vector<float, 2> from_a[slices][2], from_b[slices][2];
+#pragma unroll
+  for (int e = 0; e < slices * 2; ++e) {
+    const int k = e * 4 + t;
+    from_a[e / 2][e % 2] = load_if<2>((K % 8 == 0 || k < K) && m0 < M, a + k * M + m0);
+    from_b[e / 2][e % 2] = load_if<2>((K % 8 == 0 || k < K) && n0 + g * 2 < N, b + k * N + n0 + g * 2);
+  }
+  float sum[2][4] = {};
+#pragma unroll
+  for (int s = 0; s < slices; ++s) {
+    const uint32_t fa[4] = {to_tf32(from_a[s][0].at[0]), to_tf32(from_a[s][0].at[1]), to_tf32(from_a[s][1].at[0]),
+                            to_tf32(from_a[s][1].at[1])};
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t fb[2] = {to_tf32(from_b[s][0].at[j]), to_tf32(from_b[s][1].at[j])};
+      multiply_tf32(sum[j], fa, fb);
+    }
+  }
+  if (m0 >= M) return;
+  constexpr int V = N % 4 == 0 ? 4 : 2;
+#pragma unroll
+  for (int e = 0; e < 8; e += V) {  // of rows m0 and m0 + 1
+    const int64_t n = n0 + t * 4 + e % 4;
+    Vector<float, V> values;
+#pragma unroll
+    for (int v = 0; v < V; ++v) values.at[v] = sum[v % 2][(e + v) / 2];
+    if (n < N) *reinterpret_cast<Vector<float, V>*>(c + (m0 + e / 4) * N + n) = values;
+  }
+}
+
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.
 /// With SPLITS > 1 the partial sums [SPLITS, M, N] go to the workspace. Shared memory: (TM + TN + 2) * TK elements.
 template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,

@@ -1,6 +1,7 @@
 #include "wholestep/backend/cuda/region_source.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -52,39 +53,17 @@ class Writer {
           plan_lane_memory(program_, set, written_before_,
                            region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
-      body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
-                          kernel.blocks + set.chunks);
-      if (kernel.blocks > 0)
-        body.replace(body.rfind("lane{block"), 10, fmt::format("lane{{block - {}", kernel.blocks));
-      auto write_fetches = [&](bool early) {
-        for (const LaneMemory::Fetch& fetch : memory.fetches)
-          if (fetch.early == early)
-            body += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
-                                address(fetch.from, arenas),
-                                fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
-      };
+      body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
+                          kernel.blocks + set.chunks,
+                          kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
+      std::set<int> own;
+      const std::string early = write_fetches(memory, true, own), work = write_work(set, memory, own);
+      body += fmt::format("    read_now(a{});\n", fmt::join(own, ", a"));
+      const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
       const bool few = region.lanes <= kFewLanes;
-      if (few) body += "    let_next_kernel_in();\n";
-      write_fetches(true);
-      body += "    wait_for_earlier_kernels();\n";
-      if (!few) body += "    let_next_kernel_in();\n";
-      write_fetches(false);
-      for (size_t i = 0; i < set.steps.size(); ++i) {
-        if (memory.steps[i].fetches > 0)
-          body += fmt::format("    arrived<{}>();\n",
-                              static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
-        if (i > 0 || memory.steps[i].fetches > 0) body += "    __syncthreads();\n";
-        if (i > 0) body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
-        if (timed_) {
-          timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
-                             function_of(set, set.steps[i]), set.chunks});
-          body += stamp(2 * (timed_->size() - 1));
-        }
-        body += write_step(set, set.steps[i], memory.steps[i], arenas);
-        if (timed_) body += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
-      }
-      body += "    return;\n  }\n";
+      body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
       kernel.blocks += set.chunks;
+      arenas.merge(own);
     }
     if (kernel.blocks == 0) return;
     kernel.arenas.assign(arenas.begin(), arenas.end());
@@ -98,6 +77,36 @@ class Writer {
         "  const int64_t block = blockIdx.x;\n{}}}\n",
         kernel.name, parameters, body);
     source_.kernels.push_back(std::move(kernel));
+  }
+
+  std::string write_fetches(const LaneMemory& memory, bool early, std::set<int>& arenas) {
+    std::string text;
+    for (const LaneMemory::Fetch& fetch : memory.fetches)
+      if (fetch.early == early)
+        text += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
+                            address(fetch.from, arenas),
+                            fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
+    return text;
+  }
+
+  /// What a lane does once it may.
+  std::string write_work(const LaneSet& set, const LaneMemory& memory, std::set<int>& arenas) {
+    std::string text = write_fetches(memory, false, arenas);
+    for (size_t i = 0; i < set.steps.size(); ++i) {
+      if (memory.steps[i].fetches > 0)
+        text += fmt::format("    arrived<{}>();\n",
+                            static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
+      if (i > 0 || memory.steps[i].fetches > 0) text += "    __syncthreads();\n";
+      if (i > 0) text += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+      if (timed_) {
+        timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
+                           function_of(set, set.steps[i]), set.chunks});
+        text += stamp(2 * (timed_->size() - 1));
+      }
+      text += write_step(set, set.steps[i], memory.steps[i], arenas);
+      if (timed_) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
+    }
+    return text;
   }
 
   const Call& call_of(const LaneSet::Step& step) const {
