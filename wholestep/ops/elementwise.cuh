@@ -25,6 +25,14 @@
 #undef BINARY
 #undef COMPARE
 #undef TERNARY
+template <>
+__device__ inline float apply_div<float>(float x, float y) {
+  return math::divide(x, y);
+}
+template <>
+__device__ inline float apply_sqrt<float>(float x) {
+  return math::square_root(x);
+}
 
 // How a block divides elements; RUN(begin, end, operands...) is a program's.
 

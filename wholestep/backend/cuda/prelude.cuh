@@ -117,12 +117,6 @@ __device__ void store(char* to, const char* shared) {
     reinterpret_cast<Unit*>(to)[at] = reinterpret_cast<const Unit*>(shared)[at];
 }
 
-/// Brings parameters of the kernel from constant memory, which takes longest when it is read for the first time.
-template <class... Parameters>
-__device__ void read_now(Parameters... parameters) {
-  ([](auto parameter) { asm volatile("" ::"l"(parameter)); }(parameters), ...);
-}
-
 /// Before the first read of what the kernel before wrote.
 __device__ inline void wait_for_earlier_kernels() {
 #if __CUDA_ARCH__ >= 900

@@ -1,7 +1,6 @@
 #include "wholestep/backend/cuda/region_source.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -56,14 +55,11 @@ class Writer {
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
                           kernel.blocks + set.chunks,
                           kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
-      std::set<int> own;
-      const std::string early = write_fetches(memory, true, own), work = write_work(set, memory, own);
-      body += fmt::format("    read_now(a{});\n", fmt::join(own, ", a"));
+      const std::string early = write_fetches(memory, true, arenas), work = write_work(set, memory, arenas);
       const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
       const bool few = region.lanes <= kFewLanes;
       body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
       kernel.blocks += set.chunks;
-      arenas.merge(own);
     }
     if (kernel.blocks == 0) return;
     kernel.arenas.assign(arenas.begin(), arenas.end());
