@@ -52,7 +52,10 @@ std::vector<Expected> conv2d_dw(const Question& q) {
                    [&](const Index& x, const Index& to, const Index& g) {
                      dw.add(q.out[0].offset(to), q.in[0].at(x) * q.in[1].at(g));
                    });
-  return {dw};
+  if (!q.attrs.has("bias")) return {dw};
+  Sums db(q.out[1]);
+  for_each(q.in[1].shape, [&](const Index& g) { db.add(static_cast<size_t>(g[1]), q.in[1].at(g)); });
+  return {dw, db};
 }
 
 /// Calls fn(pixel) for every pixel of [N, C, in] that result `out` of a sliding or (without a kernel

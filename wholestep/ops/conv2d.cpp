@@ -10,12 +10,14 @@
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep {
 namespace {
 
 // Attributes: stride, padding, dilation (vertical, horizontal), groups; conv2d_dx also size, the extents of
-// x; conv2d_dw also kernel, those of the weight.
+// x; conv2d_dw also kernel, those of the weight, and bias where its second result is the bias's gradient, the
+// sum of g, which passes over g cost least beside the weight's.
 Tensor conv2d_dx(const Tensor& g, const Tensor& weight, const Attrs& attrs, const Shape& x);
 Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Shape& weight);
 
@@ -125,7 +127,7 @@ Types infer_conv2d_dx(std::span<const TensorType> in, const Attrs& attrs) {
   return {{in[0].dtype, x}};
 }
 
-/// (x, g [N, Co, Ho, Wo]) -> dweight [Co, Ci / groups, kernel].
+/// (x, g [N, Co, Ho, Wo]) -> dweight [Co, Ci / groups, kernel], and dbias [Co].
 Types infer_conv2d_dw(std::span<const TensorType> in, const Attrs& attrs) {
   check_attrs(attrs);
   check_images(in[0], "x");
@@ -134,7 +136,9 @@ Types infer_conv2d_dw(std::span<const TensorType> in, const Attrs& attrs) {
   Shape weight = {in[1].shape[1], in[0].shape[1] / attrs.integer("groups"), attrs.integers("kernel")[0],
                   attrs.integers("kernel")[1]};
   check_gradient(in[1].shape, in[0].shape, weight, attrs);
-  return {{in[0].dtype, weight}};
+  Types types = {{in[0].dtype, weight}};
+  if (attrs.has("bias")) types.push_back({in[0].dtype, {weight[0]}});
+  return types;
 }
 
 Tensor conv2d_with(const Tensor& x, const Tensor& weight, const Attrs& attrs);
@@ -153,9 +157,17 @@ std::vector<Tensor> conv2d_dx_vjp(const OpRecord& r, std::span<const Tensor> gs)
           r.needs_grad[1] ? conv2d_dw(h, g, r.attrs, weight.shape()) : Tensor()};
 }
 std::vector<Tensor> conv2d_dw_vjp(const OpRecord& r, std::span<const Tensor> gs) {
-  const Tensor &x = r.inputs[0], &g = r.inputs[1], &h = gs[0];
-  return {r.needs_grad[0] ? conv2d_dx(g, h, r.attrs, x.shape()) : Tensor(),
-          r.needs_grad[1] ? conv2d_with(x, h, r.attrs) : Tensor()};
+  const Tensor &x = r.inputs[0], &g = r.inputs[1];
+  std::vector<Tensor> grads(2);
+  if (const Tensor& h = gs[0]; h.defined()) {
+    if (r.needs_grad[0]) grads[0] = conv2d_dx(g, h, r.attrs, x.shape());
+    if (r.needs_grad[1]) grads[1] = conv2d_with(x, h, r.attrs);
+  }
+  if (gs.size() == 2 && gs[1].defined() && r.needs_grad[1]) {
+    Tensor of_bias = expand(reshape(gs[1], {1, g.shape()[1], 1, 1}), g.shape());
+    grads[1] = grads[1].defined() ? grads[1] + of_bias : of_bias;
+  }
+  return grads;
 }
 
 double conv2d_flops(const KernelRequest& request) {
@@ -221,6 +233,8 @@ std::vector<OpCase> conv2d_dw_cases() {
     Shape y = output_shape(c.x, c.weight, attrs);
     attrs.set({"kernel", std::vector<int64_t>{c.weight[2], c.weight[3]}});
     cases.push_back({.inputs = {{DType::f32, c.x}, {DType::f32, y}}, .attrs = attrs});
+    cases.push_back(cases.back());
+    cases.back().attrs.set({"bias", true});
   }
   return cases;
 }
@@ -270,7 +284,9 @@ const OpDef k_conv2d_dx{.name = "conv2d_dx",
                                            prepare_conv2d_dx_direct, prepare_conv2d_dx_reference,
                                            refuse_conv2d_dx_samples_cuda, prepare_conv2d_dx_samples_cuda)};
 const OpDef k_conv2d_dw{.name = "conv2d_dw",
-                        .doc = "gradient of conv2d's weight, of attribute kernel, from that of its result",
+                        .doc =
+                            "gradient of conv2d's weight, of attribute kernel, from that of its result; with "
+                            "attribute bias also the bias's",
                         .operands = {"x", "g"},
                         .infer = infer_conv2d_dw,
                         .vjp = conv2d_dw_vjp,
@@ -323,7 +339,7 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
                    .groups = request.attrs.integer("groups"),
                    .y = axis(0),
                    .x = axis(1)},
-          .bias = request.inputs.size() == 3,
+          .bias = request.inputs.size() == 3 || request.outputs.size() == 2,
           .relu = request.attrs.text_or("activation", "") == "relu"};
 }
 

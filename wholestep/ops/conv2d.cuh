@@ -338,3 +338,16 @@ __device__ void conv2d_dw_plain(Lane lane, const T* x, const T* g, T* dw, char*)
   total = block_sum(total, lane.shared);
   if (threadIdx.x == 0) dw[at] = total;
 }
+template <class T, class G, int GROUPS>
+__device__ void conv2d_dw_plain(Lane lane, const T* x, const T* g, T* dw, T*, char* workspace) {
+  conv2d_dw_plain<T, G, GROUPS>(lane, x, g, dw, workspace);
+}
+/// And one of the bias's gradient, the sum of g.
+template <class T, class G>
+__device__ void conv2d_db_plain(Lane lane, const T*, const T* g, T*, T* db, char*) {
+  T total = T(0);
+  for (int64_t e = threadIdx.x; e < int64_t(G::BATCH) * G::OH * G::OW; e += kThreads)
+    total += g[(e / (G::OH * G::OW) * G::CO + lane.chunk) * (G::OH * G::OW) + e % (G::OH * G::OW)];
+  total = block_sum(total, lane.shared);
+  if (threadIdx.x == 0) db[lane.chunk] = total;
+}

@@ -11,7 +11,8 @@ namespace wholestep {
 struct Conv2dProblem {
   int64_t batch;
   Conv2d conv;
-  bool bias, relu;
+  bool bias;  ///< there is one, or its gradient beside the weight's
+  bool relu;
 };
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);

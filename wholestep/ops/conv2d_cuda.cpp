@@ -163,10 +163,22 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
   return best;
 }
 
-std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c) {
-  return op == "conv2d_dw"   ? weight_sample_tile(c)
+std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool bias) {
+  return op == "conv2d_dw"   ? weight_sample_tile(c, bias)
          : op == "conv2d_dx" ? gradient_sample_tile(c)
                              : forward_sample_tile(c);
+}
+
+/// The phase that adds up the samples' parts of both gradients.
+void add_gradient_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
+  int64_t weights = request.outputs[0].shape.numel(), all = weights + request.outputs[1].shape.numel(),
+          ways = 1;
+  while (ways < 16 && ways < parts) ways *= 2;
+  call.workspace_bytes = parts * all * int64_t{sizeof(float)};
+  call.phases.push_back({.chunks = ceil_div(all * ways, kCudaThreads),
+                         .reads = 0,
+                         .run = device_function("conv2d_join", weights, all, parts, ways),
+                         .shared_bytes = kCudaThreads * int64_t{sizeof(float)}});
 }
 
 }  // namespace
@@ -178,13 +190,13 @@ std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   if (request.op == "conv2d_dx" && (p.conv.y.dilation > 1 || p.conv.x.dilation > 1) &&
       (p.conv.y.stride > 1 || p.conv.x.stride > 1))
     return "a stride and a dilation";
-  return sample_tile(request.op, p.conv) ? "" : kTooLarge;
+  return sample_tile(request.op, p.conv, p.bias) ? "" : kTooLarge;
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   auto call = cuda_call(request, "conv2d_samples.cuh");
-  SampleTile tile = *sample_tile(request.op, p.conv);
+  SampleTile tile = *sample_tile(request.op, p.conv, p.bias);
   std::string shape = conv2d_geometry(p.batch, p.conv);
   auto add = [&](uint64_t row_inputs, uint64_t row_outputs, std::string_view name, const std::string& of,
                  const auto&... more) {
@@ -195,7 +207,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelR
   };
   if (request.op == "conv2d_dw") {
     add(3, 0, "conv2d_dw_tensor_samples", shape, tile.kernel_rows);
-    add_split_join(*call, request, call->phases[0].chunks, false, false);
+    if (p.bias) add_gradient_join(*call, request, call->phases[0].chunks);
+    else add_split_join(*call, request, call->phases[0].chunks, false, false);
   } else if (request.op == "conv2d_dx") {
     add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, conv2d_input_gradient(p.conv)), shape);
   } else {
@@ -254,6 +267,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
 std::string refuse_conv2d_dw_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
+  if (p.bias) return kNoBias;
   return weight_tile(p.conv) ? "" : kTooLarge;
 }
 
@@ -287,6 +301,10 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
     phase.shared_bytes = kCudaThreads * 8;
   }
   call->phases.push_back(std::move(phase));
+  if (request.op == "conv2d_dw" && p.bias)
+    call->phases.push_back({.chunks = p.conv.out_channels,
+                            .run = device_function("conv2d_db_plain", dtype, shape),
+                            .shared_bytes = kCudaThreads * 8});
   return call;
 }
 

@@ -44,6 +44,7 @@ constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
 /// stride pixels; with a stride, no dilation. A class of pixels, those at one place of their cells, meets
 /// ceil(kernel / stride) taps at most.
 Conv2d conv2d_input_gradient(const Conv2d& c);
+constexpr const char* kNoBias = "the gradient of the bias is a sum of its own";
 /// What none of them but the plain loops takes.
 std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p);
 

@@ -59,26 +59,34 @@ std::unique_ptr<PreparedKernel> input_gradient_call(const KernelRequest& request
 std::unique_ptr<PreparedKernel> weight_gradient_call(const KernelRequest& request,
                                                      const CpuKernels& kernels) {
   Conv2dProblem p = conv2d_problem(request);
-  Split samples(p.batch), elements(request.outputs[0].shape.numel());
-  int64_t partial_bytes = aligned(request.outputs[0].bytes()),
+  // A partial sum is the weight's gradient and behind it the bias's.
+  int64_t weights = request.outputs[0].shape.numel(), biases = p.bias ? p.conv.out_channels : 0;
+  Split samples(p.batch), elements(weights + biases);
+  int64_t partial_floats = aligned((weights + biases) * int64_t{sizeof(float)}) / int64_t{sizeof(float)},
           scratch_bytes = aligned(kernels.conv_weight_gradient_workspace_bytes(p.conv));
+  int64_t partials_bytes = samples.chunks() * partial_floats * int64_t{sizeof(float)};
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = samples.chunks() * (partial_bytes + scratch_bytes);
+  call->workspace_bytes = partials_bytes + samples.chunks() * scratch_bytes;
   call->phases.push_back(
       {.chunks = samples.chunks(),
        .rows = p.batch,
        .row_inputs = 3,
        .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
-         auto* partial = reinterpret_cast<float*>(args.workspace + chunk * partial_bytes);
-         std::byte* scratch = args.workspace + samples.chunks() * partial_bytes + chunk * scratch_bytes;
-         kernels.conv_weight_gradient(p.conv, {args.in<float>(0), args.in<float>(1), partial, nullptr},
-                                      range_of(samples[chunk]), scratch);
+         float* partial = reinterpret_cast<float*>(args.workspace) + chunk * partial_floats;
+         kernels.conv_weight_gradient(
+             p.conv, {args.in<float>(0), args.in<float>(1), partial, p.bias ? partial + weights : nullptr},
+             range_of(samples[chunk]), args.workspace + partials_bytes + chunk * scratch_bytes);
        }});
   call->phases.push_back(
       {.chunks = elements.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
-         kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace), samples.chunks(),
-                            partial_bytes / int64_t{sizeof(float)}, elements[chunk].begin,
-                            elements[chunk].end, args.out<float>(0));
+         const Range range = elements[chunk];
+         auto sum = [&](int64_t first, int64_t begin, int64_t end, int output) {
+           if (begin < end)
+             kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace) + first, samples.chunks(),
+                                partial_floats, begin - first, end - first, args.out<float>(output));
+         };
+         sum(0, range.begin, std::min(range.end, weights), 0);
+         sum(weights, std::max(range.begin, weights), range.end, 1);
        }});
   return call;
 }

@@ -244,6 +244,7 @@ std::string refuse_conv2d_onednn(const KernelRequest& request) {
   if (std::min(c.in_channels, c.out_channels) < fewest || c.in_channels % 16 || c.out_channels % 16)
     return fmt::format("the direct kernel is faster below {} channels, or where they are no multiple of 16",
                        fewest);
+  if (request.op == "conv2d_dw" && p.bias) return "the gradient of the bias is left to the direct kernels";
   return p.batch == 0 ? "an empty batch" : "";
 }
 

@@ -128,7 +128,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_reference(const KernelRequest&
   Loops c(conv2d_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return split_call(c.out_channels * c.group_in, [c](const CpuArgs& args, Range pairs) {
+    auto call = split_call(c.out_channels * c.group_in, [c](const CpuArgs& args, Range pairs) {
       T* dw = args.out<T>(0) + pairs.begin * c.taps;
       for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
         int64_t o = pair / c.group_in, channel = o / c.group_out * c.group_in + pair % c.group_in;
@@ -137,6 +137,17 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_reference(const KernelRequest&
             *dw++ = static_cast<T>(weight_gradient(c, args.in<T>(0), args.in<T>(1), o, channel, a, b));
       }
     });
+    if (c.bias)
+      call->phases.push_back({.run = [c](const CpuArgs& args, int64_t) {
+        for (int64_t o = 0; o < c.out_channels; ++o) {
+          double total = 0;
+          for (int64_t n = 0; n < c.batch; ++n)
+            for (int64_t i = 0; i < c.y_plane; ++i)
+              total += static_cast<double>(args.in<T>(1)[(n * c.out_channels + o) * c.y_plane + i]);
+          args.out<T>(1)[o] = static_cast<T>(total);
+        }
+      }});
+    return call;
   });
 }
 

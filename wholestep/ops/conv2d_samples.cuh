@@ -2,7 +2,7 @@
 // reads a run of pixels once for all taps of a row of the kernel. Lane numbers g and t are those of PTX's mma.m16n8k8.
 #pragma once
 #include "conv2d.cuh"
-#include "tensor_core.cuh"
+#include "matmul.cuh"
 
 /// A sample [CI, H, W] with its padding, in rows of ROW words and planes of PLANE. Columns that a stride takes one after
 /// the other lie side by side. RUN pixels of an output row belong together, the last run of a row may reach beyond it.
@@ -209,14 +209,16 @@ __device__ void conv2d_dx_tensor_samples(Lane lane, const float* g, const float*
   conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Turned<G, F>, false, false>(lane, g, weight, nullptr, dx, workspace);
 }
 
-/// Partial sums of dw over a block's samples, to the workspace as [chunk][CO][CI KH KW]. Rows of the product are taps: 8
+/// Partial sums of dw over a block's samples, and with BIAS of db, the sum of the gradient, to the workspace as [chunk] of
+/// [CO][CI KH KW] and [CO]. Rows of the product are taps: 8
 /// rows of the kernel with one kw are half a tile of it; channels are its columns, pixels its sum, of which a thread has a
 /// run. A warp has RB groups of 8 rows of the kernel, NB groups of 8 channels and one of SPLIT parts of the sum. Shared
-/// memory: the sample, or the parts [SPLIT][CO][K], whichever is larger. Runs end with a row.
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
-__device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g_all, float*, char* workspace) {
+/// memory: the sample, or the parts of all outputs, whichever is larger. Runs end with a row.
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB, bool BIAS>
+__device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g_all, char* workspace) {
   using Tile = SampleTile<G, RUN, ROW, PLANE>;
-  constexpr int R = G::CI * G::KH, K = R * G::KW, S = G::OH * G::OW, outputs = G::CO * K, all = G::OH * Tile::runs;
+  constexpr int R = G::CI * G::KH, K = R * G::KW, S = G::OH * G::OW, weights = G::CO * K;
+  constexpr int outputs = weights + (BIAS ? G::CO : 0), all = G::OH * Tile::runs;
   constexpr int row_blocks = ((R + 7) / 8 + RB - 1) / RB, blocks = ((G::CO + 7) / 8 + NB - 1) / NB;
   constexpr int halves = RB * G::KW, tiles = (halves + 1) / 2, V = largest_power(RUN);
   static_assert(G::OW % RUN == 0 && row_blocks * blocks * SPLIT <= kWarps);
@@ -230,7 +232,7 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
     const int r = first_row + rb * 8 + g;
     offset[rb] = Tile::row_offset(r < R ? r : 0);
   }
-  float sum[tiles][NB][4] = {};
+  float sum[tiles][NB][4] = {}, of_bias[NB] = {};
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     Tile::load(x + n * (G::CI * G::H * G::W), xs);
@@ -254,7 +256,10 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
           if (exists && (G::CO % (NB * 8) == 0 || channel < G::CO))
             value = *reinterpret_cast<const Vector<float, V>*>(gradient + i);
 #pragma unroll
-          for (int v = 0; v < V; ++v) out[nb][i + v] = to_tf32(value.at[v]);
+          for (int v = 0; v < V; ++v) {
+            out[nb][i + v] = to_tf32(value.at[v]);
+            if (BIAS) of_bias[nb] += value.at[v];
+          }
         }
       }
       __syncwarp();  // as above
@@ -291,6 +296,14 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
           if (half < halves && row < R && channel < G::CO)
             parts[part * outputs + channel * K + (row % G::CI * G::KH + row / G::CI) * G::KW + kw] = sum[m][nb][r];
         }
+  if (BIAS && part < SPLIT && first_row == 0)
+#pragma unroll
+    for (int nb = 0; nb < NB; ++nb) {
+      const int channel = first_channel + nb * 8 + g;
+      of_bias[nb] += __shfl_xor_sync(0xffffffffu, of_bias[nb], 1);
+      of_bias[nb] += __shfl_xor_sync(0xffffffffu, of_bias[nb], 2);
+      if (t == 0 && channel < G::CO) parts[part * outputs + weights + channel] = of_bias[nb];
+    }
   __syncthreads();
   staged<outputs, 4>(
       [&](int e) {
@@ -300,4 +313,17 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
         return total;
       },
       [&](int e, float value) { to[e] = value; });
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
+__device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, float*, char* workspace) {
+  conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, false>(lane, x, g, workspace);
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
+__device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, float*, float*, char* workspace) {
+  conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, true>(lane, x, g, workspace);
+}
+template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS>
+__device__ void conv2d_join(Lane lane, const float*, const float*, float* dw, float* db, char* workspace) {
+  join_parts<float, ALL, PARTS, WAYS>(
+      lane, workspace, [&](int64_t at, float total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
 }

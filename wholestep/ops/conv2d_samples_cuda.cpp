@@ -141,11 +141,11 @@ std::optional<SampleTile> gradient_sample_tile(const Conv2d& c) {
                       c.in_channels * c.y.in * c.x.in);
 }
 
-std::optional<SampleTile> weight_sample_tile(const Conv2d& c) {
+std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias) {
   std::optional<SampleTile> best;
   double least = 0;
   int64_t channels = ceil_div(c.out_channels, 8),
-          outputs = c.out_channels * c.in_channels * c.y.kernel * c.x.kernel;
+          outputs = c.out_channels * (c.in_channels * c.y.kernel * c.x.kernel + bias);
   for (int64_t run = 1; run <= std::min<int64_t>(c.x.out, 16); ++run) {
     Layout layout{c, run, 0, 0};
     if (c.x.out % run != 0 || layout.reach() > 40) continue;

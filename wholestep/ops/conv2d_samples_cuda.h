@@ -14,9 +14,9 @@ struct SampleTile {
   int64_t shared_bytes;
 };
 
-// For y, dx and dw of a convolution; none where nothing fits.
+// For y, dx and dw of a convolution, and the gradient of its bias with the last; none where nothing fits.
 std::optional<SampleTile> forward_sample_tile(const Conv2d& c);
 std::optional<SampleTile> gradient_sample_tile(const Conv2d& c);
-std::optional<SampleTile> weight_sample_tile(const Conv2d& c);
+std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias);
 
 }  // namespace wholestep

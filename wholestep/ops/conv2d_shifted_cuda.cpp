@@ -77,6 +77,7 @@ Conv2d forward_of(const KernelRequest& request, const Conv2dProblem& p) {
 std::string refuse_conv2d_shifted_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
+  if (request.op == "conv2d_dw" && p.bias) return kNoBias;
   if (!tf32_allowed()) return "TF32 is switched off";
   if (cuda_architecture() / 10 != 9) return "only sm_90 multiplies with four warps together";
   const Conv2d& c = p.conv;

@@ -142,6 +142,7 @@ std::optional<Tiles> tiles_of(const KernelRequest& request, const Conv2dProblem&
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
+  if (request.op == "conv2d_dw" && p.bias) return kNoBias;
   if (!tf32_allowed()) return "TF32 is switched off";
   const Conv2d& c = p.conv;
   if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";

@@ -320,25 +320,31 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* 
   matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS>(lane, a, b, nullptr, c, workspace);
 }
 
-/// Adds up the partial sums [PARTS][M * N] of the workspace: each of WAYS groups of threads a run of them in order, then
-/// the groups in order. Shared memory: kThreads elements.
-template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int PARTS, int WAYS>
-__device__ void matmul_join(Lane lane, const T*, const T*, const T* bias, T* c, char* workspace) {
+/// Adds up the partial sums [PARTS][N] of the workspace: each of WAYS groups of threads a run of them in order, then the
+/// groups in order. Shared memory: kThreads elements.
+template <class T, int64_t N, int PARTS, int WAYS, class Store>
+__device__ void join_parts(Lane lane, const char* workspace, Store store) {
   constexpr int width = kThreads / WAYS, run = (PARTS + WAYS - 1) / WAYS;
   const int way = threadIdx.x / width;
   const int64_t at = lane.chunk * width + threadIdx.x % width;
   T* sums = reinterpret_cast<T*>(lane.shared);  // [WAYS][width]
   const T* partial = reinterpret_cast<const T*>(workspace) + at;
   T total = T(0);
-  if (at < M * N)
+  if (at < N)
 #pragma unroll 16
     for (int i = 0; i < run; ++i)
-      if (way * run + i < PARTS) total += partial[(way * run + i) * (M * N)];
+      if (way * run + i < PARTS) total += partial[(way * run + i) * N];
   sums[threadIdx.x] = total;
   __syncthreads();
-  if (way > 0 || at >= M * N) return;
+  if (way > 0 || at >= N) return;
   for (int w = 1; w < WAYS; ++w) total += sums[w * width + threadIdx.x];
-  c[at] = matmul_epilogue<T, BIAS, RELU>(total, bias, at % N);
+  store(at, total);
+}
+template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int PARTS, int WAYS>
+__device__ void matmul_join(Lane lane, const T*, const T*, const T* bias, T* c, char* workspace) {
+  join_parts<T, M * N, PARTS, WAYS>(lane, workspace, [&](int64_t at, T total) {
+    c[at] = matmul_epilogue<T, BIAS, RELU>(total, bias, at % N);
+  });
 }
 template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int PARTS, int WAYS>
 __device__ void matmul_join(Lane lane, const T* a, const T* b, T* c, char* workspace) {
