@@ -49,7 +49,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     GraphPtr moved = layout(*plan.graph);
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
-  if (options.fuse) stage("fuse", fuse(*plan.graph, *options.backend));
+  if (options.fuse) stage("fuse", fuse(*plan.graph));
   if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);

@@ -1,6 +1,6 @@
-// An activation that alone reads a matmul or convolution becomes its epilogue. The sum of a convolution's
-// gradient, its bias's, is made by the kernel that passes over it for the weight's. Element-wise nodes of one
-// shape and compute type that feed each other become one region, run as a program over blocks in cache.
+// Two fusions that keep every bit. An activation that alone reads a matmul or convolution becomes its
+// epilogue. Element-wise nodes of one shape and compute type that feed each other become one region, run as a
+// program over blocks in cache.
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -42,55 +42,6 @@ GraphPtr fuse_epilogues(const Graph& graph) {
       }
     }
     rewriter.copy(node);
-  }
-  return rewriter.finish();
-}
-
-// Gradients of biases
-/// Whether the kernel that takes a node alone also takes it with `attrs` and results of `types`.
-bool same_kernel_takes(const Graph& graph, const Node& node, const Attrs& attrs, const Types& types,
-                       const Backend& backend) {
-  std::vector<TensorType> inputs = graph.input_types(node), outputs = graph.output_types(node);
-  auto chosen = [&](std::span<const TensorType> results, const Attrs& with) {
-    return choose_kernel(*node.op, {node.op->name, inputs, results, with}, backend.name()).kernel->name;
-  };
-  return chosen(outputs, node.attrs) == chosen(types, attrs);
-}
-
-GraphPtr join_bias_gradients(const Graph& graph, const Backend& backend) {
-  std::map<int, const Node*> sums;  // over all but channels, by what they sum
-  for (const Node& node : graph.nodes)
-    if (node.op->name == "sum" && node.attrs.integers("axes") == std::vector<int64_t>{0, 2, 3} &&
-        !node.attrs.flag("keep_dims"))
-      sums[node.inputs[0]] = &node;
-  std::map<const Node*, const Node*> of_sum;  // the weight's gradient that each is made with
-  for (const Node& node : graph.nodes) {
-    if (node.op->name != "conv2d_dw" || node.attrs.has("bias")) continue;
-    auto sum = sums.find(node.inputs[1]);
-    if (sum == sums.end() || sum->second->turn != node.turn || of_sum.contains(sum->second)) continue;
-    Attrs attrs = node.attrs;
-    attrs.set({"bias", true});
-    if (same_kernel_takes(graph, node, attrs,
-                          {graph.type(node.outputs[0]), graph.type(sum->second->outputs[0])}, backend))
-      of_sum[sum->second] = &node;
-  }
-  Rewriter rewriter(graph);
-  auto join = [&](const Node& gradient, const Node& sum) {
-    Attrs attrs = gradient.attrs;
-    attrs.set({"bias", true});
-    std::vector<int> made =
-        rewriter.add(*gradient.op, attrs, rewriter.mapped(gradient.inputs),
-                     {graph.type(gradient.outputs[0]), graph.type(sum.outputs[0])}, gradient);
-    rewriter.map(gradient.outputs[0], made[0]);
-    rewriter.map(sum.outputs[0], made[1]);
-  };
-  for (const Node& node : graph.nodes) {
-    if (rewriter.mapped(node.outputs[0]) >= 0) continue;  // with the other of its pair
-    auto pair =
-        std::ranges::find_if(of_sum, [&](const auto& p) { return p.first == &node || p.second == &node; });
-    if (pair != of_sum.end() && rewriter.mapped(pair->second->inputs[0]) >= 0)
-      join(*pair->second, *pair->first);
-    else rewriter.copy(node);
   }
   return rewriter.finish();
 }
@@ -326,9 +277,9 @@ class Fuser {
 
 }  // namespace
 
-GraphPtr fuse(const Graph& graph, const Backend& backend) {
-  GraphPtr with_epilogues = fuse_epilogues(graph), joined = join_bias_gradients(*with_epilogues, backend);
-  return Fuser(*joined).run();
+GraphPtr fuse(const Graph& graph) {
+  GraphPtr with_epilogues = fuse_epilogues(graph);
+  return Fuser(*with_epilogues).run();
 }
 
 }  // namespace wholestep

@@ -8,7 +8,7 @@ using GraphPtr = std::shared_ptr<Graph>;
 
 GraphPtr simplify(const Graph& graph);  ///< folds constants, merges twins, drops what nothing reads
 GraphPtr layout(const Graph& graph);    ///< moves transposes to where they cost nothing
-GraphPtr fuse(const Graph& graph, const Backend& backend);
+GraphPtr fuse(const Graph& graph);
 /// Makes large products again where they are read, instead of storing them; with `bf16`, which makes them
 /// cheap, smaller ones too.
 GraphPtr recompute(const Graph& graph, bool bf16);

@@ -142,13 +142,19 @@ Types infer_conv2d_dw(std::span<const TensorType> in, const Attrs& attrs) {
 }
 
 Tensor conv2d_with(const Tensor& x, const Tensor& weight, const Attrs& attrs);
+/// Of the weight, and with `bias` of the bias.
+std::vector<Tensor> conv2d_gradients(const Tensor& x, const Tensor& g, const Attrs& attrs,
+                                     const Shape& weight, bool bias);
 
 std::vector<Tensor> conv2d_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   std::vector<Tensor> grads(r.inputs.size());
   Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
   if (r.needs_grad[0]) grads[0] = conv2d_dx(g, r.inputs[1], r.attrs, r.inputs[0].shape());
-  if (r.needs_grad[1]) grads[1] = conv2d_dw(r.inputs[0], g, r.attrs, r.inputs[1].shape());
-  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(g, {0, 2, 3});
+  const bool bias = grads.size() == 3 && r.needs_grad[2];
+  if (r.needs_grad[1])
+    std::ranges::copy(conv2d_gradients(r.inputs[0], g, r.attrs, r.inputs[1].shape(), bias),
+                      grads.begin() + 1);
+  else if (bias) grads[2] = sum(g, {0, 2, 3});
   return grads;
 }
 std::vector<Tensor> conv2d_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
@@ -311,10 +317,15 @@ Tensor conv2d_dx(const Tensor& g, const Tensor& weight, const Attrs& attrs, cons
   own.set({"size", std::vector<int64_t>{x[2], x[3]}});
   return apply1(k_conv2d_dx, {g, weight}, own);
 }
-Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Shape& weight) {
+std::vector<Tensor> conv2d_gradients(const Tensor& x, const Tensor& g, const Attrs& attrs,
+                                     const Shape& weight, bool bias) {
   Attrs own = geometry(attrs);
   own.set({"kernel", std::vector<int64_t>{weight[2], weight[3]}});
-  return apply1(k_conv2d_dw, {x, g}, own);
+  if (bias) own.set({"bias", true});
+  return apply(k_conv2d_dw, {x, g}, own);
+}
+Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Shape& weight) {
+  return conv2d_gradients(x, g, attrs, weight, false)[0];
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // kernels give a block whole samples: the input with its padding and the weight lie in shared memory, and a thread
 // keeps P neighbouring pixels of RC channels in registers.
 #pragma once
+#include "matmul.cuh"
 
 template <int BATCH_, int CI_, int H_, int W_, int CO_, int OH_, int OW_, int KH_, int KW_, int SH_, int SW_, int PH_,
           int PW_, int DH_, int DW_>
@@ -208,11 +209,18 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
   }
 }
 
-/// Partial sums of dw over a block's samples, to the workspace as [chunk][CO * CI * KH * KW]. A thread has RC output
-/// channels of one input channel and kernel row, and every PARTS-th row of pixels. Shared memory: the padded sample and
-/// its g, or the threads' sums, whichever is larger.
-template <class T, class G, int RC, int PARTS>
-__device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* workspace) {
+/// Adds up the parts of dw and db, which lie behind one another.
+template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS>
+__device__ void conv2d_join(Lane lane, const float*, const float*, float* dw, float* db, char* workspace) {
+  join_parts<float, ALL, PARTS, WAYS>(
+      lane, workspace, [&](int64_t at, float total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
+}
+
+/// Partial sums of dw over a block's samples, and with BIAS of db, the sum of g, to the workspace as [chunk] of
+/// [CO * CI * KH * KW] and [CO]. A thread has RC output channels of one input channel and kernel row, and every PARTS-th
+/// row of pixels. Shared memory: the padded sample and its g, or the threads' sums, whichever is larger.
+template <class T, class G, int RC, int PARTS, bool BIAS>
+__device__ void conv2d_dw_parts(Lane lane, const T* x, const T* g, char* workspace) {
   constexpr int HP = (G::OH - 1) * G::SH + (G::KH - 1) * G::DH + 1;
   constexpr int WP = ((G::OW - 1) * G::SW + (G::KW - 1) * G::DW + 1) | 1;  // odd: rows start in different banks
   constexpr int blocks = (G::CO + RC - 1) / RC, items = blocks * G::CI * G::KH;
@@ -220,13 +228,19 @@ __device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* w
   constexpr int outputs = G::CO * G::CI * G::KH * G::KW;
   T* xs = reinterpret_cast<T*>(lane.shared);
   T* gs = xs + G::CI * HP * WP;
-  T sum[waves][RC][G::KW] = {};
+  constexpr int channels = BIAS ? (G::CO + kWarps - 1) / kWarps : 1;  // of a warp
+  T sum[waves][RC][G::KW] = {}, of_bias[channels] = {};
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     constexpr int size = G::CO * G::OH * G::OW;
     load_padded<T, G, HP, WP>(x + n * (G::CI * G::H * G::W), xs);
     staged<size>([&](int e) { return g[n * size + e]; }, [&](int e, T value) { gs[e] = value; });
     __syncthreads();
+    if (BIAS)
+#pragma unroll
+      for (int c = 0; c < channels; ++c)
+        if (const int channel = c * kWarps + threadIdx.x / 32; channel < G::CO)
+          for (int e = threadIdx.x % 32; e < G::OH * G::OW; e += 32) of_bias[c] += gs[channel * (G::OH * G::OW) + e];
 #pragma unroll
     for (int wave = 0; wave < waves; ++wave) {
       const int at = wave * kThreads + threadIdx.x, item = at % items, part = at / items;
@@ -266,12 +280,27 @@ __device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* w
           parts[part * outputs + (((co + c) * G::CI + ci) * G::KH + kh) * G::KW + kw] = sum[wave][c][kw];
   }
   __syncthreads();
-  T* to = reinterpret_cast<T*>(workspace) + lane.chunk * outputs;
+  T* to = reinterpret_cast<T*>(workspace) + lane.chunk * (outputs + (BIAS ? G::CO : 0));
   for (int e = threadIdx.x; e < outputs; e += kThreads) {
     T total = parts[e];
     for (int part = 1; part < PARTS; ++part) total += parts[part * outputs + e];
     to[e] = total;
   }
+  if (BIAS)
+#pragma unroll
+    for (int c = 0; c < channels; ++c) {
+      const int channel = c * kWarps + threadIdx.x / 32;
+      const T total = warp_sum(of_bias[c]);
+      if (threadIdx.x % 32 == 0 && channel < G::CO) to[outputs + channel] = total;
+    }
+}
+template <class T, class G, int RC, int PARTS>
+__device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, char* workspace) {
+  conv2d_dw_parts<T, G, RC, PARTS, false>(lane, x, g, workspace);
+}
+template <class T, class G, int RC, int PARTS>
+__device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, T*, char* workspace) {
+  conv2d_dw_parts<T, G, RC, PARTS, true>(lane, x, g, workspace);
 }
 
 // Plain kernels for every convolution: a thread an element of the result.

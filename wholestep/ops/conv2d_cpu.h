@@ -3,7 +3,9 @@
 #include <string>
 
 #include "wholestep/backend/backend.h"
+#include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/conv.h"
+#include "wholestep/backend/cpu/kernels.h"
 
 namespace wholestep {
 
@@ -16,6 +18,17 @@ struct Conv2dProblem {
 };
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
+
+/// The sums that conv2d_dw keeps for each chunk of samples, at the start of its workspace: the gradient of
+/// the weight and behind it, where it is asked for, the bias's.
+struct GradientParts {
+  GradientParts(const KernelRequest& request, const CpuKernels& with);
+  const CpuKernels* kernels;
+  int64_t weights, elements, chunks, floats;  ///< floats of a part
+  int64_t bytes() const { return chunks * floats * int64_t{sizeof(float)}; }
+  float* part(const CpuArgs& args, int64_t chunk) const;
+  CpuPhase sum() const;  ///< adds the parts up, in order
+};
 
 // The kernels of backend/cpu/conv.h: f32, samples spread over workers; and those with operands rounded to
 // bf16.

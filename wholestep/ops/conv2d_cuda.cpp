@@ -169,8 +169,10 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
                              : forward_sample_tile(c);
 }
 
-/// The phase that adds up the samples' parts of both gradients.
-void add_gradient_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
+}  // namespace
+
+void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
+  if (request.outputs.size() == 1) return add_split_join(call, request, parts, false, false);
   int64_t weights = request.outputs[0].shape.numel(), all = weights + request.outputs[1].shape.numel(),
           ways = 1;
   while (ways < 16 && ways < parts) ways *= 2;
@@ -180,8 +182,6 @@ void add_gradient_join(CudaCall& call, const KernelRequest& request, int64_t par
                          .run = device_function("conv2d_join", weights, all, parts, ways),
                          .shared_bytes = kCudaThreads * int64_t{sizeof(float)}});
 }
-
-}  // namespace
 
 std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
@@ -207,8 +207,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelR
   };
   if (request.op == "conv2d_dw") {
     add(3, 0, "conv2d_dw_tensor_samples", shape, tile.kernel_rows);
-    if (p.bias) add_gradient_join(*call, request, call->phases[0].chunks);
-    else add_split_join(*call, request, call->phases[0].chunks, false, false);
+    add_conv2d_join(*call, request, call->phases[0].chunks);
   } else if (request.op == "conv2d_dx") {
     add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, conv2d_input_gradient(p.conv)), shape);
   } else {
@@ -267,7 +266,6 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
 std::string refuse_conv2d_dw_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
-  if (p.bias) return kNoBias;
   return weight_tile(p.conv) ? "" : kTooLarge;
 }
 
@@ -280,7 +278,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
                      device_function("conv2d_dw_samples", DType::f32, conv2d_geometry(p.batch, p.conv),
                                      tile.channels, tile.parts),
                      tile.shared_bytes));
-  add_split_join(*call, request, call->phases[0].chunks, false, false);
+  add_conv2d_join(*call, request, call->phases[0].chunks);
   return call;
 }
 

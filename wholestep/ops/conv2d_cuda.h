@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "wholestep/backend/backend.h"
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/ops/conv2d_cpu.h"
 
 namespace wholestep {
@@ -44,7 +44,8 @@ constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
 /// stride pixels; with a stride, no dilation. A class of pixels, those at one place of their cells, meets
 /// ceil(kernel / stride) taps at most.
 Conv2d conv2d_input_gradient(const Conv2d& c);
-constexpr const char* kNoBias = "the gradient of the bias is a sum of its own";
+/// The phase of conv2d_dw that adds up, in order, `parts` parts of the gradients in the workspace.
+void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts);
 /// What none of them but the plain loops takes.
 std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p);
 

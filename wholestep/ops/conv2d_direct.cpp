@@ -59,39 +59,50 @@ std::unique_ptr<PreparedKernel> input_gradient_call(const KernelRequest& request
 std::unique_ptr<PreparedKernel> weight_gradient_call(const KernelRequest& request,
                                                      const CpuKernels& kernels) {
   Conv2dProblem p = conv2d_problem(request);
-  // A partial sum is the weight's gradient and behind it the bias's.
-  int64_t weights = request.outputs[0].shape.numel(), biases = p.bias ? p.conv.out_channels : 0;
-  Split samples(p.batch), elements(weights + biases);
-  int64_t partial_floats = aligned((weights + biases) * int64_t{sizeof(float)}) / int64_t{sizeof(float)},
-          scratch_bytes = aligned(kernels.conv_weight_gradient_workspace_bytes(p.conv));
-  int64_t partials_bytes = samples.chunks() * partial_floats * int64_t{sizeof(float)};
+  Split samples(p.batch);
+  const GradientParts parts(request, kernels);
+  int64_t scratch_bytes = aligned(kernels.conv_weight_gradient_workspace_bytes(p.conv));
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = partials_bytes + samples.chunks() * scratch_bytes;
+  call->workspace_bytes = parts.bytes() + samples.chunks() * scratch_bytes;
   call->phases.push_back(
       {.chunks = samples.chunks(),
        .rows = p.batch,
        .row_inputs = 3,
        .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
-         float* partial = reinterpret_cast<float*>(args.workspace) + chunk * partial_floats;
+         float* part = parts.part(args, chunk);
          kernels.conv_weight_gradient(
-             p.conv, {args.in<float>(0), args.in<float>(1), partial, p.bias ? partial + weights : nullptr},
-             range_of(samples[chunk]), args.workspace + partials_bytes + chunk * scratch_bytes);
+             p.conv, {args.in<float>(0), args.in<float>(1), part, p.bias ? part + parts.weights : nullptr},
+             range_of(samples[chunk]), args.workspace + parts.bytes() + chunk * scratch_bytes);
        }});
-  call->phases.push_back(
-      {.chunks = elements.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
-         const Range range = elements[chunk];
-         auto sum = [&](int64_t first, int64_t begin, int64_t end, int output) {
-           if (begin < end)
-             kernels.sum_chunks(reinterpret_cast<const float*>(args.workspace) + first, samples.chunks(),
-                                partial_floats, begin - first, end - first, args.out<float>(output));
-         };
-         sum(0, range.begin, std::min(range.end, weights), 0);
-         sum(weights, std::max(range.begin, weights), range.end, 1);
-       }});
+  call->phases.push_back(parts.sum());
   return call;
 }
 
 }  // namespace
+
+GradientParts::GradientParts(const KernelRequest& request, const CpuKernels& with)
+    : kernels(&with), weights(request.outputs[0].shape.numel()), elements(weights) {
+  const Conv2dProblem p = conv2d_problem(request);
+  if (p.bias) elements += p.conv.out_channels;
+  chunks = Split(p.batch).chunks();
+  floats = aligned(elements * int64_t{sizeof(float)}) / int64_t{sizeof(float)};
+}
+float* GradientParts::part(const CpuArgs& args, int64_t chunk) const {
+  return reinterpret_cast<float*>(args.workspace) + chunk * floats;
+}
+CpuPhase GradientParts::sum() const {
+  Split split(elements);
+  return {.chunks = split.chunks(), .run = [*this, split](const CpuArgs& args, int64_t chunk) {
+            const Range range = split[chunk];
+            auto sum = [&](int64_t first, int64_t begin, int64_t end, int output) {
+              if (begin < end)
+                kernels->sum_chunks(part(args, 0) + first, chunks, floats, begin - first, end - first,
+                                    args.out<float>(output));
+            };
+            sum(0, range.begin, std::min(range.end, weights), 0);
+            sum(weights, std::max(range.begin, weights), range.end, 1);
+          }};
+}
 
 std::string refuse_conv2d_direct(const KernelRequest& request) {
   if (request.inputs[0].dtype != DType::f32) return "takes f32 only";

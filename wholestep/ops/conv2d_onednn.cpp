@@ -141,16 +141,23 @@ Chunk input_gradient_chunk(const Shapes& s, const memory::desc& weights) {
           .result_bytes = bytes_of(d.diff_src_desc())};
 }
 
-Chunk weight_gradient_chunk(const Shapes& s) {
-  dnnl::convolution_backward_weights::primitive_desc d(
-      {dnnl::algorithm::convolution_direct, any(s.x), any(s.weight), any(s.y), s.strides, s.before, s.after},
+/// With `bias`, its gradient is the last operand.
+Chunk weight_gradient_chunk(const Shapes& s, bool bias) {
+  const memory::desc of_bias = plain({s.y[1]});
+  using Gradient = dnnl::convolution_backward_weights;
+  const auto algorithm = dnnl::algorithm::convolution_direct;
+  Gradient::primitive_desc d(
+      bias ? Gradient::desc(algorithm, any(s.x), any(s.weight), of_bias, any(s.y), s.strides, s.before,
+                            s.after)
+           : Gradient::desc(algorithm, any(s.x), any(s.weight), any(s.y), s.strides, s.before, s.after),
       engine(), forward(s));
+  std::vector<std::pair<int, memory::desc>> operands = {{DNNL_ARG_SRC, d.src_desc()},
+                                                        {DNNL_ARG_DIFF_DST, d.diff_dst_desc()},
+                                                        {DNNL_ARG_DIFF_WEIGHTS, d.diff_weights_desc()}};
+  if (bias) operands.push_back({DNNL_ARG_DIFF_BIAS, of_bias});
   return {.in = reorder(plain(s.x), d.src_desc()),
           .second_in = reorder(plain(s.y), d.diff_dst_desc()),
-          .convolve =
-              Step(dnnl::convolution_backward_weights(d), {{DNNL_ARG_SRC, d.src_desc()},
-                                                           {DNNL_ARG_DIFF_DST, d.diff_dst_desc()},
-                                                           {DNNL_ARG_DIFF_WEIGHTS, d.diff_weights_desc()}}),
+          .convolve = Step(Gradient(d), operands),
           .out = reorder(d.diff_weights_desc(), plain(s.weight)),
           .stream = dnnl::stream(engine()),
           .a_bytes = bytes_of(d.src_desc()),
@@ -244,7 +251,6 @@ std::string refuse_conv2d_onednn(const KernelRequest& request) {
   if (std::min(c.in_channels, c.out_channels) < fewest || c.in_channels % 16 || c.out_channels % 16)
     return fmt::format("the direct kernel is faster below {} channels, or where they are no multiple of 16",
                        fewest);
-  if (request.op == "conv2d_dw" && p.bias) return "the gradient of the bias is left to the direct kernels";
   return p.batch == 0 ? "an empty batch" : "";
 }
 
@@ -272,14 +278,13 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_onednn(const KernelRequest& re
 std::unique_ptr<PreparedKernel> prepare_conv2d_dw_onednn(const KernelRequest& request) {
   OneThread one;
   Conv2dProblem p = conv2d_problem(request);
-  Split split(p.batch), elements(request.outputs[0].shape.numel());
-  auto chunks = chunks_of(p, split, [](const Shapes& s) { return weight_gradient_chunk(s); });
+  Split split(p.batch);
+  auto chunks = chunks_of(p, split, [&](const Shapes& s) { return weight_gradient_chunk(s, p.bias); });
   Shapes sample(p, 1);
-  int64_t partial_bytes = aligned(request.outputs[0].bytes()), scratch = scratch_of(*chunks),
-          weight_elements = elements.total;
-  int64_t x_sample = numel(sample.x), y_sample = numel(sample.y);
+  const GradientParts parts(request, cpu_kernels());
+  int64_t scratch = scratch_of(*chunks), x_sample = numel(sample.x), y_sample = numel(sample.y);
   auto call = std::make_unique<CpuCall>();
-  call->workspace_bytes = split.chunks() * (partial_bytes + scratch);
+  call->workspace_bytes = parts.bytes() + split.chunks() * scratch;
   call->phases.push_back(
       {.chunks = split.chunks(),
        .rows = p.batch,
@@ -288,21 +293,17 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_onednn(const KernelRequest& re
          OneThread one_thread;
          const Chunk& c = (*chunks)[static_cast<size_t>(index)];
          Range samples = split[index];
-         auto* partial = reinterpret_cast<float*>(args.workspace + index * partial_bytes);
-         std::byte* base = args.workspace + split.chunks() * partial_bytes + index * scratch;
+         float* part = parts.part(args, index);
+         std::byte* base = args.workspace + parts.bytes() + index * scratch;
          auto *a = reinterpret_cast<float*>(base), *b = reinterpret_cast<float*>(base + c.a_bytes),
               *r = reinterpret_cast<float*>(base + c.a_bytes + c.b_bytes);
          c.in.run(c.stream, {args.in<float>(0) + samples.begin * x_sample, a}, a, c.a_bytes / 4);
          c.second_in.run(c.stream, {args.in<float>(1) + samples.begin * y_sample, b}, b, c.b_bytes / 4);
-         c.convolve.run(c.stream, {a, b, r}, r, c.result_bytes / 4);
-         c.out.run(c.stream, {r, partial}, partial, weight_elements);
+         if (p.bias) c.convolve.run(c.stream, {a, b, r, part + parts.weights}, r, c.result_bytes / 4);
+         else c.convolve.run(c.stream, {a, b, r}, r, c.result_bytes / 4);
+         c.out.run(c.stream, {r, part}, part, parts.weights);
        }});
-  call->phases.push_back({.chunks = elements.chunks(), .run = [=](const CpuArgs& args, int64_t index) {
-                            cpu_kernels().sum_chunks(reinterpret_cast<const float*>(args.workspace),
-                                                     split.chunks(), partial_bytes / int64_t{sizeof(float)},
-                                                     elements[index].begin, elements[index].end,
-                                                     args.out<float>(0));
-                          }});
+  call->phases.push_back(parts.sum());
   return call;
 }
 

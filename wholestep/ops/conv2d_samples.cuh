@@ -2,7 +2,7 @@
 // reads a run of pixels once for all taps of a row of the kernel. Lane numbers g and t are those of PTX's mma.m16n8k8.
 #pragma once
 #include "conv2d.cuh"
-#include "matmul.cuh"
+#include "tensor_core.cuh"
 
 /// A sample [CI, H, W] with its padding, in rows of ROW words and planes of PLANE. Columns that a stride takes one after
 /// the other lie side by side. RUN pixels of an output row belong together, the last run of a row may reach beyond it.
@@ -321,9 +321,4 @@ __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float*
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
 __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, float*, float*, char* workspace) {
   conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, true>(lane, x, g, workspace);
-}
-template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS>
-__device__ void conv2d_join(Lane lane, const float*, const float*, float* dw, float* db, char* workspace) {
-  join_parts<float, ALL, PARTS, WAYS>(
-      lane, workspace, [&](int64_t at, float total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
 }

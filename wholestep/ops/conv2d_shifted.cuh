@@ -148,12 +148,13 @@ struct RowsToCome {
   }
 };
 
-/// Part of the pixels' sum of dw [CO, CI, KH, KW], to the workspace as [parts][CO][CI KH KW], or to dw if there is one: of PER
-/// rows of the output. A row of the gradient lies in shared memory beside the rows of the input that it meets, each as
+/// Part of the pixels' sum of dw [CO, CI, KH, KW], and with BIAS of db [CO], the sum of the gradient, to the workspace as
+/// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER rows of the output. A row of the gradient lies in shared memory beside the rows of the input that it meets, each as
 /// often as the kernel has columns, one pixel further on every time, so that all products read pixels side by side. A
 /// warpgroup multiplies for each row of the kernel. C >= CI.
-template <class G, int C, int PER>
-__device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradient, float* dw, char* workspace) {
+template <class G, int C, int PER, bool BIAS>
+__device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* gradient, float* dw, float* db,
+                                        char* workspace) {
   using Rows = SwizzledRows<32>;
   constexpr int taps = G::KH * G::KW, J = G::CI * taps, N = G::KW * C, M = 64;
   constexpr int parts_of_row = (G::OW + 31) / 32, pieces = parts_of_row * 8, slots = G::KH + 1;
@@ -171,7 +172,7 @@ __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradie
 
   // A thread's pieces, on their way from memory.
   constexpr int own_x = (G::CI * pieces + kThreads - 1) / kThreads, own_g = (G::CO * pieces + kThreads - 1) / kThreads;
-  float of_x[own_x][3 + G::KW];
+  float of_x[own_x][3 + G::KW], of_bias[own_g] = {};
   Vector<float, 4> of_g[own_g];
   auto load = [&](RowsToCome<G> at) {
     const int n = at.row / G::OH, y = at.row % G::OH, row = y + G::KH - 1 - at.ahead - G::PH;
@@ -220,6 +221,7 @@ __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradie
         if (e < G::CO * pieces)
           *reinterpret_cast<Vector<uint32_t, 4>*>(to_g + piece / 8 * g_part + Rows::piece(co, piece % 8)) =
               rounded(of_g[u].at);
+        if (BIAS) of_bias[u] += (of_g[u].at[0] + of_g[u].at[1]) + (of_g[u].at[2] + of_g[u].at[3]);
       }
     }
     show_to_tensor_cores();
@@ -264,7 +266,12 @@ __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradie
 
   // Through shared memory, so that neighbours are stored together.
   float* const total = reinterpret_cast<float*>(xs);  // [CO][J]
+  float* const of_pieces = total + G::CO * J;          // [CO][pieces]
   __syncthreads();
+  if (BIAS)
+#pragma unroll
+    for (int u = 0; u < own_g; ++u)
+      if (const int e = u * kThreads + threadIdx.x; e < G::CO * pieces) of_pieces[e] = of_bias[u];
   if (multiplies)
 #pragma unroll
     for (int e = 0; e < N / 2; ++e) {
@@ -273,6 +280,21 @@ __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradie
     }
   __syncthreads();
   constexpr bool one = G::BATCH * G::OH <= PER;
-  float* to = one ? dw : reinterpret_cast<float*>(workspace) + int64_t(lane.chunk) * (G::CO * J);
+  float* own_part = reinterpret_cast<float*>(workspace) + int64_t(lane.chunk) * (G::CO * J + (BIAS ? G::CO : 0));
+  float* to = one ? dw : own_part;
   for (int e = threadIdx.x; e < G::CO * J; e += kThreads) to[e] = total[e];
+  if (BIAS && threadIdx.x < G::CO) {
+    float of_channel = 0;
+#pragma unroll
+    for (int piece = 0; piece < pieces; ++piece) of_channel += of_pieces[threadIdx.x * pieces + piece];
+    (one ? db : own_part + G::CO * J)[threadIdx.x] = of_channel;
+  }
+}
+template <class G, int C, int PER>
+__device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradient, float* dw, char* workspace) {
+  conv2d_dw_shifted_parts<G, C, PER, false>(lane, x, gradient, dw, nullptr, workspace);
+}
+template <class G, int C, int PER>
+__device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradient, float* dw, float* db, char* workspace) {
+  conv2d_dw_shifted_parts<G, C, PER, true>(lane, x, gradient, dw, db, workspace);
 }

@@ -55,7 +55,8 @@ ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
   return {.channels = channels,
           .per_block = ceil_div(batch * c.y.out, kCudaBusyBlocks),
           .shared_bytes =
-              1024 + std::max(lines * 128, 4 * c.out_channels * c.in_channels * c.y.kernel * c.x.kernel)};
+              1024 + std::max(lines * 128,
+                              4 * c.out_channels * (c.in_channels * c.y.kernel * c.x.kernel + parts * 8))};
 }
 
 std::string refuse_weight(int64_t batch, const Conv2d& c) {
@@ -77,7 +78,6 @@ Conv2d forward_of(const KernelRequest& request, const Conv2dProblem& p) {
 std::string refuse_conv2d_shifted_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
-  if (request.op == "conv2d_dw" && p.bias) return kNoBias;
   if (!tf32_allowed()) return "TF32 is switched off";
   if (cuda_architecture() / 10 != 9) return "only sm_90 multiplies with four warps together";
   const Conv2d& c = p.conv;
@@ -104,7 +104,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
                             .run = device_function("conv2d_dw_shifted", conv2d_geometry(p.batch, p.conv),
                                                    of.channels, of.per_block),
                             .shared_bytes = of.shared_bytes});
-    if (parts > 1) add_split_join(*call, request, parts, false, false);
+    if (parts > 1) add_conv2d_join(*call, request, parts);
     return call;
   }
   bool dx = request.op == "conv2d_dx";

@@ -181,12 +181,12 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, fl
   conv2d_tensor<G, Pixels, X, Y, WM, SC, PER, TURNED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
-/// Part of the pixels' sum of dw [CO, CI, KH, KW], to the workspace as [SPLITS][CO][CI KH KW], or to dw if there is one:
-/// the product of g [CO, pixels] with the patches turned over. A block has X * 16 * WM output and SC input channels of PER
+/// Part of the pixels' sum of dw [CO, CI, KH, KW], and with BIAS of db [CO], the sum of g, to the workspace as [SPLITS] of
+/// [CO][CI KH KW] and [CO], or to dw and db if there is one: the product of g [CO, pixels] with the patches turned over. A block has X * 16 * WM output and SC input channels of PER
 /// tiles of pixels, a warp Y groups of 8 columns and one of so many parts of the pixels. A column is a tap of one of Q
 /// channels.
-template <class G, class Pixels, int X, int Y, int WM, int WN, int SC, int PER>
-__device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g_all, float* dw, char* workspace) {
+template <class G, class Pixels, int X, int Y, int WM, int WN, int SC, int PER, bool BIAS>
+__device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g_all, float* dw, float* db, char* workspace) {
   constexpr int taps = G::KH * G::KW, TM = X * 16 * WM, J = G::CI * taps, parts = kWarps / (WM * WN);
   constexpr int tiles_m = (G::CO + TM - 1) / TM, tiles_c = (G::CI + SC - 1) / SC, tiles = tiles_m * tiles_c;
   constexpr int Q = SC % 8 == 0 ? 8 : 4, steps = (Pixels::count + 7) / 8, V = Pixels::VY;
@@ -221,13 +221,19 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g_all, 
     const int n = n0 + j * 8 + g;
     from_patch[j] = n < SC * taps ? channel_of(n) * plane + Pixels::tap_offset(tap_of(n)) : 0;
   }
-  float sum[X][Y][4] = {};
+  using Gradients = Shared<TM, steps * 8 / V>;
+  float sum[X][Y][4] = {}, of_bias[Gradients::own] = {};
   auto round = [&](int item) {
     uint32_t* stage = shared + item % 2 * stage_words;
     wait_for_copies();
     Pixels::template round_patch<SC, plane>(stage);
-    share<TM, steps * 8 / V>(
-        [&](int row, int column) { round_to_tf32<V>(stage + patch_words + row * pitch + column * V); });
+    Gradients::each([&](int row, int column, int k) {
+      uint32_t* words = stage + patch_words + row * pitch + column * V;
+      if (BIAS && c0 == 0)
+#pragma unroll
+        for (int v = 0; v < V; ++v) of_bias[k] += __uint_as_float(words[v]);
+      round_to_tf32<V>(words);
+    });
   };
   fetch(0);
   round(0);
@@ -275,11 +281,33 @@ __device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g_all, 
           to = p == 0 ? sum[i][j][r] : to + sum[i][j][r];
         }
   }
+  float* of_rows = total + TM * row;  // [TM][Gradients::columns]
+  if (BIAS && c0 == 0 && Gradients::first_row() < Gradients::at_once)
+#pragma unroll
+    for (int k = 0; k < Gradients::own; ++k)
+      if (const int r = k * Gradients::at_once + Gradients::first_row(); r < TM)
+        of_rows[r * Gradients::columns + Gradients::first_column()] = of_bias[k];
   __syncthreads();
   constexpr bool one = Pixels::tiles <= PER;
-  float* to = (one ? dw : reinterpret_cast<float*>(workspace) + int64_t(split) * (G::CO * J)) + int64_t(m0) * J + c0 * taps;
+  float* own_part = reinterpret_cast<float*>(workspace) + int64_t(split) * (G::CO * J + (BIAS ? G::CO : 0));
+  if (BIAS && c0 == 0)
+    for (int r = warp; r < TM; r += kWarps) {
+      float of_row = 0;
+      for (int c = threadIdx.x % 32; c < Gradients::columns; c += 32) of_row += of_rows[r * Gradients::columns + c];
+      of_row = warp_sum(of_row);
+      if (threadIdx.x % 32 == 0 && m0 + r < G::CO) (one ? db : own_part + G::CO * J)[m0 + r] = of_row;
+    }
+  float* to = (one ? dw : own_part) + int64_t(m0) * J + c0 * taps;
   for (int e = threadIdx.x; e < TM * SC * taps; e += kThreads) {
     const int co = e / (SC * taps), at = e % (SC * taps);
     if (m0 + co < G::CO && c0 * taps + at < J) to[int64_t(co) * J + at] = total[co * row + at];
   }
+}
+template <class G, class Pixels, int X, int Y, int WM, int WN, int SC, int PER>
+__device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, float* dw, char* workspace) {
+  conv2d_dw_tensor_parts<G, Pixels, X, Y, WM, WN, SC, PER, false>(lane, x, g, dw, nullptr, workspace);
+}
+template <class G, class Pixels, int X, int Y, int WM, int WN, int SC, int PER>
+__device__ void conv2d_dw_tensor(Lane lane, const float* x, const float* g, float* dw, float* db, char* workspace) {
+  conv2d_dw_tensor_parts<G, Pixels, X, Y, WM, WN, SC, PER, true>(lane, x, g, dw, db, workspace);
 }

@@ -119,7 +119,8 @@ std::optional<Tiles> weight_tiles(int64_t batch, const Conv2d& c) {
                                 (static_cast<double>(ceil_div(steps, warps_k)) * (slice_cycles(x, y) + 200) +
                                  stage_cycles(stage)) +
                             static_cast<double>(warps_k * x * y * 200) + (parts > 1 ? 2000.0 : 0.0);
-            best.offer(cycles, 4 * std::max(2 * stage, tile_m * row), [&] {
+            int64_t sums = tile_m * (row + std::min(kCudaThreads, steps * 8));
+            best.offer(cycles, 4 * std::max(2 * stage, sums), [&] {
               std::string geometry = conv2d_geometry(batch, c);
               return Tiles{.run = device_function("conv2d_dw_tensor", geometry, pixels.text(geometry), x, y,
                                                   warps_m, warps_n, channels, per_block),
@@ -142,7 +143,6 @@ std::optional<Tiles> tiles_of(const KernelRequest& request, const Conv2dProblem&
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
-  if (request.op == "conv2d_dw" && p.bias) return kNoBias;
   if (!tf32_allowed()) return "TF32 is switched off";
   const Conv2d& c = p.conv;
   if (request.op == "conv2d_dx" && (c.y.stride != 1 || c.x.stride != 1)) return "the stride is not 1";
@@ -158,7 +158,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& 
   auto call = cuda_call(request, "conv2d_tiles.cuh");
   call->phases.push_back(
       {.chunks = tiles.blocks, .in_memory = true, .run = tiles.run, .shared_bytes = tiles.shared_bytes});
-  if (tiles.parts > 1) add_split_join(*call, request, tiles.parts, false, false);
+  if (tiles.parts > 1) add_conv2d_join(*call, request, tiles.parts);
   return call;
 }
 

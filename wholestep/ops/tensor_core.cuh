@@ -34,16 +34,27 @@ __device__ Vector<float, V> load_if(bool valid, const float* from) {
   return to;
 }
 
-/// Calls use(row, column) for ROWS x COLUMNS pairs shared out among the threads, which keep to their columns.
+/// Calls use(row, column, k) for ROWS x COLUMNS pairs shared out among the threads, which keep to their columns; the rows of
+/// a thread are the k-th of its own, at_once apart.
+template <int ROWS, int COLUMNS>
+struct Shared {
+  static constexpr int at_once = COLUMNS < kThreads ? kThreads / COLUMNS : 1, columns = COLUMNS < kThreads ? COLUMNS : kThreads;
+  static constexpr int own = (ROWS + at_once - 1) / at_once;
+  __device__ static int first_row() { return COLUMNS < kThreads ? threadIdx.x / COLUMNS : 0; }
+  __device__ static int first_column() { return COLUMNS < kThreads ? threadIdx.x % COLUMNS : threadIdx.x; }
+  template <class Use>
+  __device__ static void each(Use use) {
+    const int first = first_row();
+    if (first >= at_once) return;
+    for (int column = first_column(); column < COLUMNS; column += kThreads)
+#pragma unroll
+      for (int k = 0; k < own; ++k)
+        if ((k + 1) * at_once <= ROWS || k * at_once + first < ROWS) use(k * at_once + first, column, k);
+  }
+};
 template <int ROWS, int COLUMNS, class Use>
 __device__ void share(Use use) {
-  constexpr int at_once = COLUMNS < kThreads ? kThreads / COLUMNS : 1;
-  const int first = COLUMNS < kThreads ? threadIdx.x / COLUMNS : 0;
-  if (first >= at_once) return;
-  for (int column = COLUMNS < kThreads ? threadIdx.x % COLUMNS : threadIdx.x; column < COLUMNS; column += kThreads)
-#pragma unroll
-    for (int row = 0; row < ROWS; row += at_once)
-      if (row + at_once <= ROWS || row + first < ROWS) use(row + first, column);
+  Shared<ROWS, COLUMNS>::each([&](int row, int column, int) { use(row, column); });
 }
 
 /// V neighbours from global to shared memory, past the registers, or zeros.
