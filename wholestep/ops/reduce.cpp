@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce_cuda.h"
 #include "wholestep/ops/reduce_loops.h"
@@ -412,25 +413,23 @@ std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
 std::vector<const OpDef*> reduce_ops() { return {&k_sum, &k_sum_squares, &k_max, &k_argmax}; }
 
 Tensor sum(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(sum(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
   return apply1(k_sum, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
 }
 
 Tensor mean(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(mean(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
-  Tensor total = sum(x, std::move(axes), keep_dims);
-  return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor total = sum(wide, std::move(axes), keep_dims);
+    return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
+  });
 }
 
 Tensor sum_squares(const std::vector<Tensor>& tensors) { return apply1(k_sum_squares, tensors); }
 
 Tensor max(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(max(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
   return apply1(k_max, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
 }
 
 Tensor argmax(const Tensor& x, int64_t axis, bool keep_dims) {
-  if (is_half(x.dtype())) return argmax(cast(x, DType::f32), axis, keep_dims);
   return apply1(k_argmax, {x}, {{"axes", normalized(x, {axis})}, {"keep_dims", keep_dims}});
 }
 
