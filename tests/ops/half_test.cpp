@@ -54,7 +54,8 @@ TEST_P(OpInHalf, GradientsAreThoseOfTheRuleInF32RoundedOnce) {
     std::vector<Tensor> results = apply(op(), operands, request.attrs), outputs, seeds, expected;
     Types types;
     for (const Tensor& t : results) types.push_back(t.type());
-    std::vector<Tensor> drawn = make_operands({.inputs = types, .low = 0.1, .high = 1}, 3), given(drawn.size());
+    std::vector<Tensor> drawn = make_operands({.inputs = types, .low = 0.1, .high = 1}, 3),
+                        given(drawn.size());
     for (size_t i = 0; i < results.size(); ++i)
       if (is_floating(types[i].dtype)) outputs.push_back(results[i]), seeds.push_back(given[i] = drawn[i]);
     if (outputs.empty()) continue;

@@ -1,7 +1,7 @@
 // Casts around ops whose kernels take no f16 and bf16. Each such op gets casts of its own: widened values
 // live for one op, and what waits for the backward pass waits in two bytes an element.
-#include "wholestep/compile/passes.h"
 #include "wholestep/graph/widen.h"
+#include "wholestep/compile/passes.h"
 
 namespace wholestep {
 
