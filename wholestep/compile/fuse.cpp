@@ -7,6 +7,7 @@
 #include <set>
 
 #include "wholestep/compile/passes.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep {
@@ -53,11 +54,10 @@ bool is_full(const Node& node) { return node.op->name == "full"; }
 std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   if (!node.op->elementwise || is_full(node)) return std::nullopt;
   DType out = graph.type(node.outputs[0]).dtype;
-  if (is_half(out)) return std::nullopt;  // within a region its result would not be rounded
-  if (is_floating(out)) return out;
+  if (is_floating(out)) return widened(out);
   if (node.op->name == "cast" || out != DType::boolean) return std::nullopt;
   DType in = graph.type(node.inputs.back()).dtype;
-  return is_floating(in) && !is_half(in) ? std::optional(in) : std::nullopt;
+  return is_floating(in) ? std::optional(widened(in)) : std::nullopt;
 }
 
 class Fuser {
@@ -88,7 +88,7 @@ class Fuser {
     if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
     if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape || x.turn != y.turn) return;
     if (members(a).size() + members(b).size() > kMaxRegionNodes || operands(a, b) > kMaxRegionOperands ||
-        path_outside(a, b))
+        reads_half(a, b) || path_outside(a, b))
       return;
     for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
     members(b).insert(members(b).end(), members(a).begin(), members(a).end());
@@ -105,6 +105,20 @@ class Fuser {
           if (producer < 0 || (group(producer) != a && group(producer) != b)) read.insert(value);
         }
     return read.size();
+  }
+
+  /// Whether one of both groups reads an f16 or bf16 that the groups make: it is rounded as it is stored, and
+  /// in the register it is not.
+  bool reads_half(int a, int b) {
+    for (int g : {a, b})
+      for (int node : members(g))
+        for (int value : graph_.node(node).inputs) {
+          int producer = graph_.values[static_cast<size_t>(value)].node;
+          if (is_half(graph_.type(value).dtype) && producer >= 0 &&
+              (group(producer) == a || group(producer) == b))
+            return true;
+        }
+    return false;
   }
 
   /// Whether something outside both groups lies on a way from one to the other: merging would close a cycle.
@@ -186,7 +200,9 @@ class Fuser {
     auto number_of = [&](int value) -> std::optional<double> {
       int producer = graph_.values[static_cast<size_t>(value)].node;
       if (producer < 0 || !is_full(graph_.node(producer))) return std::nullopt;
-      return graph_.node(producer).attrs.number("value");
+      double number = graph_.node(producer).attrs.number("value");
+      DType dtype = graph_.type(value).dtype;
+      return is_half(dtype) ? scalar(number, dtype).item<double>() : number;
     };
     auto immediate = [&](double number) {
       if (immediates.emplace(std::bit_cast<uint64_t>(number), static_cast<int>(program.immediates.size()))
