@@ -107,14 +107,14 @@ class Fuser {
     return read.size();
   }
 
-  /// Whether one of both groups reads an f16 or bf16 that the groups make: it is rounded as it is stored, and
-  /// in the register it is not.
+  /// Whether one of both groups computes with an f16 or bf16 that the groups make: it is rounded as it is
+  /// stored, and in the register it is not. (What `where` chooses is rounded as it is stored too.)
   bool reads_half(int a, int b) {
     for (int g : {a, b})
       for (int node : members(g))
         for (int value : graph_.node(node).inputs) {
           int producer = graph_.values[static_cast<size_t>(value)].node;
-          if (is_half(graph_.type(value).dtype) && producer >= 0 &&
+          if (is_half(graph_.type(value).dtype) && producer >= 0 && graph_.node(node).op->name != "where" &&
               (group(producer) == a || group(producer) == b))
             return true;
         }

@@ -252,6 +252,23 @@ Types infer_sum_squares(std::span<const TensorType> in, const Attrs& attrs) {
   return {sum};
 }
 
+template <class T>
+double squares_of(const T* x, int64_t n) {
+  if constexpr (!is_half(kDTypeOf<T>)) {
+    return reduce_loops<T>().sum_squares(x, n);
+  } else {
+    constexpr int64_t kRun = 512;
+    float wide[kRun];
+    double total = 0;
+    for (int64_t at = 0; at < n; at += kRun) {
+      int64_t run = std::min(kRun, n - at);
+      for (int64_t i = 0; i < run; ++i) wide[i] = x[at + i];
+      total += reduce_loops<float>().sum_squares(wide, run);
+    }
+    return total;
+  }
+}
+
 /// Blocks of all operands are numbered through and summed side by side; then each operand's are added in
 /// order, and the operands' sums.
 std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
@@ -275,15 +292,17 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
   call->workspace_bytes = split.total * int64_t{sizeof(double)};
   call->phases.push_back(
       {.chunks = split.chunks(),
-       .run = [split, blocks, single = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype == DType::f32](
+       .run = [split, blocks, dtype = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype](
                   const CpuArgs& args, int64_t chunk) {
          double* sums = reinterpret_cast<double*>(args.workspace);
          for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
            const Block& block = blocks[static_cast<size_t>(b)];
            int i = static_cast<int>(block.operand);
-           sums[b] =
-               single ? reduce_loops<float>().sum_squares(args.in<float>(i) + block.begin, block.elements)
-                      : reduce_loops<double>().sum_squares(args.in<double>(i) + block.begin, block.elements);
+           visit_stored(dtype, [&](auto zero) {
+             using T = decltype(zero);
+             if constexpr (is_floating(kDTypeOf<T>))
+               sums[b] = squares_of(args.in<T>(i) + block.begin, block.elements);
+           });
          }
        }});
   call->phases.push_back({.chunks = 1, .run = [ends](const CpuArgs& args, int64_t) {
@@ -305,7 +324,9 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
   std::vector<Tensor> grads;
   for (size_t i = 0; i < r.inputs.size(); ++i)
-    grads.push_back(is_sum(r.attrs, i) ? g[0] : r.inputs[i] * cast(g[0] * 2.0, r.inputs[i].dtype()));
+    grads.push_back(is_sum(r.attrs, i) ? g[0] : rounded_once(r.inputs[i], [&](const Tensor& x) {
+      return x * cast(g[0] * 2.0, x.dtype());
+    }));
   return grads;
 }
 double sum_squares_flops(const KernelRequest& q) {
@@ -319,6 +340,8 @@ std::vector<OpCase> sum_squares_cases() {
           {.inputs = {{DType::f32, {7, 13}}}},
           {.inputs = {{DType::f32, {11, 1031}}}},
           {.inputs = {{DType::f32, {5}}, {DType::f32, {3, 4}}, {DType::f32, {4100}}}},
+          {.inputs = {{DType::f16, {5}}, {DType::f16, {3, 4}}, {DType::f16, {4100}}}},
+          {.inputs = {{DType::bf16, {11, 1031}}}},
           {.inputs = {{DType::f64, {}}, {DType::f32, {3, 4}}, {DType::f64, {}}},
            .attrs = {{"sums", std::vector<int64_t>{0, 2}}}},
           {.inputs = {{DType::f64, {}}}, .attrs = {{"sums", std::vector<int64_t>{0}}}}};
@@ -378,7 +401,8 @@ const OpDef k_sum_squares{
     .flops = sum_squares_flops,
     .cases = sum_squares_cases,
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares},
-                {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_squares_cuda}}};
+                {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_squares_cuda}},
+    .takes_half = true};
 const OpDef k_max{.name = "max",
                   .doc = "largest element of x over attribute axes",
                   .operands = {"x"},
