@@ -60,6 +60,12 @@ std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   return is_floating(in) ? std::optional(widened(in)) : std::nullopt;
 }
 
+/// A half in a wider type joins whoever reads it; joined to whoever makes it, it would have to be stored.
+bool widens(const Graph& graph, const Node& node) {
+  return node.op->name == "cast" && is_half(graph.type(node.inputs[0]).dtype) &&
+         !is_half(graph.type(node.outputs[0]).dtype);
+}
+
 class Fuser {
  public:
   explicit Fuser(const Graph& graph) : graph_(graph), users_(graph.users()), kept_(graph.kept()) {
@@ -69,7 +75,7 @@ class Fuser {
 
   GraphPtr run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (!compute_type(graph_, graph_.nodes[i])) continue;
+      if (!compute_type(graph_, graph_.nodes[i]) || widens(graph_, graph_.nodes[i])) continue;
       for (int value : graph_.nodes[i].inputs) {
         int producer = graph_.values[static_cast<size_t>(value)].node;
         if (producer >= 0) try_merge(group_of_[static_cast<size_t>(producer)], group_of_[i]);
@@ -88,7 +94,7 @@ class Fuser {
     if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
     if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape || x.turn != y.turn) return;
     if (members(a).size() + members(b).size() > kMaxRegionNodes || operands(a, b) > kMaxRegionOperands ||
-        reads_half(a, b) || path_outside(a, b))
+        path_outside(a, b))
       return;
     for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
     members(b).insert(members(b).end(), members(a).begin(), members(a).end());
@@ -105,20 +111,6 @@ class Fuser {
           if (producer < 0 || (group(producer) != a && group(producer) != b)) read.insert(value);
         }
     return read.size();
-  }
-
-  /// Whether one of both groups computes with an f16 or bf16 that the groups make: it is rounded as it is
-  /// stored, and in the register it is not. (What `where` chooses is rounded as it is stored too.)
-  bool reads_half(int a, int b) {
-    for (int g : {a, b})
-      for (int node : members(g))
-        for (int value : graph_.node(node).inputs) {
-          int producer = graph_.values[static_cast<size_t>(value)].node;
-          if (is_half(graph_.type(value).dtype) && producer >= 0 && graph_.node(node).op->name != "where" &&
-              (group(producer) == a || group(producer) == b))
-            return true;
-        }
-    return false;
   }
 
   /// Whether something outside both groups lies on a way from one to the other: merging would close a cycle.
@@ -193,9 +185,10 @@ class Fuser {
                                .outputs = {}};
     std::vector<int> operands;           // old values
     std::map<uint64_t, int> immediates;  // by bits: 0 and -0 differ
+    auto inside = [&](int node) { return std::ranges::binary_search(nodes, node); };
     auto external = [&](int value) {
       int producer = graph_.values[static_cast<size_t>(value)].node;
-      return producer < 0 || !std::ranges::binary_search(nodes, producer);
+      return producer < 0 || !inside(producer);
     };
     auto number_of = [&](int value) -> std::optional<double> {
       int producer = graph_.values[static_cast<size_t>(value)].node;
@@ -227,14 +220,20 @@ class Fuser {
     };
     for (int node : nodes) {
       const Node& n = graph_.node(node);
-      if (n.op->name ==
-          "cast") {  // operands are converted as they are loaded, and bool registers hold 0 or 1
-        registers[n.outputs[0]] = register_of(n.inputs[0]);
+      const int value = n.outputs[0];
+      // What is stored as f16 or bf16 is rounded then; what the region computes with, before.
+      const DType dtype = graph_.type(value).dtype;
+      const bool rounds = is_half(dtype) && std::ranges::any_of(users_[static_cast<size_t>(value)], inside);
+      const bool cast = n.op->name == "cast";
+      if (cast && !rounds) {  // operands are converted as they are loaded, and bool registers hold 0 or 1
+        registers[value] = register_of(n.inputs[0]);
         continue;
       }
-      ElementwiseProgram::Instruction instruction{.code = elementwise_code(n.op->name)};
+      ElementwiseProgram::Instruction instruction{
+          .code = cast ? ElementwiseCode::stop_gradient : elementwise_code(n.op->name),
+          .rounded = rounds ? dtype : DType::f32};
       for (size_t k = 0; k < n.inputs.size(); ++k) instruction.operands[k] = register_of(n.inputs[k]);
-      registers[n.outputs[0]] = program.first_result() + static_cast<int>(program.instructions.size());
+      registers[value] = program.first_result() + static_cast<int>(program.instructions.size());
       program.instructions.push_back(instruction);
     }
     Types types;
@@ -243,9 +242,7 @@ class Fuser {
     for (int node : nodes) {
       int value = graph_.node(node).outputs[0];
       bool read_outside = kept_[static_cast<size_t>(value)] ||
-                          std::ranges::any_of(users_[static_cast<size_t>(value)], [&](int user) {
-                            return !std::ranges::binary_search(nodes, user);
-                          });
+                          !std::ranges::all_of(users_[static_cast<size_t>(value)], inside);
       if (!read_outside) continue;
       results.push_back(value);
       program.outputs.push_back(registers.at(value));
