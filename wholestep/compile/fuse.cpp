@@ -60,12 +60,6 @@ std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   return is_floating(in) ? std::optional(widened(in)) : std::nullopt;
 }
 
-/// A half in a wider type joins whoever reads it; joined to whoever makes it, it would have to be stored.
-bool widens(const Graph& graph, const Node& node) {
-  return node.op->name == "cast" && is_half(graph.type(node.inputs[0]).dtype) &&
-         !is_half(graph.type(node.outputs[0]).dtype);
-}
-
 class Fuser {
  public:
   explicit Fuser(const Graph& graph) : graph_(graph), users_(graph.users()), kept_(graph.kept()) {
@@ -75,7 +69,8 @@ class Fuser {
 
   GraphPtr run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (!compute_type(graph_, graph_.nodes[i]) || widens(graph_, graph_.nodes[i])) continue;
+      // A widened half joins whoever reads it; joined to whoever makes the half, it would have to be stored.
+      if (!compute_type(graph_, graph_.nodes[i]) || is_widening(graph_, graph_.nodes[i])) continue;
       for (int value : graph_.nodes[i].inputs) {
         int producer = graph_.values[static_cast<size_t>(value)].node;
         if (producer >= 0) try_merge(group_of_[static_cast<size_t>(producer)], group_of_[i]);

@@ -1,5 +1,5 @@
-// Casts around ops whose kernels take no f16 and bf16. Each such op gets casts of its own: widened values
-// live for one op, and what waits for the backward pass waits in two bytes an element.
+// Casts around ops whose kernels take no f16 and bf16. A cast to f32 is made anew for every reader: widened
+// values live for one op, and what waits for the backward pass waits in two bytes an element.
 #include <map>
 
 #include "wholestep/compile/passes.h"
@@ -15,17 +15,12 @@ class Widener {
 
   GraphPtr run() {
     for (const Node& node : graph_.nodes) {
-      if (node.op->name == "cast" && is_half(graph_.type(node.inputs[0]).dtype) &&
-          graph_.type(node.outputs[0]).dtype == DType::f32) {
-        widening_[node.outputs[0]] = node.inputs[0];
-        if (kept_[static_cast<size_t>(node.outputs[0])]) operand(node.outputs[0], node);
-      } else if (runs_widened(*node.op, graph_.input_types(node))) {
-        surround(node);
-      } else {
-        std::vector<int> made =
-            rewriter_.add(*node.op, node.attrs, operands(node), graph_.output_types(node), node);
-        for (size_t i = 0; i < made.size(); ++i) rewriter_.map(node.outputs[i], made[i]);
-      }
+      if (is_widening(graph_, node) && !kept_[static_cast<size_t>(node.outputs[0])])
+        halves_[node.outputs[0]] = node.inputs[0];
+      else if (runs_widened(*node.op, graph_.input_types(node))) surround(node);
+      else
+        map_results(node,
+                    rewriter_.add(*node.op, node.attrs, operands(node), graph_.output_types(node), node));
     }
     return rewriter_.finish();
   }
@@ -36,19 +31,13 @@ class Widener {
                          {{dtype, rewriter_.graph().type(value).shape}}, like)[0];
   }
 
-  /// A cast to f32 is made where it is read. An element-wise reader gets one of its own, which becomes the
-  /// load of a fused region and ties it to no other reader; the rest share one.
-  int operand(int value, const Node& reader) {
-    auto widening = widening_.find(value);
-    if (widening == widening_.end()) return rewriter_.mapped(value);
-    int half = rewriter_.mapped(widening->second);
-    if (reader.op->elementwise && reader.op->name != "cast") return cast_to(half, DType::f32, reader);
-    if (rewriter_.mapped(value) < 0) rewriter_.map(value, cast_to(half, DType::f32, reader));
-    return rewriter_.mapped(value);
-  }
   std::vector<int> operands(const Node& node) {
     std::vector<int> values;
-    for (int value : node.inputs) values.push_back(operand(value, node));
+    for (int value : node.inputs) {
+      auto half = halves_.find(value);
+      values.push_back(half == halves_.end() ? rewriter_.mapped(value)
+                                             : cast_to(rewriter_.mapped(half->second), DType::f32, node));
+    }
     return values;
   }
 
@@ -61,19 +50,28 @@ class Widener {
     for (size_t i = 0; i < made.size(); ++i) {
       size_t value = static_cast<size_t>(node.outputs[i]);
       DType dtype = graph_.type(node.outputs[i]).dtype;
-      bool rounds = is_half(dtype) && (kept_[value] || !users_[value].empty());
-      rewriter_.map(node.outputs[i], rounds ? cast_to(made[i], dtype, node) : made[i]);
+      if (is_half(dtype) && (kept_[value] || !users_[value].empty())) made[i] = cast_to(made[i], dtype, node);
     }
+    map_results(node, made);
+  }
+
+  void map_results(const Node& node, const std::vector<int>& made) {
+    for (size_t i = 0; i < made.size(); ++i) rewriter_.map(node.outputs[i], made[i]);
   }
 
   const Graph& graph_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
-  std::map<int, int> widening_;  // old values: a half in f32, and the half
+  std::map<int, int> halves_;  // old values: a half in f32, and the half
 };
 
 }  // namespace
+
+bool is_widening(const Graph& graph, const Node& node) {
+  return node.op->name == "cast" && is_half(graph.type(node.inputs[0]).dtype) &&
+         graph.type(node.outputs[0]).dtype == DType::f32;
+}
 
 GraphPtr widen(const Graph& graph) { return Widener(graph).run(); }
 
