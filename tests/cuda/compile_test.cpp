@@ -64,5 +64,17 @@ TEST(CudaSource, TrainingStepsOfTheZooCompile) {
   }
 }
 
+TEST(CudaSource, TrainingStepsInHalfCompile) {
+  std::string why;
+  const CudaLibrary* library = cuda_library(&why);
+  if (!library) GTEST_SKIP() << "no CUDA library: " << why;
+  for (auto [name, dtype] : {std::pair("lenet", DType::bf16), {"simple-cnn", DType::f16}}) {
+    Plan plan = cuda_train_plan(name, 64, dtype);
+    CudaSource source = write_regions(make_program(plan), build_regions(plan.schedule, Placement::kFewest));
+    EXPECT_GT(library->compile(source, "sm_90a").size(), 0u) << name;
+    EXPECT_LE(source.kernels.size(), 24u) << name;
+  }
+}
+
 }  // namespace
 }  // namespace wholestep::test

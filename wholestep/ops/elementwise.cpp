@@ -190,6 +190,10 @@ std::vector<OpCase> fused_cases() {
            .distinct = true},
           {.inputs = {{DType::boolean, {3, 1, 5}}, {DType::f32, {4, 1}}, {DType::f32, {3, 4, 5}}},
            .attrs = of({3, 4, 5}, "f32", "f32 3 | 2 -1 | where 0 1 2; mul 5 3; add 6 4; square 7 | 8"),
+           .distinct = true},
+          // A product that is stored in bf16 and computed with as it is stored.
+          {.inputs = {{DType::bf16, {9, 212}}, {DType::bf16, {9, 1}}},
+           .attrs = of({9, 212}, "bf16 f32", "f32 2 | 0.5 | mul.bf16 0 1; add 3 2 | 3 4"),
            .distinct = true}};
 }
 double fused_flops(const KernelRequest& request) {

@@ -87,10 +87,10 @@ void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
 /// To what f16 or bf16 holds.
 template <class T>
 void round_to(DType half, T* values, int64_t n) {
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_floating_point_v<T>)
     visit_stored(half, [&](auto zero) {
       using Half = decltype(zero);
-      for (int64_t i = 0; i < n; ++i) values[i] = static_cast<float>(static_cast<Half>(values[i]));
+      for (int64_t i = 0; i < n; ++i) values[i] = static_cast<T>(static_cast<Half>(values[i]));
     });
 }
 
@@ -218,8 +218,7 @@ Plan<T> plan_of(ElementwiseProgram program, std::span<const TensorType> operands
       kMaxBlock, kScratchBytes / static_cast<int64_t>(sizeof(T)) / std::max(1, plan.slots) / 16 * 16);
   WHOLESTEP_CHECK(plan.block > 0);
   for (const auto& instruction : plan.program.instructions)
-    WHOLESTEP_CHECK(plan.loops[static_cast<size_t>(instruction.code)] &&
-                    (!is_half(instruction.rounded) || plan.program.compute == DType::f32));
+    WHOLESTEP_CHECK(plan.loops[static_cast<size_t>(instruction.code)]);
   return plan;
 }
 

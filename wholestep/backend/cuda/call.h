@@ -66,8 +66,8 @@ struct CudaPhase {
 };
 
 struct CudaCall final : PhasedKernel {
-  std::vector<std::string> headers;  ///< device headers the phases come from, such as "softmax.cuh"
-  std::string definitions;           ///< device functions made for this request alone
+  std::vector<std::string> headers;      ///< device headers the phases come from, such as "softmax.cuh"
+  std::vector<std::string> definitions;  ///< device functions made for requests such as this
   std::vector<TensorType> inputs, outputs;
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }

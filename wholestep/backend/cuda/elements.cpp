@@ -45,7 +45,7 @@ std::string cuda_branch(std::string_view index, std::span<const int64_t> ends,
 
 std::string cuda_define(CudaCall& call, std::string_view prefix, const std::string& body) {
   std::string name = fmt::format("{}_{}", prefix, fingerprint(body).substr(0, 16));
-  call.definitions += fmt::format("__device__ void {}{}", name, body);
+  call.definitions.push_back(fmt::format("__device__ void {}{}", name, body));
   return name;
 }
 

@@ -117,9 +117,9 @@ class Writer {
     const CudaPhase& phase = phase_of(step);
     for (const std::string& header : kernel.headers)
       if (std::ranges::find(headers_, header) == headers_.end()) headers_.push_back(header);
-    if (!kernel.definitions.empty() &&
-        std::ranges::find(definitions_, kernel.definitions) == definitions_.end())
-      definitions_.push_back(kernel.definitions);
+    for (const std::string& definition : kernel.definitions)
+      if (std::ranges::find(definitions_, definition) == definitions_.end())
+        definitions_.push_back(definition);
     // A phase adds its row to the address of an operand taken by rows: in shared memory there is but one.
     auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, bool by_row) {
       if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
