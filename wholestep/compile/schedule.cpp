@@ -127,7 +127,11 @@ GraphPtr schedule(const Graph& original) {
   std::vector<std::vector<int>> just_before(n);
   Rewriter rewriter(*graph);
   size_t done = 0;
-  auto place = [&](int node) { rewriter.copy(graph->node(node)), ++done; };
+  auto copy = [&](int node) { rewriter.copy(graph->node(node)), ++done; };
+  auto place = [&](int node) {
+    std::ranges::for_each(just_before[static_cast<size_t>(node)], copy);
+    copy(node);
+  };
   auto wait_no_longer = [&](auto&& self, int node) -> void {
     const bool rounds =
         graph->node(node).op->name == "cast" && is_half(graph->type(graph->node(node).outputs[0]).dtype);
@@ -144,7 +148,6 @@ GraphPtr schedule(const Graph& original) {
   while (!ready.empty()) {
     int node = *ready.begin();
     ready.erase(ready.begin());
-    std::ranges::for_each(just_before[static_cast<size_t>(node)], place);
     place(node);
     for (int user : next[static_cast<size_t>(node)])
       if (--waiting[static_cast<size_t>(user)] == 0) wait_no_longer(wait_no_longer, user);
