@@ -2,7 +2,9 @@
 // are compiled once.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "support/cuda_device.h"
 #include "support/eager_device.h"
@@ -22,6 +24,34 @@ TEST_P(CudaEager, AnOpAndItsGradientAgreeWithTheCpu) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   ExactF32 exact;
   expect_eager_agrees(*GetParam(), cuda_backend(), 1e-5, 2);
+}
+
+/// Bits of the operators of the host, zeros, subnormal numbers, infinities and NaNs included.
+TEST(CudaArithmetic, QuotientsAndRootsAreRoundedOnce) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  using Limits = std::numeric_limits<float>;
+  std::vector<float> values = {
+      0, Limits::denorm_min(), 3e-42f, Limits::min(), Limits::max(), Limits::infinity(), Limits::quiet_NaN()};
+  for (int exponent : {-126, -100, -97, -96, -95, -64, -29, -28, -27, -1, 0, 1, 28, 64, 96, 126, 127})
+    for (float mantissa : {1.0f, 1.2345678f, 1.9999999f}) values.push_back(std::ldexp(mantissa, exponent));
+  for (size_t i = values.size(); i-- > 0;) values.push_back(-values[i]);
+  std::vector<float> x, y;
+  for (float a : values)
+    for (float b : values) x.push_back(a), y.push_back(b);
+  const int64_t n = static_cast<int64_t>(x.size());
+  Tensor on_device = tensor(x, {n}).to(cuda_backend());
+  Tensor by = tensor(y, {n}).to(cuda_backend()), quotient = (on_device / by).to_host(),
+         root = sqrt(on_device).to_host();
+  std::span<const float> quotients = quotient.data<float>(), roots = root.data<float>();
+  auto expect_same = [](float got, float wanted, const std::string& what) {
+    const bool same = std::isnan(wanted) ? std::isnan(got)
+                                         : std::bit_cast<uint32_t>(got) == std::bit_cast<uint32_t>(wanted);
+    EXPECT_TRUE(same) << what << ": " << got << ", not " << wanted;
+  };
+  for (size_t i = 0; i < x.size(); ++i) {
+    expect_same(quotients[i], x[i] / y[i], std::to_string(x[i]) + " / " + std::to_string(y[i]));
+    expect_same(roots[i], std::sqrt(x[i]), "root of " + std::to_string(x[i]));
+  }
 }
 
 TEST(CudaEagerTraining, FollowsTheLossesOfTheCpu) {

@@ -31,9 +31,12 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
 
   int64_t together =
       by_rows ? cuda_rows(rows).per_chunk * (walk.kept / rows) : std::min<int64_t>(walk.kept, 32);
+  // What a lane folds, it folds at once.
+  auto at_once = [](int64_t count) { return std::max<int64_t>(32, kCudaThreads / cuda_group(count)); };
   int64_t group = apart ? std::min(cuda_group(walk.reduced), kCudaThreads / cuda_group(together))
                         : cuda_group(ceil_div(walk.reduced,
-                                              walk.kept >= kManyOutputs ? kMaxPerThread : kMinPerThread)),
+                                              walk.kept >= kManyOutputs ? kMaxPerThread : kMinPerThread),
+                                     by_rows ? at_once(together) : kCudaThreads),
           outputs = kCudaThreads / group, vector = !apart && walk.reduced_extents.back() % 4 == 0 ? 4 : 1;
   CudaElements split(rows, walk.kept, outputs, longest);
 
@@ -52,7 +55,9 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
                                : ceil_div(ceil_div(walk.reduced, parts), group * vector) * group * vector;
     parts = ceil_div(walk.reduced, per_part);
     if (parts > 1) {
-      if (samples) group = std::min(group, cuda_group(ceil_div(per_part, apart ? 1 : kMinPerThread)));
+      if (samples)
+        group = std::min({group, cuda_group(ceil_div(per_part, apart ? 1 : kMinPerThread)),
+                          apart ? group : at_once(walk.kept)});
       std::string run = device_function("reduce_parts", fold, parts, per_part, samples, x.numel(), kept,
                                         reduced, group, apart, vector);
       call->workspace_bytes = parts * walk.kept * kTotalBytes;
@@ -116,7 +121,14 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
   std::string body = parameters + " {\n  double total = 0;\n";
   if (!known.empty())
     body += fmt::format("  if (lane.chunk == 0 && threadIdx.x == 0) total = 0.0{};\n", known);
-  if (tiles > 0)
+  if (blocks == 1) {  // all are on their way before the first is added
+    std::string sum;
+    for (size_t k = 0; k < operands.size(); ++k) {
+      body += fmt::format("  const SquaresOf<{}, {}> s{}(p{});\n", sizes[k], type, k, operands[k]);
+      sum += fmt::format("  total = s{}.add_to(total);\n", k);
+    }
+    body += sum;
+  } else {
     body += fmt::format(
         "  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"
         "  for (int64_t tile = begin; tile < end; ++tile) {{\n"
@@ -130,6 +142,7 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
                                          operands[k], first, kTile, sizes[k]);
                     }),
         kTile);
+  }
   body += fmt::format("  store_sum(lane, total, {});\n}}\n",
                       blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
   call->phases.push_back({.chunks = blocks, .run = cuda_define(*call, "squares", body), .shared_bytes = 256});
