@@ -23,6 +23,7 @@
 #include "wholestep/graph/tensor.h"
 #include "wholestep/graph/tensor_files.h"
 #include "wholestep/graph/tensor_text.h"
+#include "wholestep/graph/widen.h"
 
 #include "wholestep/ops/arrange.h"
 #include "wholestep/ops/attention.h"

@@ -140,6 +140,12 @@ TEST(List, EveryKindHasNamesAndDocs) {
   }
   EXPECT_THAT(ok(dir, "list optimizers").out, HasSubstr("momentum = 0"));
   EXPECT_THAT(ok(dir, "list ops").out, HasSubstr("kernels: cpu/"));
+  for (const json& op : ok(dir, "list ops --json").json())
+    if (op["name"] == "conv2d") {
+      EXPECT_EQ(op["dtypes"], (json{"f32", "f64", "f16", "bf16"}));
+    } else if (op["name"] == "where") {
+      EXPECT_EQ(op["dtypes"].size(), 8u);
+    }
 }
 
 TEST(Bench, PrintsTheFieldsOfTheOtherFrameworksScripts) {

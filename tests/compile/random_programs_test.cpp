@@ -56,6 +56,24 @@ TEST(RandomPrograms, AgreeEagerlyCompiledAndInF64) {
   EXPECT_GT(calls, HasFailure() ? 0 : 40000);
 }
 
+TEST(RandomPrograms, AgreeEagerlyAndCompiledInHalf) {
+  auto disagree = [](const RandomProgram& program) {
+    const Outcome eager = run_eagerly(program);
+    for (const CompileOptions& options :
+         {CompileOptions{}, CompileOptions{.fuse = false}, CompileOptions{.simplify = false}})
+      if (!same_bits(run_compiled(program, options), eager)) return true;
+    return false;
+  };
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    RandomProgram program = random_program(seed, 3 + static_cast<int>(seed % 38));
+    program.dtype = seed % 2 == 0 ? DType::f16 : DType::bf16;
+    if (!disagree(program)) continue;
+    ADD_FAILURE() << "seed " << seed << " in " << name(program.dtype) << ", already in\n"
+                  << to_string(shrunk(program, disagree));
+    break;
+  }
+}
+
 TEST(RandomPrograms, ThatOnceDisagreedAgree) {
   // The parameter was updated before a reshape that lies over it had been read.
   const RandomProgram view{.parameters = {{1, 3, 2}},

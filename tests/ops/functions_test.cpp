@@ -478,8 +478,8 @@ TEST(Functions, SayWhatIsWrongWordForWord) {
       x + arange(3),
       "operands have different dtypes (add of x f32[2, 3], y i64[3]): got f32 and i64. Hint: cast() one");
   EXPECT_MESSAGE(exp(arange(3)),
-                 "this op takes floating-point operands only (exp of x i64[3]): got i64, expected f32 or "
-                 "f64. Hint: cast() first");
+                 "this op takes floating-point operands only (exp of x i64[3]): got i64, expected f32, "
+                 "f64, f16 or bf16. Hint: cast() first");
 }
 
 }  // namespace

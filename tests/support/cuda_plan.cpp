@@ -9,9 +9,10 @@
 
 namespace wholestep::test {
 
-Plan cuda_train_plan(const std::string& network, int64_t batch) {
+Plan cuda_train_plan(const std::string& network, int64_t batch, DType dtype) {
   nn::Model model = nn::find_model(network);
   model.module->initialize(0);
+  model.module->to(dtype);
   optim::Adam adam;
   adam.attach(model.module->parameters());
   nn::CrossEntropyLoss loss;

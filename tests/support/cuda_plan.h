@@ -6,7 +6,7 @@
 
 namespace wholestep::test {
 
-/// With Adam and cross-entropy; pixels are taken as they are.
-Plan cuda_train_plan(const std::string& network, int64_t batch);
+/// With parameters of `dtype`, Adam and cross-entropy; pixels are taken as they are.
+Plan cuda_train_plan(const std::string& network, int64_t batch, DType dtype = DType::f32);
 
 }  // namespace wholestep::test

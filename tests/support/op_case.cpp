@@ -77,6 +77,22 @@ OpCase as_f64(OpCase request) {
   return request;
 }
 
+std::vector<OpCase> in_halves(const std::vector<OpCase>& requests) {
+  constexpr int64_t kMostElements = 100'000;
+  std::vector<OpCase> halves;
+  for (const OpCase& request : requests)
+    for (DType half : {DType::f16, DType::bf16}) {
+      OpCase c = request;
+      int64_t elements = 0;
+      for (TensorType& type : c.inputs) {
+        elements += type.shape.numel();
+        if (type.dtype == DType::f32) type.dtype = half;
+      }
+      if (c.inputs != request.inputs && elements < kMostElements) halves.push_back(c);
+    }
+  return halves;
+}
+
 std::vector<double> as_doubles(const Tensor& t) {
   std::vector<double> values;
   visit_stored(t.dtype(), [&](auto zero) {

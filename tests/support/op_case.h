@@ -17,6 +17,9 @@ double gap_between_elements(const OpCase& request);
 
 /// The same case with every f32 (also in attributes) replaced by f64.
 OpCase as_f64(OpCase request);
+/// The cases that have operands of f32, with those in f16, and again in bf16; without the few largest, which
+/// add time and no dtype.
+std::vector<OpCase> in_halves(const std::vector<OpCase>& requests);
 /// The tensor's elements as f64, whatever its dtype.
 std::vector<double> as_doubles(const Tensor& t);
 /// A copy with another dtype, converted element by element by C++.

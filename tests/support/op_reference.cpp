@@ -264,6 +264,8 @@ std::vector<Expected> fused(const Question& q) {
       operands.push_back(registers[static_cast<size_t>(instruction.operands[k])]);
     if (instruction.code == ElementwiseCode::where) operands[0] = converted(operands[0], DType::boolean);
     registers.push_back(converted(apply1(find_op(name(instruction.code)), operands), DType::f64));
+    if (is_half(instruction.rounded))
+      registers.back() = converted(converted(registers.back(), instruction.rounded), DType::f64);
   }
   std::vector<Expected> results;
   for (size_t o = 0; o < program.outputs.size(); ++o) {

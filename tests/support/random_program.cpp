@@ -168,7 +168,7 @@ struct Setting {
     auto drawn = [&](const Shape& shape) {
       std::vector<float> values(static_cast<size_t>(shape.numel()));
       for (float& value : values) value = random.uniform(-1.5, 1.5);
-      return tensor(values, shape);
+      return converted(tensor(values, shape), program.dtype);
     };
     for (const Shape& shape : program.parameters) {
       parameters.push_back(drawn(shape));

@@ -18,6 +18,7 @@ struct RandomProgram {
   };
   std::vector<Shape> parameters, batch;
   std::vector<Call> calls;
+  DType dtype = DType::f32;  ///< of parameters and batch inputs
   size_t inputs() const { return parameters.size() + batch.size(); }
 };
 

@@ -13,7 +13,7 @@ enum class DType : uint8_t { f32, f64, i32, i64, u8, boolean, f16, bf16 };
 int64_t size_bytes(DType dtype);
 std::string_view name(DType dtype);  ///< "f32", "f64", "i32", "i64", "u8", "bool", "f16", "bf16"
 std::optional<DType> dtype_from_name(std::string_view text);
-/// f16 and bf16, which are stored and converted; element-wise ops compute on them in f32.
+/// f16 and bf16, which are stored; ops compute on them in f32.
 constexpr bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 constexpr bool is_floating(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64 || is_half(dtype);

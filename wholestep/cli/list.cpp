@@ -7,7 +7,7 @@
 
 #include "wholestep/base/suggest.h"
 #include "wholestep/cli/app.h"
-#include "wholestep/graph/op.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/nn/loss.h"
 #include "wholestep/nn/zoo.h"
 #include "wholestep/optim/optimizer.h"
@@ -20,6 +20,7 @@ using nlohmann::json;
 struct Entry {
   std::string name, doc;
   std::vector<ConfigFieldRow> fields = {};
+  std::vector<std::string> dtypes = {};   // of the first operand that is not a condition, and its equals
   std::vector<std::string> kernels = {};  // "cpu/direct", fastest first
 };
 
@@ -30,10 +31,41 @@ std::vector<Entry> typed_entries(const Types& types) {
   return entries;
 }
 
+/// The case with `dtype` in place of that of the first operand that is not a condition, wherever it occurs;
+/// of an op without operands, of its result.
+OpCase with_dtype(OpCase request, DType dtype) {
+  auto first = std::ranges::find_if(request.inputs,
+                                    [](const TensorType& type) { return type.dtype != DType::boolean; });
+  if (first == request.inputs.end()) first = request.inputs.begin();
+  if (first == request.inputs.end()) request.attrs.set({"dtype", std::string(name(dtype))});
+  else
+    for (const DType old = first->dtype; TensorType & type : request.inputs)
+      if (type.dtype == old) type.dtype = dtype;
+  return request;
+}
+
+/// Whether the op infers a result and every backend has a kernel for it.
+bool takes(const OpDef& op, const OpCase& request) {
+  try {
+    Types inputs = request.inputs, outputs = infer_types(op, inputs, request.attrs);
+    if (runs_widened(op, inputs)) inputs = widened(inputs), outputs = widened(outputs);
+    KernelRequest asked{op.name, inputs, outputs, request.attrs};
+    for (const char* backend : {"cpu", "cuda"}) choose_kernel(op, asked, backend).kernel->prepare(asked);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 std::vector<Entry> ops() {
   std::vector<Entry> entries;
   for (const OpDef* op : all_ops()) {
     Entry entry{op->name, op->doc};
+    const std::vector<OpCase> cases = op->cases();
+    for (DType dtype :
+         {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32, DType::i64, DType::u8, DType::boolean})
+      if (std::ranges::any_of(cases, [&](const OpCase& c) { return takes(*op, with_dtype(c, dtype)); }))
+        entry.dtypes.emplace_back(name(dtype));
     for (const Kernel& kernel : op->kernels)
       entry.kernels.push_back(fmt::format("{}/{}", kernel.backend, kernel.name));
     entries.push_back(std::move(entry));
@@ -70,7 +102,7 @@ json to_json(const std::vector<Entry>& entries) {
     for (const ConfigFieldRow& field : entry.fields)
       object["fields"].push_back(
           {{"name", field.name}, {"type", field.type}, {"default", field.fallback}, {"doc", field.doc}});
-    if (!entry.kernels.empty()) object["kernels"] = entry.kernels;
+    if (!entry.kernels.empty()) object["dtypes"] = entry.dtypes, object["kernels"] = entry.kernels;
     list.push_back(std::move(object));
   }
   return list;
@@ -94,7 +126,9 @@ void print_entries(const std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     fmt::print("{:<{}}  {}\n", entry.name, width, entry.doc);
     print_fields(entry.fields);
-    if (!entry.kernels.empty()) fmt::print("    kernels: {}\n", fmt::join(entry.kernels, ", "));
+    if (!entry.kernels.empty())
+      fmt::print("    dtypes: {}\n    kernels: {}\n", fmt::join(entry.dtypes, " "),
+                 fmt::join(entry.kernels, ", "));
   }
 }
 

@@ -49,6 +49,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     GraphPtr moved = layout(*plan.graph);
     stage("layout", options.simplify ? simplify(*moved) : moved);
   }
+  stage("widen", widen(*plan.graph));
   if (options.fuse) stage("fuse", fuse(*plan.graph));
   if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
   stage("schedule", schedule(*plan.graph));

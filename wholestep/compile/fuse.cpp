@@ -7,6 +7,7 @@
 #include <set>
 
 #include "wholestep/compile/passes.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep {
@@ -54,12 +55,12 @@ bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64
 /// The type a node computes in, as the CPU and GPU kernels choose it; nullopt where it cannot join a region.
 std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   if (!node.op->elementwise || is_full(node)) return std::nullopt;
-  // Within a region the result of a half type would not be rounded.
-  auto joins = [](DType dtype) { return (is_floating(dtype) && !is_half(dtype)) || is_integer(dtype); };
+  auto joins = [](DType dtype) { return is_floating(dtype) || is_integer(dtype); };
   DType out = graph.type(node.outputs[0]).dtype, in = graph.type(node.inputs.back()).dtype;
   if (is_integer(out) && is_floating(in)) return std::nullopt;  // a cast
-  if (joins(out)) return out;
-  return node.op->name != "cast" && out == DType::boolean && joins(in) ? std::optional(in) : std::nullopt;
+  if (joins(out)) return widened(out);
+  bool compares = node.op->name != "cast" && out == DType::boolean && joins(in);
+  return compares ? std::optional(widened(in)) : std::nullopt;
 }
 
 class Fuser {
@@ -71,7 +72,8 @@ class Fuser {
 
   GraphPtr run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (!compute_type(graph_, graph_.nodes[i])) continue;
+      // A widened half joins whoever reads it; joined to whoever makes the half, it would have to be stored.
+      if (!compute_type(graph_, graph_.nodes[i]) || is_widening(graph_, graph_.nodes[i])) continue;
       for (int value : graph_.nodes[i].inputs) {
         int producer = graph_.values[static_cast<size_t>(value)].node;
         if (producer >= 0) try_merge(group_of_[static_cast<size_t>(producer)], group_of_[i]);
@@ -189,14 +191,17 @@ class Fuser {
                                .outputs = {}};
     std::vector<int> operands;           // old values
     std::map<uint64_t, int> immediates;  // by bits: 0 and -0 differ
+    auto inside = [&](int node) { return std::ranges::binary_search(nodes, node); };
     auto external = [&](int value) {
       int producer = graph_.values[static_cast<size_t>(value)].node;
-      return producer < 0 || !std::ranges::binary_search(nodes, producer);
+      return producer < 0 || !inside(producer);
     };
     auto number_of = [&](int value) -> std::optional<double> {
       int producer = graph_.values[static_cast<size_t>(value)].node;
       if (producer < 0 || !is_full(graph_.node(producer))) return std::nullopt;
-      return graph_.node(producer).attrs.number("value");
+      double number = graph_.node(producer).attrs.number("value");
+      DType dtype = graph_.type(value).dtype;
+      return is_half(dtype) ? scalar(number, dtype).item<double>() : number;
     };
     auto immediate = [&](double number) {
       if (immediates.emplace(std::bit_cast<uint64_t>(number), static_cast<int>(program.immediates.size()))
@@ -221,14 +226,20 @@ class Fuser {
     };
     for (int node : nodes) {
       const Node& n = graph_.node(node);
-      if (n.op->name ==
-          "cast") {  // operands are converted as they are loaded, and bool registers hold 0 or 1
-        registers[n.outputs[0]] = register_of(n.inputs[0]);
+      const int value = n.outputs[0];
+      // What is stored as f16 or bf16 is rounded then; what the region computes with, before.
+      const DType dtype = graph_.type(value).dtype;
+      const bool rounds = is_half(dtype) && std::ranges::any_of(users_[static_cast<size_t>(value)], inside);
+      const bool cast = n.op->name == "cast";
+      if (cast && !rounds) {  // operands are converted as they are loaded, and bool registers hold 0 or 1
+        registers[value] = register_of(n.inputs[0]);
         continue;
       }
-      ElementwiseProgram::Instruction instruction{.code = elementwise_code(n.op->name)};
+      ElementwiseProgram::Instruction instruction{
+          .code = cast ? ElementwiseCode::stop_gradient : elementwise_code(n.op->name),
+          .rounded = rounds ? dtype : DType::f32};
       for (size_t k = 0; k < n.inputs.size(); ++k) instruction.operands[k] = register_of(n.inputs[k]);
-      registers[n.outputs[0]] = program.first_result() + static_cast<int>(program.instructions.size());
+      registers[value] = program.first_result() + static_cast<int>(program.instructions.size());
       program.instructions.push_back(instruction);
     }
     Types types;
@@ -237,9 +248,7 @@ class Fuser {
     for (int node : nodes) {
       int value = graph_.node(node).outputs[0];
       bool read_outside = kept_[static_cast<size_t>(value)] ||
-                          std::ranges::any_of(users_[static_cast<size_t>(value)], [&](int user) {
-                            return !std::ranges::binary_search(nodes, user);
-                          });
+                          !std::ranges::all_of(users_[static_cast<size_t>(value)], inside);
       if (!read_outside) continue;
       results.push_back(value);
       program.outputs.push_back(registers.at(value));

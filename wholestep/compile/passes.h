@@ -8,6 +8,9 @@ using GraphPtr = std::shared_ptr<Graph>;
 
 GraphPtr simplify(const Graph& graph);  ///< folds constants, merges twins, drops what nothing reads
 GraphPtr layout(const Graph& graph);    ///< moves transposes to where they cost nothing
+GraphPtr widen(const Graph& graph);     ///< f16 and bf16 around ops that compute in f32
+/// Whether the node is a cast of f16 or bf16 to f32.
+bool is_widening(const Graph& graph, const Node& node);
 GraphPtr fuse(const Graph& graph);
 /// Makes large products again where they are read, instead of storing them; with `bf16`, which makes them
 /// cheap, smaller ones too.

@@ -1,7 +1,8 @@
 // Order of execution: turn by turn, and within one the longest remaining path first, so the chain of input
 // gradients runs through the layers while the weight gradients, which only the update waits for, gather
 // behind it and run side by side. Updates of parameters and state come after everything that still reads the
-// old value.
+// old value. A half is widened right before the one node that reads it in f32, and rounded as soon as it is
+// made.
 #include <algorithm>
 #include <set>
 
@@ -93,9 +94,19 @@ GraphPtr schedule(const Graph& original) {
     for (int value : graph->nodes[i].inputs)
       if (int producer = graph->values[static_cast<size_t>(value)].node; producer >= 0)
         edge(producer, static_cast<int>(i));
+  /// Where a widened half goes: before the one node that reads it. -1: this is none.
+  auto reader_of = [&](int node) {
+    const Node& cast = graph->node(node);
+    if (!is_widening(*graph, cast)) return -1;
+    const std::vector<int>& readers = users[static_cast<size_t>(cast.outputs[0])];
+    return readers.size() == 1 ? readers[0] : -1;
+  };
   for (const Update& update : graph->updates)
-    for (int reader : readers_of(*graph, update.target, users))
-      edge(reader, graph->values[static_cast<size_t>(update.value)].node);
+    for (int reader : readers_of(*graph, update.target, users)) {
+      int updater = graph->values[static_cast<size_t>(update.value)].node;
+      edge(reader, updater);
+      if (int of_widened = reader_of(reader); of_widened >= 0) edge(of_widened, updater);
+    }
 
   std::vector<int> height(n, -1);
   auto height_of = [&](auto&& self, int node) -> int {
@@ -113,17 +124,33 @@ GraphPtr schedule(const Graph& original) {
     return x != y ? x > y : a < b;
   };
   std::set<int, decltype(order)> ready(order);
-  for (size_t i = 0; i < n; ++i)
-    if (waiting[i] == 0) ready.insert(static_cast<int>(i));
+  std::vector<std::vector<int>> just_before(n);
   Rewriter rewriter(*graph);
   size_t done = 0;
+  auto copy = [&](int node) { rewriter.copy(graph->node(node)), ++done; };
+  auto place = [&](int node) {
+    std::ranges::for_each(just_before[static_cast<size_t>(node)], copy);
+    copy(node);
+  };
+  auto wait_no_longer = [&](auto&& self, int node) -> void {
+    const bool rounds =
+        graph->node(node).op->name == "cast" && is_half(graph->type(graph->node(node).outputs[0]).dtype);
+    if (int reader = reader_of(node); reader >= 0) just_before[static_cast<size_t>(reader)].push_back(node);
+    else if (rounds) place(node);
+    else return void(ready.insert(node));
+    for (int user : next[static_cast<size_t>(node)])
+      if (--waiting[static_cast<size_t>(user)] == 0) self(self, user);
+  };
+  std::vector<int> first;
+  for (size_t i = 0; i < n; ++i)
+    if (waiting[i] == 0) first.push_back(static_cast<int>(i));
+  for (int node : first) wait_no_longer(wait_no_longer, node);
   while (!ready.empty()) {
     int node = *ready.begin();
     ready.erase(ready.begin());
-    rewriter.copy(graph->node(node));
-    ++done;
+    place(node);
     for (int user : next[static_cast<size_t>(node)])
-      if (--waiting[static_cast<size_t>(user)] == 0) ready.insert(user);
+      if (--waiting[static_cast<size_t>(user)] == 0) wait_no_longer(wait_no_longer, user);
   }
   WHOLESTEP_CHECK(done == n);
   return rewriter.finish();

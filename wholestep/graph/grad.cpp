@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "wholestep/graph/graph.h"
+#include "wholestep/graph/widen.h"
 
 namespace wholestep {
 namespace {
@@ -156,6 +157,24 @@ std::vector<Tensor> checked_seeds(std::span<const Tensor> outputs, std::span<con
   return seeds;
 }
 
+/// The op's rule, in f32 where its operands or results are f16 or bf16, so that each gradient is rounded
+/// once.
+std::vector<Tensor> input_grads_of(const OpRecord& record, const std::vector<Tensor>& output_grads) {
+  auto half = [](const Tensor& t) { return is_half(t.dtype()); };
+  bool halves = std::ranges::any_of(record.inputs, half) || std::ranges::any_of(record.outputs, half);
+  if (record.op.takes_half || !halves) return record.op.vjp(record, output_grads);
+  OpRecord wide{record.op, record.attrs, widened(record.inputs), widened(record.outputs), record.needs_grad};
+  std::vector<Tensor> wide_grads = widened(output_grads), grads = record.op.vjp(wide, wide_grads);
+  for (size_t i = 0; i < grads.size(); ++i) {
+    if (!grads[i].defined() || !record.needs_grad[i]) continue;
+    auto passed_on = std::ranges::find(wide_grads, grads[i].impl(), &Tensor::impl);
+    grads[i] = passed_on == wide_grads.end()
+                   ? grads[i].to(record.inputs[i].dtype())
+                   : output_grads[static_cast<size_t>(passed_on - wide_grads.begin())];
+  }
+  return grads;
+}
+
 }  // namespace
 
 TapeNode::~TapeNode() {
@@ -250,7 +269,7 @@ std::vector<Tensor> grad_since(int64_t since, std::span<const Tensor> outputs, s
                                       .where = r.scope,
                                       .hint = "detach() its input if no gradient should pass here"});
     Scope scope(r.scope.empty() || !Scope::path().empty() ? "" : r.scope, "");
-    std::vector<Tensor> input_grads = r.op->vjp(record, output_grads);
+    std::vector<Tensor> input_grads = input_grads_of(record, output_grads);
     for (size_t i = 0; i < input_grads.size(); ++i) {
       if (!input_grads[i].defined() || !record.needs_grad[i]) continue;
       if (input_grads[i].type() != r.inputs[i].type())

@@ -11,6 +11,7 @@
 #include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
+#include "wholestep/graph/widen.h"
 
 namespace wholestep {
 namespace {
@@ -73,6 +74,13 @@ std::shared_ptr<const PreparedKernel> eager_kernel(const OpDef& op, const Kernel
 
 std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
                                 const Types& input_types, const Types& output_types) {
+  if (runs_widened(op, input_types)) {
+    NoGrad no_grad;
+    std::vector<Tensor> results =
+        run_eagerly(op, widened(inputs), attrs, widened(input_types), widened(output_types));
+    for (size_t i = 0; i < results.size(); ++i) results[i] = results[i].to(output_types[i].dtype);
+    return results;
+  }
   Backend& device = device_of(op, inputs);
   std::shared_ptr<const PreparedKernel> kernel =
       eager_kernel(op, {op.name, input_types, output_types, attrs}, device);
@@ -112,8 +120,6 @@ const OpDef& find_op(std::string_view name) {
 
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs) {
   try {
-    for (const TensorType& type : inputs)
-      if (is_half(type.dtype) && !op.elementwise && !op.takes_half) throw_not_computed(type.dtype);
     return op.infer(inputs, attrs);
   } catch (const Error& error) {
     ErrorParts parts = error.parts();

@@ -47,7 +47,7 @@ struct OpDef {
   std::vector<OpCase> (*cases)() = nullptr;
   std::vector<Kernel> kernels = {};
   bool elementwise = false;  ///< computed element by element from broadcast inputs: may join a fused region
-  bool takes_half = false;   ///< f16 and bf16 operands too, as every element-wise op does
+  bool takes_half = false;   ///< its kernels and its rule take f16 and bf16 as they are; else see widen.h
 };
 
 double flops(const OpDef& op, const KernelRequest& request);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/attention.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/matmul.h"
@@ -18,7 +19,7 @@ bool same(const Tensor& a, const Tensor& b) {
 
 /// What a mask adds to the scores.
 Tensor additive(const Tensor& mask, DType dtype) {
-  return mask.dtype() == DType::boolean ? cast(mask, dtype) * -1e30 : mask;
+  return mask.dtype() == DType::boolean ? cast(mask, dtype) * -1e30 : widened(mask);
 }
 
 }  // namespace
@@ -116,7 +117,8 @@ Tensor MultiheadAttention::attend(const Tensor& query, const Tensor& key, const 
   if (c.add_zero_attn)
     for (size_t i : {1, 2}) projected[i] = pad(projected[i], 1, 0, 1);
   const int64_t added = projected[1].dim(1) - s;  // keys that no mask hides
-  for (Tensor& t : projected)                     // [N, h, T, d / h]
+  const DType of_scores = widened(query.dtype());
+  for (Tensor& t : projected)  // [N, h, T, d / h]
     t = permute(reshape(t, Shape{t.dim(0), t.dim(1), h, d / h}), {0, 2, 1, 3});
 
   AttentionOptions options = {.dropout_p = training() ? c.dropout : 0};
@@ -125,13 +127,13 @@ Tensor MultiheadAttention::attend(const Tensor& query, const Tensor& key, const 
     options.mask = options.mask.defined() ? options.mask + wider : wider;
   };
   options.is_causal = (c.is_causal || mask.is_causal) && added == 0;
-  if ((c.is_causal || mask.is_causal) && added > 0) hide(causal_mask(l, s, query.dtype()));
+  if ((c.is_causal || mask.is_causal) && added > 0) hide(causal_mask(l, s, of_scores));
   if (mask.attn_mask.defined()) {
-    Tensor m = additive(mask.attn_mask, query.dtype());
+    Tensor m = additive(mask.attn_mask, of_scores);
     hide(m.rank() == 3 ? reshape(m, Shape{n, h, l, s}) : m);
   }
   if (mask.key_padding_mask.defined())
-    hide(reshape(additive(mask.key_padding_mask, query.dtype()), Shape{n, 1, 1, s}));
+    hide(reshape(additive(mask.key_padding_mask, of_scores), Shape{n, 1, 1, s}));
   Tensor shares = attention_weights(projected[0], projected[1], options);
   if (weights) *weights = shares;
   Tensor heads = matmul(shares, projected[2]);

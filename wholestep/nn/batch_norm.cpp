@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/batch_norm.h"
 #include "wholestep/ops/elementwise.h"
 
@@ -70,8 +71,12 @@ template <class Config>
 void BatchNorm<Config>::record(const Tensor& mean, const Tensor& var, int64_t count) {
   NoGrad no_grad;
   double momentum = this->config().momentum, n = static_cast<double>(count);
-  running_mean_.assign(running_mean_ * (1 - momentum) + mean * momentum);
-  running_var_.assign(running_var_ * (1 - momentum) + var * (momentum * n / (n - 1)));
+  auto add = [&](const Tensor& running, const Tensor& of_batch, double weight) {
+    running.assign(rounded_once(
+        running, [&](const Tensor& w) { return w * (1 - momentum) + widened(of_batch) * weight; }));
+  };
+  add(running_mean_, mean, momentum);
+  add(running_var_, var, momentum * n / (n - 1));
   num_batches_tracked_.assign(num_batches_tracked_ + 1.0);
 }
 

@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/nn/activations.h"
 #include "wholestep/nn/linear.h"
 #include "wholestep/ops/elementwise.h"
@@ -15,6 +16,8 @@
 namespace wholestep::nn {
 
 Tensor Loss::operator()(const Tensor& output, const Tensor& target) const {
+  if (is_half(output.dtype()) && (target.dtype() == output.dtype() || !is_floating(target.dtype())))
+    return (*this)(widened(output), widened(target)).to(output.dtype());
   Tensor losses = unreduced(output, target);
   if (reduction() == "none") return losses;
   if (reduction() == "sum") return sum(losses);

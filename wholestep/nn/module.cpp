@@ -155,7 +155,7 @@ void Module::to(DType dtype) {
   if (!is_floating(dtype))
     throw Error(ErrorCode::kUsage, {.what = "parameters are floating-point numbers",
                                     .got = std::string(name(dtype)),
-                                    .expected = "f32 or f64"});
+                                    .expected = "f32, f64, f16 or bf16"});
   prepare();
   NoGrad no_grad;
   std::map<std::shared_ptr<Tensor::Impl>, Tensor> converted;  // a tensor used twice stays one tensor

@@ -106,6 +106,8 @@ std::vector<OpCase> cases() {
       add(9, 66, 34, 65, ta, tb);
       add(9, 80, 132, 128, ta, tb);  // tensor cores
     }
+  add(2, 20, 24, 1100, false, true);  // long sums of few products
+  add(3, 33, 17, 520, true, false);
   add(0, 2, 3, 4, false, false);
   add(2, 0, 3, 4, false, false);
   add(2, 3, 4, 0, false, false);

@@ -1,14 +1,20 @@
-// A block has a tile of one product; sums are never shared out over blocks, as a batch has blocks enough.
+// A block has a tile of one product. The sums of few products are shared out over blocks and joined, as those
+// of one are.
 #include "wholestep/ops/batch_matmul_cuda.h"
+
+#include <algorithm>
+
+#include "wholestep/ops/matmul_cuda.h"
 
 namespace wholestep {
 namespace {
 
-std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, int64_t blocks, std::string run,
-                                           int64_t shared_bytes) {
+std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, int64_t blocks, int64_t splits,
+                                           std::string run, int64_t shared_bytes) {
   auto call = cuda_call(request, "batch_matmul.cuh");
   call->phases.push_back(
       {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
+  if (splits > 1) add_split_join(*call, request, splits, false, false);
   return call;
 }
 
@@ -24,22 +30,24 @@ std::string refuse_batch_matmul_tensor_cuda(const KernelRequest& request) {
 
 std::unique_ptr<PreparedKernel> prepare_batch_matmul_tensor_cuda(const KernelRequest& request) {
   auto [batch, d] = batch_matmul_dims(request);
-  TensorTile tile = tensor_shape(d.m, d.n, d.k).tile;
-  int64_t tiles = ceil_div(d.m, tile.m) * ceil_div(d.n, tile.n);
-  return tiled_call(
-      request, batch * tiles,
-      device_function("batch_matmul_tensor", tile.text(), tiles, d.m, d.n, d.k, d.transpose_a, d.transpose_b),
-      tile.shared_bytes());
+  TensorShape shape = tensor_shape(d.m, d.n, d.k);  // of which the products share the blocks
+  int64_t splits = whole_splits(d.k, std::max<int64_t>(1, shape.splits / batch)),
+          blocks = shape.tiles * splits;
+  return tiled_call(request, batch * blocks, splits,
+                    device_function("batch_matmul_tensor", shape.tile.text(), batch, blocks, d.m, d.n, d.k,
+                                    d.transpose_a, d.transpose_b, splits),
+                    shape.tile.shared_bytes());
 }
 
 std::unique_ptr<PreparedKernel> prepare_batch_matmul_tiles_cuda(const KernelRequest& request) {
   auto [batch, d] = batch_matmul_dims(request);
-  constexpr int64_t kSide = 32, kDepth = 32;
-  int64_t tiles = ceil_div(d.m, kSide) * ceil_div(d.n, kSide);
-  return tiled_call(request, batch * tiles,
-                    device_function("batch_matmul_tiles", request.inputs[0].dtype, tiles, d.m, d.n, d.k,
-                                    d.transpose_a, d.transpose_b, kSide, kSide, kDepth),
-                    (2 * kSide + 2) * kDepth * size_bytes(request.inputs[0].dtype));
+  constexpr int64_t kSide = 32;
+  int64_t tiles = ceil_div(d.m, kSide) * ceil_div(d.n, kSide), splits = tile_splits(batch * tiles, d.k),
+          blocks = tiles * splits;
+  return tiled_call(request, batch * blocks, splits,
+                    device_function("batch_matmul_tiles", request.inputs[0].dtype, batch, blocks, d.m, d.n,
+                                    d.k, d.transpose_a, d.transpose_b, kSide, kSide, kTileDepth, splits),
+                    (2 * kSide + 2) * kTileDepth * size_bytes(request.inputs[0].dtype));
 }
 
 }  // namespace wholestep

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/batch_norm_cpu.h"
 #include "wholestep/ops/batch_norm_cuda.h"
 #include "wholestep/ops/elementwise.h"
@@ -22,7 +23,7 @@ void check(std::span<const TensorType> in, std::initializer_list<size_t> channel
                  .got = to_string(in[0]),
                  .expected = "[N, C, ...]"});
   for (size_t i : channel_operands)
-    if (in[i] != TensorType{in[0].dtype, {x[1]}})
+    if (in[i].shape != Shape{x[1]} || widened(in[i].dtype) != widened(in[0].dtype))
       throw Error(
           ErrorCode::kUsage,
           {.what = "batch norm is made for another number of channels than its input has, or another dtype",
@@ -34,7 +35,8 @@ void check(std::span<const TensorType> in, std::initializer_list<size_t> channel
 /// (x, gamma, beta) -> y, mean, var.
 Types infer(std::span<const TensorType> in, const Attrs&) {
   check(in, {1, 2});
-  return {in[0], in[1], in[1]};
+  TensorType statistic = {widened(in[1].dtype), in[1].shape};
+  return {in[0], statistic, statistic};
 }
 /// (x, gamma, mean, var, g) -> dx, dgamma, dbeta.
 Types infer_dx(std::span<const TensorType> in, const Attrs&) {
@@ -169,8 +171,10 @@ Tensor batch_norm_with(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   } catch (const Error& error) {
     throw Scope::path().empty() ? error : error.within(Scope::path());
   }
-  Tensor scale = gamma * rsqrt(var + eps);
-  return (x - per_channel(mean, x)) * per_channel(scale, x) + per_channel(beta, x);
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor scale = widened(gamma) * rsqrt(widened(var) + eps);
+    return (wide - per_channel(widened(mean), x)) * per_channel(scale, x) + per_channel(widened(beta), x);
+  });
 }
 
 }  // namespace wholestep

@@ -7,14 +7,14 @@ namespace wholestep {
 
 struct BatchNormResult {
   Tensor y;     ///< like x
-  Tensor mean;  ///< [C]
-  Tensor var;   ///< [C], biased: divided by the number of elements of a channel
+  Tensor mean;  ///< [C], of f16 and bf16 in f32
+  Tensor var;   ///< the same, biased: divided by the number of elements of a channel
 };
 
 /// y = (x - mean) / sqrt(var + eps) * gamma + beta for x [N, C, ...], mean and variance over all axes but C,
-/// gamma and beta [C]; one floating-point dtype, statistics accumulated in f64. All three results carry
-/// gradients. kUsage where x has another number of channels than gamma and beta have elements, or none a
-/// channel.
+/// gamma and beta [C]; one floating-point dtype, or f32 beside x of f16 or bf16; statistics accumulated in
+/// f64. All three results carry gradients. kUsage where x has another number of channels than gamma and beta
+/// have elements, or none a channel.
 BatchNormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
 
 /// The same with given statistics: y = (x - mean) / sqrt(var + eps) * gamma + beta.

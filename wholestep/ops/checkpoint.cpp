@@ -89,6 +89,7 @@ std::vector<Tensor> checkpoint(TensorFunction function, const std::vector<Tensor
   auto op = std::make_shared<CheckpointOp>();
   op->name = "checkpoint";
   op->vjp = run_again_and_differentiate;
+  op->takes_half = true;  // the function is run again on what it was given
   op->function = std::move(function);
   op->inputs = inputs.size();
   op->first_random = first_random;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/shape.h"
 
@@ -27,13 +28,15 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
   auto pair = [](const std::array<int64_t, 2>& values) {
     return std::vector<int64_t>(values.begin(), values.end());
   };
-  Tensor y = apply1(find_op("conv2d_dx"), {x, weight},
-                    {{"stride", pair(o.stride)},
-                     {"padding", pair(o.padding)},
-                     {"dilation", pair(o.dilation)},
-                     {"groups", o.groups},
-                     {"size", size}});
-  return bias.defined() ? y + reshape(bias, Shape{bias.numel(), 1, 1}) : y;
+  Attrs attrs = {{"stride", pair(o.stride)},
+                 {"padding", pair(o.padding)},
+                 {"dilation", pair(o.dilation)},
+                 {"groups", o.groups},
+                 {"size", size}};
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor y = apply1(find_op("conv2d_dx"), {wide, widened(weight)}, attrs);
+    return bias.defined() ? y + reshape(widened(bias), Shape{bias.numel(), 1, 1}) : y;
+  });
 }
 
 }  // namespace wholestep

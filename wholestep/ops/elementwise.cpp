@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "wholestep/graph/graph.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise_cpu.h"
 #include "wholestep/ops/elementwise_cuda.h"
 #include "wholestep/ops/elementwise_program.h"
@@ -43,7 +44,7 @@ Types infer_broadcast(std::span<const TensorType> in, Domain domain, bool gives_
   if (domain == kFloat && !is_floating(in[first].dtype))
     throw Error(ErrorCode::kUsage, {.what = "this op takes floating-point operands only",
                                     .got = std::string(name(in[first].dtype)),
-                                    .expected = "f32 or f64",
+                                    .expected = "f32, f64, f16 or bf16",
                                     .hint = "cast() first"});
   return {{gives_bool ? DType::boolean : in[first].dtype, shape}};
 }
@@ -189,6 +190,10 @@ std::vector<OpCase> fused_cases() {
            .distinct = true},
           {.inputs = {{DType::boolean, {3, 1, 5}}, {DType::f32, {4, 1}}, {DType::f32, {3, 4, 5}}},
            .attrs = of({3, 4, 5}, "f32", "f32 3 | 2 -1 | where 0 1 2; mul 5 3; add 6 4; square 7 | 8"),
+           .distinct = true},
+          // A product that is stored in bf16 and computed with as it is stored.
+          {.inputs = {{DType::bf16, {9, 212}}, {DType::bf16, {9, 1}}},
+           .attrs = of({9, 212}, "bf16 f32", "f32 2 | 0.5 | mul.bf16 0 1; add 3 2 | 3 4"),
            .distinct = true}};
 }
 double fused_flops(const KernelRequest& request) {
@@ -261,7 +266,8 @@ const OpDef k_cast{.name = "cast",
                    .vjp = cast_vjp,
                    .cases = cast_cases,
                    .kernels = kernels(),
-                   .elementwise = true};
+                   .elementwise = true,
+                   .takes_half = true};
 const OpDef k_full{.name = "full",
                    .doc = "a tensor of attributes shape and dtype, every element `value`",
                    .operands = {},
@@ -307,8 +313,14 @@ Tensor full(const Shape& shape, double value, DType dtype) {
 }
 
 Tensor isfinite(const Tensor& x) { return equal(x - x, 0.0); }
-Tensor leaky_relu(const Tensor& x, double negative_slope) { return where(x > 0.0, x, x * negative_slope); }
-Tensor gelu(const Tensor& x) { return x * 0.5 * (1.0 + erf(x * 0.70710678118654752)); }
-Tensor silu(const Tensor& x) { return x * sigmoid(x); }
+Tensor leaky_relu(const Tensor& x, double negative_slope) {
+  return rounded_once(x, [=](const Tensor& w) { return where(w > 0.0, w, w * negative_slope); });
+}
+Tensor gelu(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w * 0.5 * (1.0 + erf(w * 0.70710678118654752)); });
+}
+Tensor silu(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w * sigmoid(w); });
+}
 
 }  // namespace wholestep

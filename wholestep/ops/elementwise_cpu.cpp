@@ -84,6 +84,16 @@ void store_any(const T* from, DType dtype, void* to, int64_t begin, int64_t n) {
   });
 }
 
+/// To what f16 or bf16 holds.
+template <class T>
+void round_to(DType half, T* values, int64_t n) {
+  if constexpr (std::is_floating_point_v<T>)
+    visit_stored(half, [&](auto zero) {
+      using Half = decltype(zero);
+      for (int64_t i = 0; i < n; ++i) values[i] = static_cast<T>(static_cast<Half>(values[i]));
+    });
+}
+
 /// A program with everything decided that does not depend on data: accesses, scratch slots, where results go.
 template <class T>
 struct Plan {
@@ -176,8 +186,9 @@ void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) 
       const T* x = address(instruction.operands[0]);
       const T* y = instruction.operands[1] < 0 ? x : address(instruction.operands[1]);
       const T* z = instruction.operands[2] < 0 ? x : address(instruction.operands[2]);
-      loops[static_cast<size_t>(instruction.code)](x, y, z,
-                                                   address(program.first_result() + static_cast<int>(i)), n);
+      T* result = address(program.first_result() + static_cast<int>(i));
+      loops[static_cast<size_t>(instruction.code)](x, y, z, result, n);
+      if (is_half(instruction.rounded)) round_to(instruction.rounded, result, n);
     }
     for (size_t o = 0; o < program.outputs.size(); ++o)
       if (int r = program.outputs[o]; !direct[o])

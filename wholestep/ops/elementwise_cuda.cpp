@@ -117,11 +117,13 @@ std::string ElementwiseText::instructions() const {
                           given(k) ? "" : "[u]", given(k) || as_vector(k) ? ".at[e]" : "");
   for (size_t k = 0; k < program.instructions.size(); ++k) {
     const auto& instruction = program.instructions[k];
-    text += fmt::format("      const {} r{} = apply_{}<{}>(", type(),
-                        program.first_result() + static_cast<int>(k), name(instruction.code), type());
+    const bool rounds = is_half(instruction.rounded);
+    text += fmt::format(
+        "      const {} r{} = {}apply_{}<{}>(", type(), program.first_result() + static_cast<int>(k),
+        rounds ? fmt::format("{}(", cuda_name(instruction.rounded)) : "", name(instruction.code), type());
     for (int operand = 0; operand < arity(instruction.code); ++operand)
       text += fmt::format("{}r{}", operand ? ", " : "", instruction.operands[operand]);
-    text += ");\n";
+    text += rounds ? "));\n" : ");\n";
   }
   for (size_t k = 0; k < results.size(); ++k) {
     DType dtype = results[k].dtype;

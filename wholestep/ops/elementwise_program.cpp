@@ -64,6 +64,7 @@ std::string to_string(const ElementwiseProgram& program) {
   for (size_t i = 0; i < program.instructions.size(); ++i) {
     const auto& instruction = program.instructions[i];
     text += fmt::format("{} {}", i ? ";" : "", name(instruction.code));
+    if (is_half(instruction.rounded)) text += fmt::format(".{}", name(instruction.rounded));
     for (int k = 0; k < arity(instruction.code); ++k) text += fmt::format(" {}", instruction.operands[k]);
   }
   text += " |";
@@ -83,7 +84,9 @@ ElementwiseProgram parse_elementwise_program(const std::string& text) {
   for (const std::string& part : parts_of(sections[2], ';')) {
     std::istringstream line(part);
     if (!(line >> word)) continue;
-    ElementwiseProgram::Instruction instruction{.code = elementwise_code(word)};
+    const size_t dot = word.find('.');
+    ElementwiseProgram::Instruction instruction{.code = elementwise_code(word.substr(0, dot))};
+    if (dot != std::string::npos) instruction.rounded = dtype_from_name(word.substr(dot + 1)).value();
     WHOLESTEP_CHECK(instruction.code != ElementwiseCode::kCount);
     for (int k = 0; k < arity(instruction.code); ++k) line >> instruction.operands[k];
     program.instructions.push_back(instruction);

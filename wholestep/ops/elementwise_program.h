@@ -35,6 +35,7 @@ struct ElementwiseProgram {
   struct Instruction {
     ElementwiseCode code;
     int operands[3] = {-1, -1, -1};
+    DType rounded = DType::f32;  ///< f16 or bf16: the result is rounded to it, within its register
   };
   DType compute = DType::f32;
   int inputs = 0;
@@ -45,7 +46,7 @@ struct ElementwiseProgram {
   int first_result() const { return inputs + static_cast<int>(immediates.size()); }
 };
 
-/// "f32 2 | 0.5 | mul 0 1; add 3 2 | 4": compute type and inputs, immediates, instructions, outputs.
+/// "f32 2 | 0.5 | mul 0 1; add.bf16 3 2 | 4": compute type and inputs, immediates, instructions, outputs.
 std::string to_string(const ElementwiseProgram& program);
 ElementwiseProgram parse_elementwise_program(const std::string& text);
 /// Its attribute where the op has one; of every single element-wise op its program of at most one

@@ -213,9 +213,10 @@ __device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c
 }
 
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.
-/// With SPLITS > 1 the partial sums [SPLITS, M, N] go to the workspace. Shared memory: (TM + TN + 2) * TK elements.
+/// With SPLITS > 1 the partial sums go to the workspace, each PART elements after the one before. Shared memory:
+/// (TM + TN + 2) * TK elements.
 template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
-          int SPLITS>
+          int SPLITS, int64_t PART = M * N>
 __device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T* c, char* workspace) {
   constexpr int64_t tiles_n = (N + TN - 1) / TN, tiles = (M + TM - 1) / TM * tiles_n;
   constexpr int64_t depth = ((K + SPLITS - 1) / SPLITS + TK - 1) / TK * TK;
@@ -273,7 +274,7 @@ __device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T
     }
     __syncthreads();
   }
-  T* out = SPLITS == 1 ? c : reinterpret_cast<T*>(workspace) + split * M * N;
+  T* out = SPLITS == 1 ? c : reinterpret_cast<T*>(workspace) + split * PART;
 #pragma unroll
   for (int r = 0; r < X; ++r)
 #pragma unroll
@@ -284,13 +285,14 @@ __device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T
     }
 }
 template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
-          int SPLITS>
+          int SPLITS, int64_t PART = M * N>
 __device__ void matmul_tiles(Lane lane, const T* a, const T* b, T* c, char* workspace) {
-  matmul_tiles<T, M, N, K, TA, TB, BIAS, RELU, TM, TN, TK, SPLITS>(lane, a, b, nullptr, c, workspace);
+  matmul_tiles<T, M, N, K, TA, TB, BIAS, RELU, TM, TN, TK, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
 }
 
 /// The same on tensor cores. Shared memory: Tile::shared_words words.
-template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS,
+          int64_t PART = M * N>
 __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* bias, float* c, char* workspace) {
   constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
   constexpr int64_t tiles = tiles_m * tiles_n, depth = ((K + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
@@ -305,7 +307,7 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
   TensorProduct<Tile, A, B> product;
   const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
   product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
-  float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * M * N;
+  float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * PART;
   product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
     if (m0 + m >= M || n0 + n >= N) return;
     if (SPLITS == 1 && (BIAS || RELU))
@@ -315,9 +317,10 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
     store_four<N % 4 == 0>(out + (m0 + m) * N + n0 + n, values, N - n0 - n);
   });
 }
-template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS>
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS,
+          int64_t PART = M * N>
 __device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, char* workspace) {
-  matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS>(lane, a, b, nullptr, c, workspace);
+  matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
 }
 
 /// Adds up the partial sums [PARTS][N] of the workspace: each of WAYS groups of threads a run of them in order, then the

@@ -134,6 +134,16 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& 
                     shape.tile.shared_bytes());
 }
 
+int64_t tile_splits(int64_t tiles, int64_t k) {
+  int64_t splits = 1;
+  if (tiles > 0 && tiles < kManyBlocks) splits = std::clamp<int64_t>(k / 256, 1, 2 * kManyBlocks / tiles);
+  return whole_splits(k, splits);
+}
+
+int64_t whole_splits(int64_t k, int64_t splits) {
+  return k > 0 ? ceil_div(k, rounded_up(ceil_div(k, splits), kTileDepth)) : splits;  // none without work
+}
+
 std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   DType dtype = request.inputs[0].dtype;
@@ -141,10 +151,8 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& r
   if (dtype == DType::f32)
     for (int64_t larger : {64, 128})
       if (ceil_div(d.m, larger) * ceil_div(d.n, larger) >= kManyBlocks) side = larger;
-  int64_t tile_m = side, tile_n = side, tile_k = 32;
-  int64_t tiles = ceil_div(d.m, tile_m) * ceil_div(d.n, tile_n), splits = 1;
-  if (tiles > 0 && tiles < kManyBlocks) splits = std::clamp<int64_t>(d.k / 256, 1, 2 * kManyBlocks / tiles);
-  if (d.k > 0) splits = ceil_div(d.k, rounded_up(ceil_div(d.k, splits), tile_k));  // none without work
+  int64_t tile_m = side, tile_n = side, tile_k = kTileDepth;
+  int64_t tiles = ceil_div(d.m, tile_m) * ceil_div(d.n, tile_n), splits = tile_splits(tiles, d.k);
   return tiled_call(request, d, tiles * splits, splits,
                     device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b,
                                     d.bias, d.relu, tile_m, tile_n, tile_k, splits),

@@ -6,6 +6,13 @@
 
 namespace wholestep {
 
+/// Terms of a sum that a tile takes at a time.
+constexpr int64_t kTileDepth = 32;
+/// About so many parts of a sum of k that none is empty, each a multiple of kTileDepth but the last.
+int64_t whole_splits(int64_t k, int64_t splits);
+/// Parts of the sums of k of so many tiles that keep a GPU busy.
+int64_t tile_splits(int64_t tiles, int64_t k);
+
 /// The phase that adds up, in order, `parts` partial results in the workspace, by matmul.cuh.
 void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu);
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
@@ -39,11 +40,16 @@ Tensor affine(Tensor x, const Tensor& weight, const Tensor& bias) {
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized, const Tensor& weight, const Tensor& bias,
                   double eps) {
-  return affine(standardized(x, normalized_axes(x, normalized), eps), weight, bias);
+  return rounded_once(x, [&](const Tensor& wide) {
+    return affine(standardized(wide, normalized_axes(x, normalized), eps), widened(weight), widened(bias));
+  });
 }
 
 Tensor rms_norm(const Tensor& x, const Shape& normalized, const Tensor& weight, double eps) {
-  return affine(x * rsqrt(mean(square(x), normalized_axes(x, normalized), true) + eps), weight, {});
+  return rounded_once(x, [&](const Tensor& wide) {
+    return affine(wide * rsqrt(mean(square(wide), normalized_axes(x, normalized), true) + eps),
+                  widened(weight), {});
+  });
 }
 
 Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps) {
@@ -52,11 +58,13 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
                                     .got = fmt::format("{} and {} groups", to_string(x.type()), groups),
                                     .expected = "[N, C, ...] with C a multiple of the groups"});
   int64_t per_group = x.numel() == 0 ? 0 : x.numel() / (x.dim(0) * groups);
-  Tensor rows = reshape(x, Shape{x.dim(0), groups, per_group});
   Shape channels{x.dim(1)};
   for (int axis = 2; axis < x.rank(); ++axis) channels.push_back(1);
-  auto of_channels = [&](const Tensor& t) { return t.defined() ? reshape(t, channels) : t; };
-  return affine(reshape(standardized(rows, {2}, eps), x.shape()), of_channels(weight), of_channels(bias));
+  auto of_channels = [&](const Tensor& t) { return t.defined() ? reshape(widened(t), channels) : t; };
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor rows = reshape(wide, Shape{x.dim(0), groups, per_group});
+    return affine(reshape(standardized(rows, {2}, eps), x.shape()), of_channels(weight), of_channels(bias));
+  });
 }
 
 }  // namespace wholestep

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/arrange.h"
 
 namespace wholestep {
@@ -28,13 +29,18 @@ Tensor round(const Tensor& x) {
   return below + cast(logical_or(over > 0.5, logical_and(equal(over, 0.5), odd > 0.0)), x.dtype());
 }
 
-Tensor lerp(const Tensor& start, const Tensor& end, double weight) { return start + weight * (end - start); }
+Tensor lerp(const Tensor& start, const Tensor& end, double weight) {
+  return rounded_once(start, [&](const Tensor& w) { return w + weight * (widened(end) - w); });
+}
 
 Tensor elu(const Tensor& x, double alpha) {
-  return where(x > 0.0, x, expm1(clamp(x, std::nullopt, 0)) * alpha);
+  return rounded_once(
+      x, [=](const Tensor& w) { return where(w > 0.0, w, expm1(clamp(w, std::nullopt, 0)) * alpha); });
 }
 Tensor celu(const Tensor& x, double alpha) {
-  return where(x > 0.0, x, expm1(clamp(x, std::nullopt, 0) / alpha) * alpha);
+  return rounded_once(x, [=](const Tensor& w) {
+    return where(w > 0.0, w, expm1(clamp(w, std::nullopt, 0) / alpha) * alpha);
+  });
 }
 Tensor prelu(const Tensor& x, const Tensor& weight) {
   if (weight.rank() != 1 || (weight.dim(0) != 1 && (x.rank() < 2 || x.dim(1) != weight.dim(0))))
@@ -46,23 +52,40 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   return where(x > 0.0, x, reshape(weight, slopes) * x);
 }
 
-Tensor selu(const Tensor& x) { return elu(x, 1.6732632423543772848) * 1.0507009873554804934; }
+Tensor selu(const Tensor& x) {
+  return rounded_once(x,
+                      [](const Tensor& w) { return elu(w, 1.6732632423543772848) * 1.0507009873554804934; });
+}
 Tensor softplus(const Tensor& x, double beta, double threshold) {
-  Tensor scaled = x * beta;
-  return where(scaled > threshold, x, log1p(exp(clamp(scaled, std::nullopt, threshold))) / beta);
+  return rounded_once(x, [=](const Tensor& w) {
+    Tensor scaled = w * beta;
+    return where(scaled > threshold, w, log1p(exp(clamp(scaled, std::nullopt, threshold))) / beta);
+  });
 }
 Tensor logsigmoid(const Tensor& x) { return -softplus(-x); }
-Tensor mish(const Tensor& x) { return x * tanh(softplus(x)); }
-Tensor softsign(const Tensor& x) { return x / (1.0 + abs(x)); }
+Tensor mish(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w * tanh(softplus(w)); });
+}
+Tensor softsign(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w / (1.0 + abs(w)); });
+}
 Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
   return where(x <= min_val, min_val, where(x >= max_val, max_val, x));
 }
 Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }
-Tensor hardsigmoid(const Tensor& x) { return relu6(x + 3.0) / 6.0; }
-Tensor hardswish(const Tensor& x) { return x * hardsigmoid(x); }
-Tensor tanhshrink(const Tensor& x) { return x - tanh(x); }
+Tensor hardsigmoid(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return relu6(w + 3.0) / 6.0; });
+}
+Tensor hardswish(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w * hardsigmoid(w); });
+}
+Tensor tanhshrink(const Tensor& x) {
+  return rounded_once(x, [](const Tensor& w) { return w - tanh(w); });
+}
 Tensor gelu_tanh(const Tensor& x) {
-  return x * 0.5 * (1.0 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+  return rounded_once(x, [](const Tensor& w) {
+    return w * 0.5 * (1.0 + tanh(0.79788456080286536 * (w + 0.044715 * w * w * w)));
+  });
 }
 
 Tensor glu(const Tensor& x, int64_t axis) {
@@ -70,7 +93,7 @@ Tensor glu(const Tensor& x, int64_t axis) {
   if (extent % 2 != 0)
     throw Error(ErrorCode::kUsage, {.what = "glu halves an axis of even extent", .got = to_string(x.type())});
   std::vector<Tensor> halves = split(x, {extent / 2, extent / 2}, axis);
-  return halves[0] * sigmoid(halves[1]);
+  return rounded_once(halves[0], [&](const Tensor& w) { return w * sigmoid(widened(halves[1])); });
 }
 
 }  // namespace wholestep

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce_cuda.h"
 #include "wholestep/ops/reduce_loops.h"
@@ -251,6 +252,23 @@ Types infer_sum_squares(std::span<const TensorType> in, const Attrs& attrs) {
   return {sum};
 }
 
+template <class T>
+double squares_of(const T* x, int64_t n) {
+  if constexpr (!is_half(kDTypeOf<T>)) {
+    return reduce_loops<T>().sum_squares(x, n);
+  } else {
+    constexpr int64_t kRun = 512;
+    float wide[kRun];
+    double total = 0;
+    for (int64_t at = 0; at < n; at += kRun) {
+      int64_t run = std::min(kRun, n - at);
+      for (int64_t i = 0; i < run; ++i) wide[i] = x[at + i];
+      total += reduce_loops<float>().sum_squares(wide, run);
+    }
+    return total;
+  }
+}
+
 /// Blocks of all operands are numbered through and summed side by side; then each operand's are added in
 /// order, and the operands' sums.
 std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
@@ -274,15 +292,17 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
   call->workspace_bytes = split.total * int64_t{sizeof(double)};
   call->phases.push_back(
       {.chunks = split.chunks(),
-       .run = [split, blocks, single = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype == DType::f32](
+       .run = [split, blocks, dtype = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype](
                   const CpuArgs& args, int64_t chunk) {
          double* sums = reinterpret_cast<double*>(args.workspace);
          for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
            const Block& block = blocks[static_cast<size_t>(b)];
            int i = static_cast<int>(block.operand);
-           sums[b] =
-               single ? reduce_loops<float>().sum_squares(args.in<float>(i) + block.begin, block.elements)
-                      : reduce_loops<double>().sum_squares(args.in<double>(i) + block.begin, block.elements);
+           visit_stored(dtype, [&](auto zero) {
+             using T = decltype(zero);
+             if constexpr (is_floating(kDTypeOf<T>))
+               sums[b] = squares_of(args.in<T>(i) + block.begin, block.elements);
+           });
          }
        }});
   call->phases.push_back({.chunks = 1, .run = [ends](const CpuArgs& args, int64_t) {
@@ -304,7 +324,9 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
   std::vector<Tensor> grads;
   for (size_t i = 0; i < r.inputs.size(); ++i)
-    grads.push_back(is_sum(r.attrs, i) ? g[0] : r.inputs[i] * cast(g[0] * 2.0, r.inputs[i].dtype()));
+    grads.push_back(is_sum(r.attrs, i) ? g[0] : rounded_once(r.inputs[i], [&](const Tensor& x) {
+      return x * cast(g[0] * 2.0, x.dtype());
+    }));
   return grads;
 }
 double sum_squares_flops(const KernelRequest& q) {
@@ -318,6 +340,8 @@ std::vector<OpCase> sum_squares_cases() {
           {.inputs = {{DType::f32, {7, 13}}}},
           {.inputs = {{DType::f32, {11, 1031}}}},
           {.inputs = {{DType::f32, {5}}, {DType::f32, {3, 4}}, {DType::f32, {4100}}}},
+          {.inputs = {{DType::f16, {5}}, {DType::f16, {3, 4}}, {DType::f16, {4100}}}},
+          {.inputs = {{DType::bf16, {11, 1031}}}},
           {.inputs = {{DType::f64, {}}, {DType::f32, {3, 4}}, {DType::f64, {}}},
            .attrs = {{"sums", std::vector<int64_t>{0, 2}}}},
           {.inputs = {{DType::f64, {}}}, .attrs = {{"sums", std::vector<int64_t>{0}}}}};
@@ -377,7 +401,8 @@ const OpDef k_sum_squares{
     .flops = sum_squares_flops,
     .cases = sum_squares_cases,
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_sum_squares},
-                {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_squares_cuda}}};
+                {.backend = "cuda", .name = "tiles", .prepare = prepare_sum_squares_cuda}},
+    .takes_half = true};
 const OpDef k_max{.name = "max",
                   .doc = "largest element of x over attribute axes",
                   .operands = {"x"},
@@ -412,25 +437,23 @@ std::vector<int64_t> normalized(const Tensor& x, std::vector<int64_t> axes) {
 std::vector<const OpDef*> reduce_ops() { return {&k_sum, &k_sum_squares, &k_max, &k_argmax}; }
 
 Tensor sum(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(sum(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
   return apply1(k_sum, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
 }
 
 Tensor mean(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(mean(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
-  Tensor total = sum(x, std::move(axes), keep_dims);
-  return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor total = sum(wide, std::move(axes), keep_dims);
+    return total * (static_cast<double>(total.numel()) / static_cast<double>(x.numel()));
+  });
 }
 
 Tensor sum_squares(const std::vector<Tensor>& tensors) { return apply1(k_sum_squares, tensors); }
 
 Tensor max(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(max(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
   return apply1(k_max, {x}, {{"axes", normalized(x, std::move(axes))}, {"keep_dims", keep_dims}});
 }
 
 Tensor argmax(const Tensor& x, int64_t axis, bool keep_dims) {
-  if (is_half(x.dtype())) return argmax(cast(x, DType::f32), axis, keep_dims);
   return apply1(k_argmax, {x}, {{"axes", normalized(x, {axis})}, {"keep_dims", keep_dims}});
 }
 

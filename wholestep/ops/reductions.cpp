@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/arrange.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
@@ -65,31 +66,35 @@ Tensor prod(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
   for (int64_t axis : r.axes) n *= x.dim(axis);
   Shape rows = r.kept;
   rows.push_back(n);
-  Tensor factors = reshape(permute(cast(x, summed_dtype(x)), order), rows);
-  if (n == 0) return new_full(factors, r.result, 1, factors.dtype());
-  for (; n > 1; n -= n / 2) {
-    int64_t half = n / 2;
-    Tensor products = slice(factors, -1, 0, half) * slice(factors, -1, half, 2 * half);
-    factors = n % 2 == 0 ? products : concat({products, slice(factors, -1, n - 1, n)}, -1);
-  }
-  return reshape(factors, r.result);
+  return rounded_once(cast(x, summed_dtype(x)), [&](const Tensor& wide) {
+    Tensor factors = reshape(permute(wide, order), rows);
+    if (n == 0) return new_full(factors, r.result, 1, factors.dtype());
+    for (; n > 1; n -= n / 2) {
+      int64_t half = n / 2;
+      Tensor products = slice(factors, -1, 0, half) * slice(factors, -1, half, 2 * half);
+      factors = n % 2 == 0 ? products : concat({products, slice(factors, -1, n - 1, n)}, -1);
+    }
+    return reshape(factors, r.result);
+  });
 }
 
 Tensor var(const Tensor& x, std::vector<int64_t> axes, double correction, bool keep_dims) {
-  if (is_half(x.dtype()))
-    return cast(var(cast(x, DType::f32), std::move(axes), correction, keep_dims), x.dtype());
-  Tensor total = sum(square(x - mean(x, axes, true)), axes, keep_dims);
-  double n = static_cast<double>(x.numel()) / static_cast<double>(std::max<int64_t>(total.numel(), 1));
-  return total / std::max(n - correction, 0.0);
+  return rounded_once(x, [&](const Tensor& wide) {
+    Tensor total = sum(square(wide - mean(wide, axes, true)), axes, keep_dims);
+    double n = static_cast<double>(x.numel()) / static_cast<double>(std::max<int64_t>(total.numel(), 1));
+    return total / std::max(n - correction, 0.0);
+  });
 }
 
 Tensor std(const Tensor& x, std::vector<int64_t> axes, double correction, bool keep_dims) {
-  return root_or_zero(var(x, std::move(axes), correction, keep_dims),
-                      [](const Tensor& v) { return sqrt(v); });
+  return rounded_once(x, [&](const Tensor& wide) {
+    return root_or_zero(var(wide, std::move(axes), correction, keep_dims),
+                        [](const Tensor& v) { return sqrt(v); });
+  });
 }
 
 Tensor norm(const Tensor& x, double p, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(norm(cast(x, DType::f32), p, std::move(axes), keep_dims), x.dtype());
+  if (is_half(x.dtype())) return norm(widened(x), p, std::move(axes), keep_dims).to(x.dtype());
   if (!is_floating(x.dtype()) || std::isnan(p))
     throw Error(ErrorCode::kUsage, {.what = "a norm of a real order is taken of floating-point numbers",
                                     .got = fmt::format("order {} of {}", p, to_string(x.type())),
@@ -104,7 +109,7 @@ Tensor norm(const Tensor& x, double p, std::vector<int64_t> axes, bool keep_dims
 }
 
 Tensor logsumexp(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
-  if (is_half(x.dtype())) return cast(logsumexp(cast(x, DType::f32), std::move(axes), keep_dims), x.dtype());
+  if (is_half(x.dtype())) return logsumexp(widened(x), std::move(axes), keep_dims).to(x.dtype());
   Tensor largest = max(x, axes, true).detach();
   largest = where(isfinite(largest), largest, 0.0);  // infinity - infinity is no number
   Tensor result = log(sum(exp(x - largest), axes, true)) + largest;
@@ -120,12 +125,13 @@ Tensor all(const Tensor& x, std::vector<int64_t> axes, bool keep_dims) {
 
 Tensor cumsum(const Tensor& x, int64_t axis) {
   axis = normalize_axis(axis, x.rank());
-  Tensor sums = cast(x, summed_dtype(x));
-  const int64_t n = x.dim(axis);
-  for (int64_t reach = 1; reach < n; reach *= 2)  // element i is the sum of the `reach` elements up to it
-    sums = concat(
-        {slice(sums, axis, 0, reach), slice(sums, axis, reach, n) + slice(sums, axis, 0, n - reach)}, axis);
-  return sums;
+  return rounded_once(cast(x, summed_dtype(x)), [&](Tensor sums) {
+    const int64_t n = x.dim(axis);
+    for (int64_t reach = 1; reach < n; reach *= 2)  // element i is the sum of the `reach` elements up to it
+      sums = concat(
+          {slice(sums, axis, 0, reach), slice(sums, axis, reach, n) + slice(sums, axis, 0, n - reach)}, axis);
+    return sums;
+  });
 }
 
 }  // namespace wholestep

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
@@ -182,7 +183,7 @@ Tensor cross_entropy_losses(const Tensor& logits, const Tensor& labels) {
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
-  return mean(cross_entropy_losses(logits, labels));
+  return rounded_once(logits, [&](const Tensor& wide) { return mean(cross_entropy_losses(wide, labels)); });
 }
 
 }  // namespace wholestep

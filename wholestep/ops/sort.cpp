@@ -72,7 +72,6 @@ const OpDef k_argsort{.name = "argsort",
 std::vector<const OpDef*> sort_ops() { return {&k_argsort}; }
 
 Tensor argsort(const Tensor& x, int64_t axis, bool descending) {
-  if (is_half(x.dtype())) return argsort(cast(x, DType::f32), axis, descending);
   if (x.rank() == 0) return new_full(x, {}, 0, DType::i64);
   axis = normalize_axis(axis, x.rank());
   if (axis == x.rank() - 1) return apply1(k_argsort, {x}, {{"descending", descending}});

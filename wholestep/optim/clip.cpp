@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 
@@ -20,7 +21,9 @@ ClippedGrads clip_grad_norm(std::span<const Tensor> grads, double max_norm) {
   NoGrad no_grad;
   ClippedGrads clipped{.grads = {}, .norm = grad_norm(grads)};
   Tensor factor = minimum(max_norm / (clipped.norm + 1e-6), 1.0);
-  for (const Tensor& g : grads) clipped.grads.push_back(g * cast(factor, g.dtype()));
+  for (const Tensor& g : grads)
+    clipped.grads.push_back(
+        rounded_once(g, [&](const Tensor& wide) { return wide * cast(factor, wide.dtype()); }));
   return clipped;
 }
 

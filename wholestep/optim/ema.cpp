@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/optim/optimizer.h"
 
 namespace wholestep::optim {
@@ -25,7 +26,10 @@ void Ema::update() const {
   NoGrad no_grad;
   Tensor first = equal(updates_, 0.0);
   for (size_t i = 0; i < parameters_.size(); ++i)
-    averages_[i].assign(where(first, parameters_[i], moving_average(averages_[i], parameters_[i], decay_)));
+    averages_[i].assign(rounded_once(averages_[i], [&](const Tensor& average) {
+      Tensor p = widened(parameters_[i]);
+      return where(first, p, moving_average(average, p, decay_));
+    }));
   updates_.assign(updates_ + 1.0);
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/creation.h"
 
 namespace wholestep::optim {
@@ -110,12 +111,15 @@ void Optimizer::step(std::span<const Tensor> grads) {
                    .hint = grads[i].defined() ? ""
                                               : "a loss that does not depend on it leaves none: "
                                                 "leave it out, or take grad()"});
+    Tensor wide = widened(p);  // f16 and bf16 are rounded as they are stored, and nowhere before
     std::vector<Tensor> rounded;
     for (const Tensor& s : shared[members_[i]])
-      rounded.push_back(s.dtype() == DType::f64 ? cast(s, p.dtype()) : s);
-    std::vector<Tensor> fresh = member(members_[i]).update(p, grads[i], slots_[i], rounded);
-    p.assign(fresh[0]);
-    for (size_t k = 0; k < slots_[i].size(); ++k) slots_[i][k].assign(fresh[k + 1]);
+      rounded.push_back(s.dtype() == DType::f64 ? cast(s, wide.dtype()) : s);
+    std::vector<Tensor> fresh =
+        member(members_[i]).update(wide, widened(grads[i]), widened(slots_[i]), rounded);
+    p.assign(cast(fresh[0], p.dtype()));
+    for (size_t k = 0; k < slots_[i].size(); ++k)
+      slots_[i][k].assign(cast(fresh[k + 1], slots_[i][k].dtype()));
   }
   for (size_t m = 0; m <= groups_.size(); ++m)
     for (size_t k = 0; k < member(m).shared_.size(); ++k) member(m).shared_[k].assign(shared[m][k]);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "wholestep/graph/widen.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/softmax.h"
@@ -25,11 +26,17 @@ std::vector<int64_t> batch_sizes(int64_t samples, int64_t batch_size) {
   return sizes;
 }
 
+Tensor run_model(nn::Module& model, const Tensor& samples) {
+  std::vector<Tensor> parameters = model.parameters();
+  bool half = !parameters.empty() && is_half(parameters[0].dtype());
+  return widened(model(half ? cast(samples, parameters[0].dtype()) : samples));
+}
+
 EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss,
                                  const SampleType& sample, const Tensor& x, const Tensor& targets) {
   bool training = model.training();
   model.eval();
-  EvaluationTrace trace{.logits = model(x), .losses = {}};
+  EvaluationTrace trace{.logits = run_model(model, x), .losses = {}};
   model.train(training);
   if (sample.targets > 0) {
     graph.add_output("numbers", trace.logits);

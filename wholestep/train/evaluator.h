@@ -18,6 +18,10 @@ struct Predictions {
   std::span<const float> losses;         ///< [rows]; empty where there was no loss
 };
 
+/// What the model gives for samples of f32, in f32. A model of f16 or bf16 is given them rounded; losses and
+/// metrics are not computed in its dtype.
+Tensor run_model(nn::Module& model, const Tensor& samples);
+
 /// Records evaluation of `model` on a batch: outputs "classes" and "probabilities", or "numbers", and, given
 /// a loss, "losses" [batch].
 struct EvaluationTrace {

@@ -103,7 +103,7 @@ TrainStep::LossAndGrads TrainStep::trace_pieces(const Tensor& samples, const Ten
     ++Trace::current()->turn;
     int64_t begin = rows * i / pieces, end = rows * (i + 1) / pieces;
     Tensor piece = slice(targets, 0, begin, end);
-    Tensor logits = model_(normalize(slice(samples, 0, begin, end), config_.normalization));
+    Tensor logits = run_model(model_, normalize(slice(samples, 0, begin, end), config_.normalization));
     Tensor target = target_under(logits, piece), losses = loss_.unreduced(logits, target);
     Tensor total = sum(losses);
     std::vector<Tensor> grads = grad(total, parameters);
@@ -139,7 +139,7 @@ std::shared_ptr<Graph> TrainStep::trace_train(int64_t batch, std::vector<Stage>*
   if (int64_t pieces = std::min(config_.accumulate, batch); pieces > 1) {
     all = trace_pieces(samples, targets, pieces);
   } else {
-    Tensor logits = model_(normalize(samples, config_.normalization));
+    Tensor logits = run_model(model_, normalize(samples, config_.normalization));
     all = {
         .loss = loss_(logits, target_under(logits, targets)), .score = score(logits, targets), .grads = {}};
     stage("trace");
