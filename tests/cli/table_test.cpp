@@ -111,11 +111,21 @@ TEST(Table, WhatDoesNotFitTogetherIsRefused) {
     EXPECT_FALSE(std::filesystem::exists(dir / "refused/version_0")) << arguments;
   };
   const std::string data = " --data csv:line.csv:target=y --out refused";
-  expect("train line.json" + data, 78,
+  expect("train line.json --loss cross-entropy" + data, 78,
          "the targets are numbers, and the loss is one of classes: got cross-entropy(), expected mse, l1, "
          "smooth-l1 "
          "or huber");
-  expect("train iris.json" + data, 78, "the samples do not fit the model");
+  expect("train iris.json" + data, 78,
+         "the samples do not fit the model (csv:line.csv:target=y into iris): got samples [2], expected [4]. "
+         "Hint: mlp is made for the columns of any table; or change \"input\" in a model.json");
+  expect("train line.json --data csv:line.csv:class=y --out refused", 78,
+         "one of data and model is of classes, the other of numbers (csv:line.csv:class=y into line): got 0 "
+         "targets, expected 1");
+  expect("train mlp --data csv:line.csv --out refused", 78,
+         "a table needs one kind of column to predict (line.csv): got neither class nor target, expected "
+         "class=COLUMN, or target=COLUMN for numbers (several as target=A+B)");
+  expect("train mlp --loss cross-entropy" + data, 78,
+         "the targets are numbers, and the loss is one of classes: got cross-entropy()");
   expect("train line.json --loss mse --data csv:line.csv:class=y --out refused", 78,
          "one of data and model is of classes, the other of numbers");
   expect("train line.json --loss mse --data csv:line.csv:target=y+a --out refused", 78,
@@ -143,6 +153,41 @@ TEST(Table, WhatDoesNotFitTogetherIsRefused) {
   expect("predict run short.csv", 78, "the file has no such column (short.csv:1): got 'b'");
   expect("predict run picture.png", 2,
          "the model takes rows of a table (picture.png): expected *.csv with a header");
+}
+
+TEST(Table, TheMlpIsMadeForItsColumns) {
+  TempDir dir;
+  write_line(dir);
+  CliResult r = run_cli(dir.path(), "train mlp --data csv:line.csv:target=y+a --epochs 1 --json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_THAT(run_cli(dir.path(), "summary runs/mlp").out,
+              testing::StartsWith("mlp  input [1, 1]  targets 2\n"));
+  EXPECT_THAT(read_file(dir / "runs/mlp/version_0/config.toml"), HasSubstr("type = 'mse'"));
+  test::write_file(dir / "words.csv", "x,b,what\n0,1,no\n1,1,yes\n2,4,maybe\n0,3,no\n1,2,yes\n2,1,maybe\n");
+  r = run_cli(dir.path(), "train mlp --data csv:words.csv:class=what --epochs 1 --out words");
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_THAT(run_cli(dir.path(), "summary words").out,
+              testing::StartsWith("mlp  input [1, 2]  classes 3\n"));
+  EXPECT_THAT(read_file(dir / "words/version_0/config.toml"), HasSubstr("type = 'cross-entropy'"));
+  EXPECT_EQ(run_cli(dir.path(), "train --resume=words --epochs 2").status, 0);
+  EXPECT_THAT(run_cli(dir.path(), "summary mlp").out,
+              testing::StartsWith("mlp  input [1, 1, 28, 28]  classes 10\n"));
+}
+
+TEST(Table, ALossThatIsNotNamedFollowsTheTargets) {
+  TempDir dir;
+  write_line(dir);
+  auto loss_of = [&](const std::string& options) {
+    std::string config = run_cli(dir.path(), "train line.json " + options + " --print-config").out;
+    size_t at = config.find("type = '", config.find("[loss]")) + 8;
+    return config.substr(at, config.find('\'', at) - at);
+  };
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y"), "mse");
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y --set loss.reduction=sum"), "mse");
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y --loss l1"), "l1");
+  EXPECT_EQ(loss_of("--data csv:line.csv:class=y"), "cross-entropy");
+  EXPECT_EQ(loss_of("--data digits"), "cross-entropy");
+  EXPECT_EQ(run_cli(dir.path(), "plan line.json --batch-size 8").status, 0) << "by the model alone";
 }
 
 TEST(Table, PlansSayWhatTheyRead) {

@@ -8,7 +8,6 @@
 #include "wholestep/base/human.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/cli/job.h"
-#include "wholestep/cli/open_data.h"
 #include "wholestep/cli/run_options.h"
 
 namespace wholestep::cli {
@@ -58,8 +57,7 @@ Outcome overfit(Job& job, const Dataset& dataset, double target, int64_t max_ste
 void sanity(const SanityOptions& options) {
   constexpr double kTarget = 0.01;
   Job job = make_job(read_run_config(merge(options.run), source_name(options.run), {"model", "data"}));
-  DataSplits data = open_data_with_progress(job.config.data);
-  check_data_fits(job.model, *data.train, job.config.data);
+  DataSplits data = open_job_data(job);
   Outcome o = overfit(job, *data.train, kTarget, options.max_steps);
   bool passed = o.loss < kTarget;
   if (options.json)
