@@ -63,6 +63,8 @@ TEST(Table, NumbersAreTrainedEvaluatedAndPredicted) {
   std::string report = read_file(dir / "run/version_0/report.html");
   EXPECT_THAT(report, HasSubstr("<span>R2</span>"));
   EXPECT_THAT(report, HasSubstr("RMSE"));
+  EXPECT_THAT(report, HasSubstr("<h2>y: estimated and true</h2>"));
+  EXPECT_THAT(report, HasSubstr("<h2>y: residuals</h2>"));
   EXPECT_THAT(report, Not(HasSubstr("ccuracy")));
 
   json e = run_cli(dir.path(), "eval run --json").json();
@@ -188,6 +190,26 @@ TEST(Table, ALossThatIsNotNamedFollowsTheTargets) {
   EXPECT_EQ(loss_of("--data csv:line.csv:class=y"), "cross-entropy");
   EXPECT_EQ(loss_of("--data digits"), "cross-entropy");
   EXPECT_EQ(run_cli(dir.path(), "plan line.json --batch-size 8").status, 0) << "by the model alone";
+}
+
+TEST(Table, SanityIsMeasuredByTheVarianceOfTheTargets) {
+  TempDir dir;
+  std::string text = "a,y\n";  // far from 0, and of a spread no absolute loss would fit
+  for (int i = 0; i < 80; ++i) text += std::to_string(i) + "," + std::to_string(4e6 + 2e4 * i) + "\n";
+  test::write_file(dir / "large.csv", text);
+  for (const char* loss : {"mse", "l1", "huber"}) {
+    CliResult r =
+        run_cli(dir.path(), "sanity mlp --data csv:large.csv:target=y --json --loss " + std::string(loss));
+    ASSERT_EQ(r.status, 0) << r.err;
+    EXPECT_GT(r.json()["r2"].get<double>(), 0.99) << loss;
+    EXPECT_LT(r.json()["loss"].get<double>(), 0.1) << loss;
+    EXPECT_TRUE(r.json()["passed"].get<bool>());
+  }
+  CliResult stuck = run_cli(dir.path(), "sanity mlp --data csv:large.csv:target=y --lr 0 --max-steps 3");
+  EXPECT_EQ(stuck.status, 1);
+  EXPECT_THAT(stuck.err,
+              testing::ContainsRegex("mlp cannot learn a batch of 64 by heart: got R2 -?0\\.[0-9]{4} "
+                                     "after 3 steps, -?0\\.[0-9]{4} at first, expected over 0\\.99"));
 }
 
 TEST(Table, PlansSayWhatTheyRead) {

@@ -199,7 +199,10 @@ struct Trainer::Loop {
     if (config.run_folder.empty()) return;
     nlohmann::json description =
         config.description.is_object() ? config.description : nlohmann::json::object();
-    description["normalization"] = {{"mean", normalization.mean}, {"std", normalization.std}};
+    nlohmann::json& kept = description["normalization"];
+    kept = {{"mean", normalization.mean}, {"std", normalization.std}};
+    if (!normalization.target_mean.empty())
+      kept.update({{"target_mean", normalization.target_mean}, {"target_std", normalization.target_std}});
     description["classes"] = data.train->class_names();
     if (data.train->dtype() == DType::f32)
       description["columns"] = {{"features", data.train->feature_names()},
