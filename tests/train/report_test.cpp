@@ -167,9 +167,9 @@ TEST(RegressionChart, ResidualsAreCountedInRoundBins) {
 
 TEST(RegressionChart, WhatIsAllTheSameIsOneBin) {
   std::vector<float> y = {3, 3, 3}, t = {3, 3, 3};
-  const auto& outline = residuals_chart("y", y, t).series[0].points;
+  const LineChart residuals = residuals_chart("y", y, t);
   double most = 0;
-  for (const auto& point : outline) most = std::max(most, point.second);
+  for (const auto& point : residuals.series[0].points) most = std::max(most, point.second);
   EXPECT_EQ(most, 3);
   EXPECT_THAT(to_html(estimates_chart("y", y, t)), Not(HasSubstr("nan")));
 }
