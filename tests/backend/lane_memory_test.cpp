@@ -38,7 +38,7 @@ LaneSet lanes_of(const Program& program) {
   return set;
 }
 
-const std::optional<std::set<int>> kAnythingBefore;
+const std::optional<std::vector<Written>> kAnythingBefore;
 constexpr int64_t kRoom = 160 * 1024;
 
 TEST(LaneMemory, KeepsWhatALaneMakesForItselfAndStoresWhatOthersRead) {
@@ -69,7 +69,8 @@ TEST(LaneMemory, FetchesAWeightWhileThePhaseBeforeRuns) {
 
 TEST(LaneMemory, FetchesBeforeTheStartWhatTheRegionBeforeDoesNotWrite) {
   Program program{.calls = {row_call({0, 9}, 1, 1), row_call({1, 8}, 1, 2)}, .outputs = {2}};
-  LaneMemory memory = plan_lane_memory(program, lanes_of(program), std::set<int>{0, 8}, kRoom);
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program),
+                                       std::vector<Written>{{{0, 0}, 4}, {{0, 8 * 65536}, 64}}, kRoom);
   ASSERT_EQ(memory.fetches.size(), 2u);
   EXPECT_TRUE(memory.fetches[0].early);
   EXPECT_EQ(memory.fetches[0].from.offset, 9 * 65536);
@@ -177,7 +178,7 @@ TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
     for (const Region& region : plan_regions(plan).regions)
       for (const LaneSet& set : region.lane_sets)
         for (int64_t budget : {int64_t{8} * 1024, int64_t{48} * 1024, kRoom})
-          for (const auto& before : {kAnythingBefore, std::optional(std::set<int>())}) {
+          for (const auto& before : {kAnythingBefore, std::optional(std::vector<Written>())}) {
             LaneMemory memory = plan_lane_memory(program, set, before, budget);
             expect_whole(program, set, memory);
             fetched += static_cast<int>(memory.fetches.size());

@@ -10,6 +10,7 @@
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/compile/region_work.h"
+#include "wholestep/ops/pointwise.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep::test {
@@ -72,6 +73,23 @@ TEST(CudaSource, TrainingStepsOfTheZooCompile) {
       EXPECT_LE(source.kernels.size(), 6u);
     }
   }
+}
+
+/// A vector is divided by rows or by elements, a matrix of one row by elements alone: the same function,
+/// which may stand in the text once.
+TEST(CudaSource, FunctionsThatCallsShareAreDefinedOnce) {
+  std::string why;
+  const CudaLibrary* library = cuda_library(&why);
+  if (!library) GTEST_SKIP() << "no CUDA library: " << why;
+  auto graph = std::make_shared<Graph>();
+  for (Shape shape : {Shape{16}, Shape{1, 16}}) {
+    Tensor x = graph->tensor(graph->value_of(
+        graph->add_input(InputKind::kBatch, "x" + std::to_string(shape.rank()), {DType::f32, shape})));
+    graph->add_output("y" + std::to_string(shape.rank()), exp(x));
+  }
+  Plan plan = make_plan(graph, {.backend = &cuda_planner()});
+  CudaSource source = write_regions(make_program(plan), plan_regions(plan));
+  EXPECT_GT(library->compile(source, "sm_90a").size(), 0u);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ inline std::unique_ptr<PreparedKernel> prepare_own_kernel(const KernelRequest& r
   auto call = cuda_call(request, "");
   call->headers.clear();
   call->workspace_bytes = kOwnWorkspace;
-  call->definitions =
+  call->definitions = {
       "__device__ inline void own_kernel(Lane lane, const float* x, float* y, char* workspace) {\n" +
-      request.attrs.text("body") + "\n}\n";
+      request.attrs.text("body") + "\n}\n"};
   call->phases.push_back({.chunks = 1, .run = "own_kernel", .shared_bytes = 4096});
   return call;
 }

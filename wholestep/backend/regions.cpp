@@ -19,6 +19,7 @@ struct Placed {
   PhaseExtent extent;
   int64_t turn;
   int region = 0;
+  bool given = false;  ///< one chunk, of what is there when the schedule starts
   struct Edge {
     int from;
     bool same_lane;  ///< what it needs was made, or read, by its own lane
@@ -46,7 +47,10 @@ class Builder {
              .waits_for = {}});
     }
     if (placement_ == Placement::kInOrder) return collect();
+    std::vector<int> earliest;
+    for (const Placed& placed : phases_) earliest.push_back(placed.region);
     delay();
+    put_given_beside_work(collect(), earliest);
     Regions regions = collect();
     return part_light_from_heavy(regions) ? collect() : regions;
   }
@@ -78,6 +82,10 @@ class Builder {
       wait(read_, value, lane);
       wait(written_, value, lane);
     }
+    placed.given = placed.extent.rows == 0 && placed.extent.chunks == 1 &&
+                   std::ranges::all_of(placed.waits_for, [&](const Placed::Edge& edge) {
+                     return phases_[static_cast<size_t>(edge.from)].given;
+                   });
     if (placement_ == Placement::kInOrder && index > 0) placed.region = phases_.back().region;
     for (auto& [turn, last] : last_of_turn_)
       if (turn < placed.turn) placed.region = std::max(placed.region, last + 1);
@@ -103,12 +111,27 @@ class Builder {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
         int before = latest[i] - (edge.same_lane ? 0 : 1);
-        if (edge.same_lane && edge.serial && gathers(phases_[static_cast<size_t>(edge.from)]))
-          before = std::max(phases_[static_cast<size_t>(edge.from)].region, latest[i] - 1);
+        const Placed& from = phases_[static_cast<size_t>(edge.from)];
+        if (edge.same_lane && edge.serial && gathers(from)) before = std::max(from.region, latest[i] - 1);
         bound = std::min(bound, before);
       }
     }
     for (size_t i = 0; i < phases_.size(); ++i) phases_[i].region = latest[i];
+  }
+
+  /// What is given (a rate, a power of a decay) is made where a region has the longest lane, which nothing
+  /// waits for then: its readers come last, behind short regions.
+  void put_given_beside_work(const Regions& regions, std::span<const int> earliest) {
+    std::vector<size_t> longest;
+    for (const Region& region : regions.regions) {
+      longest.push_back(0);
+      for (const LaneSet& set : region.lane_sets) longest.back() = std::max(longest.back(), set.steps.size());
+    }
+    for (size_t i = 0; i < phases_.size(); ++i)
+      if (phases_[i].given)
+        phases_[i].region = static_cast<int>(
+            std::max_element(longest.begin() + earliest[i], longest.begin() + phases_[i].region + 1) -
+            longest.begin());
   }
 
   static bool gathers(const Placed& placed) {
@@ -183,8 +206,13 @@ class Builder {
 
   void set_apart(LaneSet& set) const {
     if (set.steps.size() != 1) return;
-    int64_t chunks = phases_[index_of(set.steps[0])].extent.chunks_alone;
-    if (chunks > 0) set = {.rows = 0, .chunks = chunks, .alone = true, .steps = set.steps};
+    const PhaseExtent& extent = phases_[index_of(set.steps[0])].extent;
+    if (extent.chunks_alone > 0)
+      set = {.rows = 0,
+             .chunks = extent.chunks_alone,
+             .alone = true,
+             .stretch = extent.stretch_alone,
+             .steps = set.steps};
   }
 
   /// Puts the steps of two lane sets behind each other, in the order of the schedule.

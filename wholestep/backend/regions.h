@@ -29,7 +29,8 @@ class Views {
 /// The phases one worker runs in order for one chunk number; lanes of a region are independent of each other.
 struct LaneSet {
   int64_t rows = 0, chunks = 0;
-  bool alone = false;  ///< the one phase is divided as it likes, not by rows
+  bool alone = false;   ///< the one phase is divided as it likes, not by rows
+  int64_t stretch = 0;  ///< where alone: elements of a chunk, as PhaseExtent::stretch_alone
   struct Step {
     int call, phase;
   };

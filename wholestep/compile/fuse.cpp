@@ -49,15 +49,17 @@ GraphPtr fuse_epilogues(const Graph& graph) {
 // Regions
 bool is_full(const Node& node) { return node.op->name == "full"; }
 
+bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
+
 /// The type a node computes in, as the CPU and GPU kernels choose it; nullopt where it cannot join a region.
 std::optional<DType> compute_type(const Graph& graph, const Node& node) {
   if (!node.op->elementwise || is_full(node)) return std::nullopt;
-  DType out = graph.type(node.outputs[0]).dtype;
-  if (is_half(out)) return std::nullopt;  // within a region its result would not be rounded
-  if (is_floating(out)) return out;
-  if (node.op->name == "cast" || out != DType::boolean) return std::nullopt;
-  DType in = graph.type(node.inputs.back()).dtype;
-  return is_floating(in) && !is_half(in) ? std::optional(in) : std::nullopt;
+  // Within a region the result of a half type would not be rounded.
+  auto joins = [](DType dtype) { return (is_floating(dtype) && !is_half(dtype)) || is_integer(dtype); };
+  DType out = graph.type(node.outputs[0]).dtype, in = graph.type(node.inputs.back()).dtype;
+  if (is_integer(out) && is_floating(in)) return std::nullopt;  // a cast
+  if (joins(out)) return out;
+  return node.op->name != "cast" && out == DType::boolean && joins(in) ? std::optional(in) : std::nullopt;
 }
 
 class Fuser {
@@ -88,7 +90,7 @@ class Fuser {
     if (!compute_type(graph_, x) || compute_type(graph_, x) != compute_type(graph_, y)) return;
     if (graph_.type(x.outputs[0]).shape != graph_.type(y.outputs[0]).shape || x.turn != y.turn) return;
     if (members(a).size() + members(b).size() > kMaxRegionNodes || operands(a, b) > kMaxRegionOperands ||
-        path_outside(a, b))
+        (is_integer(*compute_type(graph_, x)) && read_outside(a, b)) || path_outside(a, b))
       return;
     for (int node : members(a)) group_of_[static_cast<size_t>(node)] = b;
     members(b).insert(members(b).end(), members(a).begin(), members(a).end());
@@ -105,6 +107,14 @@ class Fuser {
           if (producer < 0 || (group(producer) != a && group(producer) != b)) read.insert(value);
         }
     return read.size();
+  }
+
+  /// Whether another group than b reads what a makes: a counter then need not wait for what its update does.
+  bool read_outside(int a, int b) {
+    return std::ranges::any_of(members(a), [&](int node) {
+      const auto& users = users_[static_cast<size_t>(graph_.node(node).outputs[0])];
+      return std::ranges::any_of(users, [&](int user) { return group(user) != a && group(user) != b; });
+    });
   }
 
   /// Whether something outside both groups lies on a way from one to the other: merging would close a cycle.

@@ -25,3 +25,18 @@
 #undef BINARY
 #undef COMPARE
 #undef TERNARY
+
+// How a block divides elements; RUN(begin, end, operands...) is a program's.
+
+/// A stretch of N elements.
+template <auto RUN, int64_t STRETCH, int64_t N, class... Operands>
+__device__ void elements_of_stretch(Lane lane, Operands... operands) {
+  const int64_t begin = lane.chunk * STRETCH, end = begin + STRETCH;
+  RUN(begin, end < N ? end : N, operands...);
+}
+/// Its rows of LENGTH elements.
+template <auto RUN, int64_t ROWS, int64_t LENGTH, class... Operands>
+__device__ void elements_of_rows(Lane lane, Operands... operands) {
+  const Range r = rows_of<ROWS>(lane);
+  RUN(r.begin * LENGTH, r.end * LENGTH, operands...);
+}

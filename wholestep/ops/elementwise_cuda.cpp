@@ -135,19 +135,25 @@ std::string ElementwiseText::instructions() const {
 
 namespace {
 
-/// A device function over the elements that `bounds` gives a block: `index begin, end`, at most `most`. Loads
-/// of a few rounds come first, so that they are in flight together; in place, a thread still reads before it
-/// writes.
-std::string define(CudaCall& call, const ElementwiseText& text, const std::string& bounds, int64_t most) {
+/// From so many instructions on, a program is called, not written into its caller: the updates of a step's
+/// parameters then share one text, which a multiprocessor reads from memory once.
+constexpr size_t kLongProgram = 8;
+
+/// A device function over elements [begin, end), at most `most` of a block. Loads of a few rounds come first,
+/// so that they are in flight together; in place, a thread still reads before it writes.
+std::string define(CudaCall& call, const ElementwiseText& text, int64_t most) {
   int64_t step = kCudaThreads * text.vector, rounds = std::clamp<int64_t>(ceil_div(most, step), 1, 4);
-  return cuda_define(call, "elementwise",
-                     fmt::format("(Lane lane{}) {{\n{}{}  for (index first = begin + threadIdx.x * {}; first "
-                                 "< end; first += {}) {{\n"
-                                 "{}  }}\n}}\n",
-                                 text.parameters(), text.constants(), bounds, text.vector, step * rounds,
-                                 text.rounds(rounds, fmt::format("      const index i = first + u * {};\n"
-                                                                 "      if (i >= end) break;\n",
-                                                                 step))));
+  std::string constants = text.constants(),
+              loads = text.rounds(
+                  rounds,
+                  fmt::format("      const index i = first + u * {};\n      if (i >= end) break;\n", step));
+  return cuda_define(
+      call, "elementwise",
+      fmt::format("(int64_t begin, int64_t end{}) {{\n{}"
+                  "  for (index first = index(begin) + threadIdx.x * {}; first < end; first += {}) {{\n"
+                  "{}  }}\n}}\n",
+                  text.parameters(), constants, text.vector, step * rounds, loads),
+      text.program.instructions.size() >= kLongProgram);
 }
 
 }  // namespace
@@ -173,13 +179,13 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
   int64_t step = kCudaThreads * text.vector,
           per_chunk = elements > 4 * kCudaBusyBlocks * step ? 2 * step : step;
   int64_t chunks = ceil_div(elements, per_chunk);
-  std::string run = define(
-      *call, text,
-      fmt::format("  const index begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n",
-                  per_chunk, elements),
-      per_chunk);
+  std::string run =
+      device_function("elements_of_stretch", define(*call, text, per_chunk), per_chunk, elements);
+  // Blocks that all run at once can fetch their operands before they may start.
+  bool together = chunks <= kCudaBusyBlocks && elements % per_chunk == 0;
+  const CudaPhase::Alone alone{.chunks = chunks, .run = run, .stretch = together ? per_chunk : 0};
   if (rows <= 1 || row_elements > kCudaMaxRowElements) {
-    call->phases.push_back({.chunks = chunks, .run = run});
+    call->phases.push_back({.chunks = chunks, .run = run, .alone = alone});
     return call;
   }
   choose_vector(row_elements);
@@ -188,13 +194,10 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
     const Shape& in = request.inputs[i].shape;
     if (in.rank() == shape.rank() && in[0] == rows) row_inputs |= uint64_t{1} << i;
   }
-  std::string run_rows = define(
-      *call, text,
-      fmt::format("  Range r = rows_of<{}>(lane);\n  const index begin = r.begin * {}, end = r.end * {};\n",
-                  rows, row_elements, row_elements),
-      row_elements);
+  std::string run_rows =
+      device_function("elements_of_rows", define(*call, text, row_elements), rows, row_elements);
   call->phases.push_back(cuda_row_phase(rows, row_inputs, kAllOperands, run_rows));
-  call->phases.back().alone = {.chunks = chunks, .run = run};
+  call->phases.back().alone = alone;
   return call;
 }
 

@@ -79,6 +79,9 @@ std::vector<OpCase> cases() {
                          .attrs = with(ta, tb)});
   cases.push_back({.inputs = {{DType::f32, {9, 30}}, {DType::f32, {11, 30}}, {DType::f32, {11}}},
                    .attrs = with(false, true)});
+  // Gradients of small weights: sums that leave a rest, rows of four and of two, tiles at the edge.
+  for (auto [k, m, n] : {std::tuple<int64_t, int64_t, int64_t>{32, 10, 84}, {13, 34, 18}, {64, 48, 16}})
+    cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}}, .attrs = with(true, false)});
   cases.push_back({.inputs = {{DType::f32, {0, 3}}, {DType::f32, {3, 4}}}, .attrs = with(false, false)});
   cases.push_back({.inputs = {{DType::f32, {3, 0}}, {DType::f32, {0, 4}}}, .attrs = with(false, false)});
   // Few rows over a wide weight are split by columns.
@@ -117,6 +120,10 @@ const OpDef k_matmul{
          .name = "tensor warps",
          .refuse = refuse_matmul_warps_cuda,
          .prepare = prepare_matmul_warps_cuda},
+        {.backend = "cuda",
+         .name = "outer",
+         .refuse = refuse_matmul_outer_cuda,
+         .prepare = prepare_matmul_outer_cuda},
         {.backend = "cuda",
          .name = "tensor",
          .refuse = refuse_matmul_tensor_cuda,

@@ -78,12 +78,16 @@ __device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* parti
 /// Shared memory: K + groups * N elements, at most K + max(N, kThreads * 4).
 template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
 __device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T* c, char*) {
-  T* row = reinterpret_cast<T*>(lane.shared);
-  T* partial = row + (K + 3) / 4 * 4;
+  T* copy = reinterpret_cast<T*>(lane.shared);
+  T* partial = copy + (K + 3) / 4 * 4;
   const Range rows = rows_of<M>(lane);
   for (int64_t m = rows.begin; m < rows.end; ++m) {
-    staged<K>([&](int k) { return a[m * K + k]; }, [&](int k, T value) { row[k] = value; });
-    __syncthreads();
+    const T* row = a + m * K;
+    if (!__isShared(row)) {
+      staged<K>([&](int k) { return a[m * K + k]; }, [&](int k, T value) { copy[k] = value; });
+      __syncthreads();
+      row = copy;
+    }
     if (TB) dot_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N);
     else axpy_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N, partial);
     __syncthreads();
@@ -95,51 +99,55 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, T* c, char* works
 }
 
 /// A tile [16 X, 8 Y] of c on tensor cores, where c is too small to keep a GPU busy: every warp of the block sums its own
-/// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 8 of the sum is
-/// permuted, the same for both operands, so that a thread's two elements of a row lie side by side. K is a multiple of 8.
+/// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 4 V of the sum
+/// is permuted, the same for both operands, so that a thread's V elements of a row lie side by side. K is a multiple of 8.
 /// Shared memory: kWarps * 128 X Y words.
 template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, const float* bias, float* c, char*) {
   constexpr int64_t tiles_n = (N + 8 * Y - 1) / (8 * Y);
-  constexpr int slices = K / 8, rounds = (slices + kWarps - 1) / kWarps;
-  constexpr int most = X * Y == 1 ? 8 : 4, U = rounds < most ? rounds : most;  // slices in flight
+  constexpr int V = K % 16 == 0 ? 4 : 2, slices = K / (4 * V), rounds = (slices + kWarps - 1) / kWarps;
+  constexpr int most = (X * Y == 1 ? 16 : 8) / V, U = rounds < most ? rounds : most;  // slices in flight
   const int64_t m0 = lane.chunk / tiles_n * (16 * X), n0 = lane.chunk % tiles_n * (8 * Y);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   float sum[X][Y][4] = {};
   for (int first = warp; first < slices; first += kWarps * U) {
-    Vector<float, 2> from_a[U][X][2], from_b[U][Y];
+    Vector<float, V> from_a[U][X][2], from_b[U][Y];
 #pragma unroll
     for (int u = 0; u < U; ++u) {
-      const int slice = first + u * kWarps, k = slice * 8 + t * 2;
+      const int slice = first + u * kWarps, k = (slice * 4 + t) * V;
 #pragma unroll
       for (int i = 0; i < X * 2; ++i) {
         const int64_t m = m0 + i * 8 + g;
-        from_a[u][i / 2][i % 2] = load_if<2>(slice < slices && m < M, a + m * K + k);
+        from_a[u][i / 2][i % 2] = load_if<V>(slice < slices && m < M, a + m * K + k);
       }
 #pragma unroll
       for (int j = 0; j < Y; ++j) {
         const int64_t n = n0 + j * 8 + g;
         const bool inside = slice < slices && n < N;
-        if (TB) from_b[u][j] = load_if<2>(inside, b + n * K + k);
-        else from_b[u][j] = {load_if<1>(inside, b + k * N + n).at[0], load_if<1>(inside, b + (k + 1) * N + n).at[0]};
+        if (TB) from_b[u][j] = load_if<V>(inside, b + n * K + k);
+        else
+#pragma unroll
+          for (int v = 0; v < V; ++v) from_b[u][j].at[v] = load_if<1>(inside, b + (k + v) * N + n).at[0];
       }
     }
 #pragma unroll
-    for (int u = 0; u < U; ++u) {
-      uint32_t fa[X][4], fb[Y][2];
+    for (int u = 0; u < U; ++u)
 #pragma unroll
-      for (int i = 0; i < X; ++i)
+      for (int v = 0; v < V; v += 2) {
+        uint32_t fa[X][4], fb[Y][2];
 #pragma unroll
-        for (int r = 0; r < 4; ++r) fa[i][r] = to_tf32(from_a[u][i][r % 2].at[r / 2]);
+        for (int i = 0; i < X; ++i)
 #pragma unroll
-      for (int j = 0; j < Y; ++j)
+          for (int r = 0; r < 4; ++r) fa[i][r] = to_tf32(from_a[u][i][r % 2].at[v + r / 2]);
 #pragma unroll
-        for (int r = 0; r < 2; ++r) fb[j][r] = to_tf32(from_b[u][j].at[r]);
+        for (int j = 0; j < Y; ++j)
 #pragma unroll
-      for (int i = 0; i < X; ++i)
+          for (int r = 0; r < 2; ++r) fb[j][r] = to_tf32(from_b[u][j].at[v + r]);
 #pragma unroll
-        for (int j = 0; j < Y; ++j) multiply_tf32(sum[i][j], fa[i], fb[j]);
-    }
+        for (int i = 0; i < X; ++i)
+#pragma unroll
+          for (int j = 0; j < Y; ++j) multiply_tf32(sum[i][j], fa[i], fb[j]);
+      }
   }
   float* parts = reinterpret_cast<float*>(lane.shared);  // [kWarps][X][Y][4][32]
 #pragma unroll
@@ -162,6 +170,46 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
 template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c, char* workspace) {
   matmul_warps<M, N, K, TB, BIAS, RELU, X, Y>(lane, a, b, nullptr, c, workspace);
+}
+
+/// c = a^T b with a [K, M], b [K, N] and a short sum, on tensor cores: each of TILES warps a tile [16, 16] of c, all of it
+/// straight from memory. Rows and columns of a tile are permuted, so that a thread's lie side by side: it has rows 2 g and
+/// 2 g + 1 and columns 4 t to 4 t + 3. M and N are even.
+template <int64_t M, int64_t N, int K, int TILES>
+__device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c, char*) {
+  constexpr int64_t tiles_n = (N + 15) / 16, tiles = (M + 15) / 16 * tiles_n;
+  constexpr int slices = (K + 7) / 8;
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int64_t tile = lane.chunk * TILES + warp, m0 = tile / tiles_n * 16 + g * 2, n0 = tile % tiles_n * 16;
+  if (warp >= TILES || tile >= tiles) return;
+  Vector<float, 2> from_a[slices][2], from_b[slices][2];
+#pragma unroll
+  for (int e = 0; e < slices * 2; ++e) {
+    const int k = e * 4 + t;
+    from_a[e / 2][e % 2] = load_if<2>((K % 8 == 0 || k < K) && m0 < M, a + k * M + m0);
+    from_b[e / 2][e % 2] = load_if<2>((K % 8 == 0 || k < K) && n0 + g * 2 < N, b + k * N + n0 + g * 2);
+  }
+  float sum[2][4] = {};
+#pragma unroll
+  for (int s = 0; s < slices; ++s) {
+    const uint32_t fa[4] = {to_tf32(from_a[s][0].at[0]), to_tf32(from_a[s][0].at[1]), to_tf32(from_a[s][1].at[0]),
+                            to_tf32(from_a[s][1].at[1])};
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t fb[2] = {to_tf32(from_b[s][0].at[j]), to_tf32(from_b[s][1].at[j])};
+      multiply_tf32(sum[j], fa, fb);
+    }
+  }
+  if (m0 >= M) return;
+  constexpr int V = N % 4 == 0 ? 4 : 2;
+#pragma unroll
+  for (int e = 0; e < 8; e += V) {  // of rows m0 and m0 + 1
+    const int64_t n = n0 + t * 4 + e % 4;
+    Vector<float, V> values;
+#pragma unroll
+    for (int v = 0; v < V; ++v) values.at[v] = sum[v % 2][(e + v) / 2];
+    if (n < N) *reinterpret_cast<Vector<float, V>*>(c + (m0 + e / 4) * N + n) = values;
+  }
 }
 
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.

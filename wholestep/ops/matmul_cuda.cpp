@@ -15,6 +15,9 @@ constexpr int64_t kRowWeightBytes = 256 * 1024;
 constexpr int64_t kMostOfOneBlock = 1024;
 /// Enough blocks to keep a GPU busy, and no more than its multiprocessors run at a time.
 constexpr int64_t kManyBlocks = 128;
+constexpr int64_t kCudaWarps = kCudaThreads / 32;
+/// A thread has registers for its operands of so long a sum.
+constexpr int64_t kOuterSum = 64;
 
 }  // namespace
 
@@ -90,6 +93,29 @@ std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const M
 }
 
 }  // namespace
+
+std::string refuse_matmul_outer_cuda(const KernelRequest& request) {
+  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  if (!tf32_allowed()) return "TF32 is switched off";
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  if (!d.transpose_a || d.transpose_b || d.bias || d.relu) return "not the gradient of a weight";
+  if (d.k == 0 || d.k > kOuterSum) return fmt::format("a sum of {} is not short", d.k);
+  if (d.m % 2 != 0 || d.n % 2 != 0) return "rows do not begin at even elements";
+  if (ceil_div(d.m, 16) * ceil_div(d.n, 16) > kManyBlocks * kCudaWarps)
+    return "the result is large enough for tiles";
+  return "";
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_outer_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  int64_t tiles = ceil_div(d.m, 16) * ceil_div(d.n, 16), of_block = 2;
+  while (ceil_div(tiles, of_block) > kManyBlocks) of_block *= 2;
+  auto call = cuda_call(request, "matmul.cuh");
+  call->phases.push_back({.chunks = ceil_div(tiles, of_block),
+                          .in_memory = true,
+                          .run = device_function("matmul_outer", d.m, d.n, d.k, of_block)});
+  return call;
+}
 
 std::string refuse_matmul_tensor_cuda(const KernelRequest& request) {
   if (request.inputs[0].dtype != DType::f32) return "takes f32 only";

@@ -15,6 +15,9 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
 /// Small results on tensor cores, in TF32, with the sum shared out over a block's warps.
 std::string refuse_matmul_warps_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& request);
+/// The gradient of a small weight from few rows, on tensor cores, in TF32.
+std::string refuse_matmul_outer_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_outer_cuda(const KernelRequest& request);
 /// Tiles of the result on tensor cores, in TF32.
 std::string refuse_matmul_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request);

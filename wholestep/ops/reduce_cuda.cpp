@@ -116,7 +116,14 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
   std::string body = parameters + " {\n  double total = 0;\n";
   if (!known.empty())
     body += fmt::format("  if (lane.chunk == 0 && threadIdx.x == 0) total = 0.0{};\n", known);
-  if (tiles > 0)
+  if (blocks == 1) {  // all are on their way before the first is added
+    std::string sum;
+    for (size_t k = 0; k < operands.size(); ++k) {
+      body += fmt::format("  const SquaresOf<{}, {}> s{}(p{});\n", sizes[k], type, k, operands[k]);
+      sum += fmt::format("  total = s{}.add_to(total);\n", k);
+    }
+    body += sum;
+  } else {
     body += fmt::format(
         "  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"
         "  for (int64_t tile = begin; tile < end; ++tile) {{\n"
@@ -130,6 +137,7 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
                                          operands[k], first, kTile, sizes[k]);
                     }),
         kTile);
+  }
   body += fmt::format("  store_sum(lane, total, {});\n}}\n",
                       blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
   call->phases.push_back({.chunks = blocks, .run = cuda_define(*call, "squares", body), .shared_bytes = 256});

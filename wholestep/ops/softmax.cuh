@@ -117,10 +117,10 @@ __device__ void log_softmax_rows(Lane lane, const T* x, T* y, char*) {
 template <class Rows, int64_t N, int G, class T, class Label>
 __device__ void cross_entropy_rows(Lane lane, const T* x, const Label* labels, T* losses, char*) {
   for_rows<Rows, G>(lane, [&](int64_t r, bool inside) {
+    const int64_t label = inside ? labels[r] : 0;  // on its way while the row is summed
     RowOf<N, G, T> elements(x + r * N, inside);
     const RowSum<T> sum = sum_exponentials<false>(elements, x + r * N, inside, lane.shared);
     if (!inside || Groups<G>::member() != 0) return;
-    const int64_t label = labels[r];
     losses[r] = label >= 0 && label < N ? T(log(sum.total) - (double(x[r * N + label]) - double(sum.top)))
                                         : T(__longlong_as_double(0x7ff8000000000000ll));
   });
@@ -129,11 +129,12 @@ __device__ void cross_entropy_rows(Lane lane, const T* x, const Label* labels, T
 template <class Rows, int64_t N, int G, class T, class Label>
 __device__ void cross_entropy_dx_rows(Lane lane, const T* x, const Label* labels, const T* g, T* dx, char*) {
   for_rows<Rows, G>(lane, [&](int64_t r, bool inside) {
+    const int64_t label = inside ? labels[r] : 0;
+    const double gradient = inside ? double(g[r]) : 0;
     RowOf<N, G, T> elements(x + r * N, inside);
     const RowSum<T> sum = sum_exponentials<true>(elements, x + r * N, inside, lane.shared);
     if (!inside) return;
-    const int64_t label = labels[r];
-    const double gradient = double(g[r]), scale = label >= 0 && label < N
+    const double scale = label >= 0 && label < N
                                                       ? gradient / sum.total
                                                       : __longlong_as_double(0x7ff8000000000000ll);
     elements.each([&](int i, auto& values) {

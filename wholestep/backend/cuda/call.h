@@ -60,12 +60,13 @@ struct CudaPhase {
   struct Alone {
     int64_t chunks = 0;
     std::string run = {};
+    int64_t stretch = 0;  ///< as PhaseExtent::stretch_alone
   } alone = {};
 };
 
 struct CudaCall final : PhasedKernel {
-  std::vector<std::string> headers;  ///< device headers the phases come from, such as "softmax.cuh"
-  std::string definitions;           ///< device functions made for this request alone
+  std::vector<std::string> headers;      ///< device headers the phases come from, such as "softmax.cuh"
+  std::vector<std::string> definitions;  ///< device functions made for this request; others may share them
   std::vector<TensorType> inputs, outputs;
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }
@@ -76,6 +77,7 @@ struct CudaCall final : PhasedKernel {
             .row_inputs = p.row_inputs,
             .row_outputs = p.row_outputs,
             .chunks_alone = p.alone.chunks,
+            .stretch_alone = p.alone.stretch,
             .heavy = p.shared_bytes > kCudaSharedWithOthers,
             .reads = p.reads};
   }

@@ -42,9 +42,10 @@ std::string cuda_branch(std::string_view index, std::span<const int64_t> ends,
   return write(write, 0, ends.size());
 }
 
-std::string cuda_define(CudaCall& call, std::string_view prefix, const std::string& body) {
+std::string cuda_define(CudaCall& call, std::string_view prefix, const std::string& body, bool called) {
   std::string name = fmt::format("{}_{}", prefix, fingerprint(body).substr(0, 16));
-  call.definitions += fmt::format("__device__ void {}{}", name, body);
+  call.definitions.push_back(
+      fmt::format("{}__device__ void {}{}", called ? "__noinline__ " : "", name, body));
   return name;
 }
 

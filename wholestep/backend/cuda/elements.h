@@ -25,8 +25,9 @@ std::string cuda_axes(std::span<const int64_t> extents, std::span<const int64_t>
 /// Nested conditions that run leaf(k) for the first k with index < ends[k]; the last is not asked.
 std::string cuda_branch(std::string_view index, std::span<const int64_t> ends,
                         const std::function<std::string(size_t)>& leaf);
-/// A device function of its own from everything behind its name, named by its content.
-std::string cuda_define(CudaCall& call, std::string_view prefix, const std::string& body);
+/// A device function of its own from everything behind its name, named by its content; `called`: not inlined.
+std::string cuda_define(CudaCall& call, std::string_view prefix, const std::string& body,
+                        bool called = false);
 
 /// The power of two at or above n, at most `most` threads.
 int64_t cuda_group(int64_t n, int64_t most = kCudaThreads);

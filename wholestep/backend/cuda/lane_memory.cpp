@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace wholestep {
 namespace {
@@ -14,8 +15,8 @@ constexpr int64_t kMostFetched = 48 * 1024;
 
 class LanePlanner {
  public:
-  LanePlanner(const Program& program, const LaneSet& set, const std::optional<std::set<int>>& written_before,
-              int64_t budget)
+  LanePlanner(const Program& program, const LaneSet& set,
+              const std::optional<std::vector<Written>>& written_before, int64_t budget)
       : program_(program), set_(set), written_before_(written_before), budget_(budget) {}
 
   LaneMemory plan() {
@@ -26,12 +27,13 @@ class LanePlanner {
                                std::vector(call.outputs.size(), false)});
       memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
     }
-    if (set_.rows == 0 ? set_.chunks != 1 : set_.chunks != set_.rows) return std::move(memory_);
+    if (set_.rows > 0 ? set_.chunks != set_.rows : set_.chunks != 1 && set_.stretch == 0)
+      return std::move(memory_);
     describe();
     for (int value : order_)
       if (Use& use = uses_.at(value); use.made) keep(use);
     for (int value : order_)
-      if (Use& use = uses_.at(value); !use.made) fetch(value, use);
+      if (Use& use = uses_.at(value); !use.made) fetch(use);
     std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
     for (const Use* use : fetched_) {
       memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early});
@@ -60,7 +62,7 @@ class LanePlanner {
     std::vector<Touch> touches;
     BufferRef ref;
     int64_t bytes = 0, place = LaneMemory::kElsewhere;
-    bool by_lane = true;  ///< every touch is of the lane's own rows
+    bool by_lane = true;  ///< every touch is of the lane's own part
     bool whole = true;    ///< no touch is
     bool made = false;    ///< by the lane
     bool wanted = false;  ///< by others
@@ -87,11 +89,11 @@ class LanePlanner {
         auto [at, fresh] = uses_.try_emplace(value);
         if (fresh) order_.push_back(value);
         Use& use = at->second;
-        bool own = set_.rows == 0 || has_operand(output ? phase.row_outputs : phase.row_inputs, operand);
-        use.by_lane &= own && !phase.in_memory;
-        use.whole &= (!own || set_.rows == 0) && !phase.in_memory;
-        use.made |= output;
         const TensorType& type = (output ? kernel.outputs : kernel.inputs)[operand];
+        bool own = divided_by_lane(type, set_, output ? phase.row_outputs : phase.row_inputs, operand);
+        use.by_lane &= (own || set_.chunks == 1) && !phase.in_memory;
+        use.whole &= !own && !phase.in_memory;
+        use.made |= output;
         use.bytes = own ? lane_bytes(type, set_) : type.bytes();
         use.ref = (output ? call.outputs : call.inputs)[operand];
         use.touches.push_back({static_cast<int>(s), operand, output});
@@ -131,10 +133,14 @@ class LanePlanner {
   }
 
   /// A value from before, if there is time until it is needed.
-  void fetch(int value, Use& use) {
-    use.early = written_before_ && !written_before_->contains(value);
+  void fetch(Use& use) {
+    use.early = written_before_ && std::ranges::none_of(*written_before_, [&](const Written& written) {
+                  int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
+                  return written.at.arena == use.ref.arena && written.at.offset < end &&
+                         begin < written.at.offset + written.bytes;
+                });
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
-    if (use.by_lane && use.bytes % 16 != 0 && set_.rows > 0) return;
+    if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) return;
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
     if (first == use.touches.end()) return;
     use.fetched_for = first->step;
@@ -166,7 +172,7 @@ class LanePlanner {
 
   const Program& program_;
   const LaneSet& set_;
-  const std::optional<std::set<int>>& written_before_;
+  const std::optional<std::vector<Written>>& written_before_;
   int64_t budget_;
   LaneMemory memory_;
   Views views_;
@@ -178,12 +184,29 @@ class LanePlanner {
 
 }  // namespace
 
+bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_operands, size_t operand) {
+  if (set.rows > 0) return has_operand(row_operands, operand);
+  return set.stretch > 0 && type.shape.numel() == set.stretch * set.chunks;
+}
+
 int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
-  return set.rows > 0 ? type.bytes() / set.rows : type.bytes();
+  return set.rows > 0 || set.stretch > 0 ? type.bytes() / set.chunks : type.bytes();
+}
+
+std::vector<Written> written_by(const Program& program, const Region& region) {
+  std::vector<Written> written;
+  for (const LaneSet& set : region.lane_sets)
+    for (const LaneSet::Step& step : set.steps) {
+      const Call& call = program.calls[static_cast<size_t>(step.call)];
+      const auto& kernel = dynamic_cast<const CudaCall&>(*call.kernel.kernel);
+      for (size_t i = 0; i < call.outputs.size(); ++i)
+        written.push_back({call.outputs[i], kernel.outputs[i].bytes()});
+    }
+  return written;
 }
 
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::set<int>>& written_before, int64_t budget_bytes) {
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes) {
   return LanePlanner(program, set, written_before, budget_bytes).plan();
 }
 

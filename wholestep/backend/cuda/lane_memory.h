@@ -2,7 +2,7 @@
 // other, and operands fetched from memory while earlier phases run.
 #pragma once
 #include <optional>
-#include <set>
+#include <vector>
 
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/regions.h"
@@ -29,11 +29,20 @@ struct LaneMemory {
   int64_t shared_bytes = 0;    ///< with the scratch of the phases, which lies at 0
 };
 
-/// The bytes of one lane of an operand: its row, or all of it where one lane does everything.
+/// Whether a lane touches but its own part of an operand: its row, or its stretch of elements.
+bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_operands, size_t operand);
+/// The bytes of one lane of an operand that is divided, or all of it where one lane does everything.
 int64_t lane_bytes(const TensorType& type, const LaneSet& set);
 
-/// `written_before`: the values that the region before makes; none given: any may be.
+/// What a region writes: bytes of the arenas.
+struct Written {
+  BufferRef at;
+  int64_t bytes;
+};
+std::vector<Written> written_by(const Program& program, const Region& region);
+
+/// `written_before`: by regions that may still run when a lane begins; none given: anything may be.
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::set<int>>& written_before, int64_t budget_bytes);
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes);
 
 }  // namespace wholestep

@@ -117,11 +117,22 @@ __device__ void store(char* to, const char* shared) {
     reinterpret_cast<Unit*>(to)[at] = reinterpret_cast<const Unit*>(shared)[at];
 }
 
-/// Before the first read of what the kernel before wrote. What was written before that one is there already: a kernel's
-/// blocks come in once all blocks of the one before have passed here.
+/// Brings parameters of the kernel from constant memory, which takes longest when it is read for the first time.
+template <class... Parameters>
+__device__ void read_now(Parameters... parameters) {
+  ([](auto parameter) { asm volatile("" ::"l"(parameter)); }(parameters), ...);
+}
+
+/// Before the first read of what the kernel before wrote.
 __device__ inline void wait_for_earlier_kernels() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/// The next kernel's blocks come in once all of this one's have passed here. Behind the wait, they find what was written
+/// before this kernel; in front of it, what was written before the one before.
+__device__ inline void let_next_kernel_in() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }

@@ -1,6 +1,7 @@
 #include "wholestep/backend/cuda/region_source.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -12,6 +13,9 @@ namespace {
 
 /// So many blocks fit the multiprocessors of a large GPU one each. Where there are more, several share one.
 constexpr int64_t kLanesAlone = 128;
+/// A kernel of so few blocks may be over before the next one's have come in, and leaves room for them to
+/// wait.
+constexpr int64_t kFewLanes = 16;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -22,14 +26,15 @@ class Writer {
       : program_(program), chained_(chained), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
-    for (const Region& region : regions.regions) {
-      write_kernel(region);
-      if (!chained_ || region.lanes == 0) continue;
-      written_before_.emplace();
-      for (const LaneSet& set : region.lane_sets)
-        for (const LaneSet::Step& step : set.steps)
-          written_before_->insert(call_of(step).kernel.outputs.begin(), call_of(step).kernel.outputs.end());
-    }
+    auto pass = [&](const Region& region) {
+      if (!chained_ || region.lanes == 0) return;
+      std::vector<Written> written = written_by(program_, region);
+      if (region.lanes <= kFewLanes && written_before_)
+        written.insert(written.end(), written_before_->begin(), written_before_->end());
+      written_before_ = std::move(written);
+    };
+    for (const Region& region : regions.regions) pass(region);  // the last one comes before the first
+    for (const Region& region : regions.regions) write_kernel(region), pass(region);
     std::string head = "#include \"prelude.cuh\"\n";
     for (const std::string& header : headers_) head += fmt::format("#include \"{}\"\n", header);
     for (const std::string& definition : definitions_) head += definition;
@@ -48,36 +53,17 @@ class Writer {
           plan_lane_memory(program_, set, written_before_,
                            region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
-      body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block, shared}};\n",
-                          kernel.blocks + set.chunks);
-      if (kernel.blocks > 0)
-        body.replace(body.rfind("lane{block"), 10, fmt::format("lane{{block - {}", kernel.blocks));
-      auto write_fetches = [&](bool early) {
-        for (const LaneMemory::Fetch& fetch : memory.fetches)
-          if (fetch.early == early)
-            body += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
-                                address(fetch.from, arenas),
-                                fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
-      };
-      write_fetches(true);
-      body += "    wait_for_earlier_kernels();\n";
-      write_fetches(false);
-      for (size_t i = 0; i < set.steps.size(); ++i) {
-        if (memory.steps[i].fetches > 0)
-          body += fmt::format("    arrived<{}>();\n",
-                              static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
-        if (i > 0 || memory.steps[i].fetches > 0) body += "    __syncthreads();\n";
-        if (i > 0) body += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
-        if (timed_) {
-          timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
-                             function_of(set, set.steps[i]), set.chunks});
-          body += stamp(2 * (timed_->size() - 1));
-        }
-        body += write_step(set, set.steps[i], memory.steps[i], arenas);
-        if (timed_) body += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
-      }
-      body += "    return;\n  }\n";
+      body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
+                          kernel.blocks + set.chunks,
+                          kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
+      std::set<int> own;
+      const std::string early = write_fetches(memory, true, own), work = write_work(set, memory, own);
+      body += fmt::format("    read_now(a{});\n", fmt::join(own, ", a"));
+      const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
+      const bool few = region.lanes <= kFewLanes;
+      body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
       kernel.blocks += set.chunks;
+      arenas.merge(own);
     }
     if (kernel.blocks == 0) return;
     kernel.arenas.assign(arenas.begin(), arenas.end());
@@ -91,6 +77,36 @@ class Writer {
         "  const int64_t block = blockIdx.x;\n{}}}\n",
         kernel.name, parameters, body);
     source_.kernels.push_back(std::move(kernel));
+  }
+
+  std::string write_fetches(const LaneMemory& memory, bool early, std::set<int>& arenas) {
+    std::string text;
+    for (const LaneMemory::Fetch& fetch : memory.fetches)
+      if (fetch.early == early)
+        text += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
+                            address(fetch.from, arenas),
+                            fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
+    return text;
+  }
+
+  /// What a lane does once it may.
+  std::string write_work(const LaneSet& set, const LaneMemory& memory, std::set<int>& arenas) {
+    std::string text = write_fetches(memory, false, arenas);
+    for (size_t i = 0; i < set.steps.size(); ++i) {
+      if (memory.steps[i].fetches > 0)
+        text += fmt::format("    arrived<{}>();\n",
+                            static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
+      if (i > 0 || memory.steps[i].fetches > 0) text += "    __syncthreads();\n";
+      if (i > 0) text += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+      if (timed_) {
+        timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
+                           function_of(set, set.steps[i]), set.chunks});
+        text += stamp(2 * (timed_->size() - 1));
+      }
+      text += write_step(set, set.steps[i], memory.steps[i], arenas);
+      if (timed_) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
+    }
+    return text;
   }
 
   const Call& call_of(const LaneSet::Step& step) const {
@@ -117,25 +133,24 @@ class Writer {
     const CudaPhase& phase = phase_of(step);
     for (const std::string& header : kernel.headers)
       if (std::ranges::find(headers_, header) == headers_.end()) headers_.push_back(header);
-    if (!kernel.definitions.empty() &&
-        std::ranges::find(definitions_, kernel.definitions) == definitions_.end())
-      definitions_.push_back(kernel.definitions);
-    // A phase adds its row to the address of an operand taken by rows: in shared memory there is but one.
-    auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, bool by_row) {
+    for (const std::string& definition : kernel.definitions)
+      if (std::ranges::find(definitions_, definition) == definitions_.end())
+        definitions_.push_back(definition);
+    // A phase adds its lane's place to the address of an operand that is divided: in shared memory there is
+    // but this lane's part.
+    auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, uint64_t row_operands, size_t i) {
       if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
-      return by_row && set.rows > 0
+      return divided_by_lane(type, set, row_operands, i)
                  ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
                  : fmt::format("shared + {}", shared);
     };
     std::string text = fmt::format("    {}(lane", function_of(set, step));
     for (size_t i = 0; i < call.inputs.size(); ++i)
-      text += fmt::format(
-          ", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
-          place(kernel.inputs[i], call.inputs[i], places.inputs[i], has_operand(phase.row_inputs, i)));
+      text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
+                          place(kernel.inputs[i], call.inputs[i], places.inputs[i], phase.row_inputs, i));
     for (size_t i = 0; i < call.outputs.size(); ++i)
-      text += fmt::format(
-          ", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
-          place(kernel.outputs[i], call.outputs[i], places.outputs[i], has_operand(phase.row_outputs, i)));
+      text += fmt::format(", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
+                          place(kernel.outputs[i], call.outputs[i], places.outputs[i], phase.row_outputs, i));
     text += kernel.workspace_bytes > 0 ? ", " + address(call.workspace, arenas)
                                        : std::string(", static_cast<char*>(nullptr)");
     return text + fmt::format(");  // {}\n", call.kernel.label);
@@ -158,7 +173,7 @@ class Writer {
   const Program& program_;
   bool chained_;
   std::vector<CudaStep>* timed_;
-  std::optional<std::set<int>> written_before_;  // by the region before; of the first one, by another step
+  std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
   std::string text_;

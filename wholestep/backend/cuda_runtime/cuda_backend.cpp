@@ -77,6 +77,7 @@ class Module {
 
   size_t size() const { return kernels_.size(); }
   int64_t blocks(size_t index) const { return kernels_[index].blocks; }
+  int64_t shared_bytes(size_t index) const { return kernels_[index].shared_bytes; }
   /// Calls fn(parameters of the launch) for kernel `index`, whose arguments live only as long.
   template <class Fn>
   void with_launch(size_t index, std::span<std::byte* const> arenas, Fn&& fn,
@@ -202,11 +203,14 @@ class CudaExecutable final : public Executable {
   }
 
  private:
-  /// Whether blocks of a kernel that take their places while `running` others run spread as they would over
-  /// an idle GPU. Where too few multiprocessors are idle they would crowd on those, and stay there.
-  bool may_come_early(int64_t running, int64_t blocks) const {
-    return running < multiprocessors_ &&
-           ceil_div(blocks, multiprocessors_ - running) == ceil_div(blocks, multiprocessors_);
+  /// Whether blocks of kernel k may take their places while `running` others run. Where too few
+  /// multiprocessors are idle they crowd on those, and stay there, which costs heavy ones more than they
+  /// gain.
+  bool may_come_early(int64_t running, size_t k) const {
+    const int64_t blocks = module_->blocks(k);
+    return module_->shared_bytes(k) <= kCudaSharedWithOthers ||
+           (running < multiprocessors_ &&
+            ceil_div(blocks, multiprocessors_ - running) == ceil_div(blocks, multiprocessors_));
   }
 
   /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge
@@ -223,7 +227,7 @@ class CudaExecutable final : public Executable {
           check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
           if (last) {
             cudaGraphEdgeData edge{};
-            if (may_come_early(running, module_->blocks(k))) {
+            if (may_come_early(running, k)) {
               edge.from_port = cudaGraphKernelNodePortProgrammatic;
               edge.type = cudaGraphDependencyTypeProgrammatic;
             }
