@@ -7,6 +7,7 @@
 #include <map>
 
 #include "support/cuda_plan.h"
+#include "wholestep/compile/region_work.h"
 
 namespace wholestep {
 namespace {
@@ -174,7 +175,7 @@ TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
        {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"simple-cnn", 16}}) {
     Plan plan = test::cuda_train_plan(name, batch);
     Program program = make_program(plan);
-    for (const Region& region : build_regions(plan.schedule, Placement::kFewest).regions)
+    for (const Region& region : plan_regions(plan).regions)
       for (const LaneSet& set : region.lane_sets)
         for (int64_t budget : {int64_t{8} * 1024, int64_t{48} * 1024, kRoom})
           for (const auto& before : {kAnythingBefore, std::optional(std::vector<Written>())}) {

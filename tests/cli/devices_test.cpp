@@ -115,8 +115,8 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
       sum += bytes.get<int64_t>();
   EXPECT_EQ(gpu["memory"]["total_bytes"], sum);
   json exact = run_cli(dir.path(), "plan w3 --device cuda --no-tf32 --json").json();
-  EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"kernel\":\"outer\""));
-  EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"outer\"")));
+  EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"kernel\":\"tensor"));
+  EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"tensor")));
   EXPECT_THAT(run_cli(dir.path(), "plan w3 --device cuda").out,
               testing::AllOf(HasSubstr(" regions, each one kernel of so many blocks\n    0 "),
                              HasSubstr("layers.0 matmul")));

@@ -63,6 +63,8 @@ TEST(Table, NumbersAreTrainedEvaluatedAndPredicted) {
   std::string report = read_file(dir / "run/version_0/report.html");
   EXPECT_THAT(report, HasSubstr("<span>R2</span>"));
   EXPECT_THAT(report, HasSubstr("RMSE"));
+  EXPECT_THAT(report, HasSubstr("<h2>y: estimated and true</h2>"));
+  EXPECT_THAT(report, HasSubstr("<h2>y: residuals</h2>"));
   EXPECT_THAT(report, Not(HasSubstr("ccuracy")));
 
   json e = run_cli(dir.path(), "eval run --json").json();
@@ -111,11 +113,21 @@ TEST(Table, WhatDoesNotFitTogetherIsRefused) {
     EXPECT_FALSE(std::filesystem::exists(dir / "refused/version_0")) << arguments;
   };
   const std::string data = " --data csv:line.csv:target=y --out refused";
-  expect("train line.json" + data, 78,
+  expect("train line.json --loss cross-entropy" + data, 78,
          "the targets are numbers, and the loss is one of classes: got cross-entropy(), expected mse, l1, "
          "smooth-l1 "
          "or huber");
-  expect("train iris.json" + data, 78, "the samples do not fit the model");
+  expect("train iris.json" + data, 78,
+         "the samples do not fit the model (csv:line.csv:target=y into iris): got samples [2], expected [4]. "
+         "Hint: mlp is made for the columns of any table; or change \"input\" in a model.json");
+  expect("train line.json --data csv:line.csv:class=y --out refused", 78,
+         "one of data and model is of classes, the other of numbers (csv:line.csv:class=y into line): got 0 "
+         "targets, expected 1");
+  expect("train mlp --data csv:line.csv --out refused", 78,
+         "a table needs one kind of column to predict (line.csv): got neither class nor target, expected "
+         "class=COLUMN, or target=COLUMN for numbers (several as target=A+B)");
+  expect("train mlp --loss cross-entropy" + data, 78,
+         "the targets are numbers, and the loss is one of classes: got cross-entropy()");
   expect("train line.json --loss mse --data csv:line.csv:class=y --out refused", 78,
          "one of data and model is of classes, the other of numbers");
   expect("train line.json --loss mse --data csv:line.csv:target=y+a --out refused", 78,
@@ -143,6 +155,61 @@ TEST(Table, WhatDoesNotFitTogetherIsRefused) {
   expect("predict run short.csv", 78, "the file has no such column (short.csv:1): got 'b'");
   expect("predict run picture.png", 2,
          "the model takes rows of a table (picture.png): expected *.csv with a header");
+}
+
+TEST(Table, TheMlpIsMadeForItsColumns) {
+  TempDir dir;
+  write_line(dir);
+  CliResult r = run_cli(dir.path(), "train mlp --data csv:line.csv:target=y+a --epochs 1 --json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_THAT(run_cli(dir.path(), "summary runs/mlp").out,
+              testing::StartsWith("mlp  input [1, 1]  targets 2\n"));
+  EXPECT_THAT(read_file(dir / "runs/mlp/version_0/config.toml"), HasSubstr("type = 'mse'"));
+  test::write_file(dir / "words.csv", "x,b,what\n0,1,no\n1,1,yes\n2,4,maybe\n0,3,no\n1,2,yes\n2,1,maybe\n");
+  r = run_cli(dir.path(), "train mlp --data csv:words.csv:class=what --epochs 1 --out words");
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_THAT(run_cli(dir.path(), "summary words").out,
+              testing::StartsWith("mlp  input [1, 2]  classes 3\n"));
+  EXPECT_THAT(read_file(dir / "words/version_0/config.toml"), HasSubstr("type = 'cross-entropy'"));
+  EXPECT_EQ(run_cli(dir.path(), "train --resume=words --epochs 2").status, 0);
+  EXPECT_THAT(run_cli(dir.path(), "summary mlp").out,
+              testing::StartsWith("mlp  input [1, 1, 28, 28]  classes 10\n"));
+}
+
+TEST(Table, ALossThatIsNotNamedFollowsTheTargets) {
+  TempDir dir;
+  write_line(dir);
+  auto loss_of = [&](const std::string& options) {
+    std::string config = run_cli(dir.path(), "train line.json " + options + " --print-config").out;
+    size_t at = config.find("type = '", config.find("[loss]")) + 8;
+    return config.substr(at, config.find('\'', at) - at);
+  };
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y"), "mse");
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y --set loss.reduction=sum"), "mse");
+  EXPECT_EQ(loss_of("--data csv:line.csv:target=y --loss l1"), "l1");
+  EXPECT_EQ(loss_of("--data csv:line.csv:class=y"), "cross-entropy");
+  EXPECT_EQ(loss_of("--data digits"), "cross-entropy");
+  EXPECT_EQ(run_cli(dir.path(), "plan line.json --batch-size 8").status, 0) << "by the model alone";
+}
+
+TEST(Table, SanityIsMeasuredByTheVarianceOfTheTargets) {
+  TempDir dir;
+  std::string text = "a,y\n";  // far from 0, and of a spread no absolute loss would fit
+  for (int i = 0; i < 80; ++i) text += std::to_string(i) + "," + std::to_string(4e6 + 2e4 * i) + "\n";
+  test::write_file(dir / "large.csv", text);
+  for (const char* loss : {"mse", "l1", "huber"}) {
+    CliResult r =
+        run_cli(dir.path(), "sanity mlp --data csv:large.csv:target=y --json --loss " + std::string(loss));
+    ASSERT_EQ(r.status, 0) << r.err;
+    EXPECT_GT(r.json()["r2"].get<double>(), 0.99) << loss;
+    EXPECT_LT(r.json()["loss"].get<double>(), 0.1) << loss;
+    EXPECT_TRUE(r.json()["passed"].get<bool>());
+  }
+  CliResult stuck = run_cli(dir.path(), "sanity mlp --data csv:large.csv:target=y --lr 0 --max-steps 3");
+  EXPECT_EQ(stuck.status, 1);
+  EXPECT_THAT(stuck.err,
+              testing::ContainsRegex("mlp cannot learn a batch of 64 by heart: got R2 -?0\\.[0-9]{4} "
+                                     "after 3 steps, -?0\\.[0-9]{4} at first, expected over 0\\.99"));
 }
 
 TEST(Table, PlansSayWhatTheyRead) {

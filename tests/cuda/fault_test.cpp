@@ -13,6 +13,7 @@
 #include "cuda/own_kernel.h"
 #include "support/cuda_device.h"
 #include "support/expect_error.h"
+#include "wholestep/compile/region_work.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/nn/class_losses.h"
 #include "wholestep/nn/flatten.h"
@@ -34,7 +35,7 @@ CudaSource source_of(const std::string& body) {
   int x = graph->value_of(graph->add_input(InputKind::kBatch, "x", type));
   graph->add_output("y", graph->tensor(graph->add_node(kOwnKernel, {{"body", body}}, {x}, {type})[0]));
   Plan plan = make_plan(graph, {.backend = &cuda_planner()});
-  return write_regions(make_program(plan), build_regions(plan.schedule, Placement::kFewest));
+  return write_regions(make_program(plan), plan_regions(plan));
 }
 
 TEST(CudaFault, AKernelThatDoesNotCompileIsReportedInTheCompilersWords) {

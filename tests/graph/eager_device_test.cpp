@@ -2,15 +2,26 @@
 // memory comes from a cache of its own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
 #include "support/eager_device.h"
 #include "support/expect_error.h"
 #include "support/foreign_backend.h"
+#include "support/formula.h"
 #include "support/op_case.h"
 #include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
+#include "wholestep/nn/activations.h"
+#include "wholestep/nn/class_losses.h"
+#include "wholestep/nn/linear.h"
+#include "wholestep/nn/norm.h"
+#include "wholestep/nn/sequential.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
+#include "wholestep/optim/sgd.h"
 
 namespace wholestep::test {
 namespace {
@@ -33,6 +44,52 @@ TEST(EagerDeviceMemory, ALoopOfOpsAsksTheDeviceForNothing) {
   EXPECT_EQ(foreign_backend().counters().allocations, before.allocations);
   EXPECT_EQ(eager_memory(foreign_backend()).statistics().in_use_bytes, cached.in_use_bytes);
   EXPECT_GE(eager_memory(foreign_backend()).statistics().hits, cached.hits + 40);
+}
+
+using Calls = std::vector<std::string>;
+
+/// The copies to and from the device that `work` makes.
+Calls copies_of(const std::function<void()>& work) {
+  Calls calls;
+  foreign_backend().calls = &calls;
+  work();
+  foreign_backend().calls = nullptr;
+  return calls;
+}
+
+TEST(EagerDeviceConstants, ReachTheDeviceOnce) {
+  Tensor x = ones({4, 3}).to(foreign_backend()).set_requires_grad();
+  auto step = [&] {
+    Tensor y = mean(where(x * 0.5 + 1 > 2, x - 3, 0.25 / x));
+    return grad(y, std::vector{x})[0];
+  };
+  Tensor first = step();
+  EXPECT_EQ(copies_of(step), Calls{});
+  EXPECT_EQ(as_doubles(step().to_host()), as_doubles(first.to_host()));
+  EXPECT_EQ(copies_of([&] { x * 0.123; }), Calls{"copy in"});
+  EXPECT_EQ(copies_of([&] { x * 0.123; }), Calls{});
+  // Numbers made on the device, not on the host.
+  EXPECT_EQ(copies_of([&] { zeros_like(x), ones_like(x), full_like(x, 7); }), Calls{});
+  EXPECT_EQ(as_doubles(full_like(x, 7).to_host()), std::vector<double>(12, 7));
+}
+
+TEST(EagerDeviceConstants, OfOneValueAndAnotherDtypeAreTwo) {
+  Tensor f32 = ones({2}).to(foreign_backend()), i32 = cast(f32, DType::i32), i64 = cast(f32, DType::i64);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(as_doubles((f32 * 1.0).to_host()), std::vector<double>(2, 1));
+    EXPECT_EQ(as_doubles((i32 * 1065353216.0).to_host()), std::vector<double>(2, 1065353216));  // 1.0f's bits
+    EXPECT_EQ(as_doubles((i64 * 1.0).to_host()), std::vector<double>(2, 1));
+    EXPECT_EQ(as_doubles((f32 * -0.0).to_host()), std::vector<double>(2, 0));
+    EXPECT_TRUE(std::signbit((f32 * -0.0).to_host().data<float>()[0]));
+    EXPECT_FALSE(std::signbit((f32 * 0.0).to_host().data<float>()[0]));
+  }
+}
+
+TEST(EagerDeviceConstants, MoreThanAreKeptAreStillRight) {
+  Tensor x = ones({2}).to(foreign_backend());
+  for (int round = 0; round < 2; ++round)
+    for (int i = 0; i < 1500; ++i)
+      ASSERT_EQ((x * static_cast<double>(i)).at<float>({1}), static_cast<float>(i));
 }
 
 TEST(EagerDeviceMemory, ItsLimitIsARecoverableError) {
@@ -72,6 +129,25 @@ TEST(EagerDeviceTensor, ElementsAreReadSetAndAssignedThere) {
   Tensor leaf = ones({2}).to(foreign_backend()).set_requires_grad(), z = leaf * leaf;
   leaf.assign(ones({2}).to(foreign_backend()));
   expect_error(ErrorCode::kUsage, {"overwritten in place"}, [&] { wholestep::sum(z).backward(); });
+}
+
+TEST(EagerDeviceTraining, AStepCopiesItsBatchAndItsLossAndNoConstant) {
+  nn::Sequential model(nn::Linear({.in_features = 6, .out_features = 8}), nn::GELU(),
+                       nn::LayerNorm({.normalized_shape = {8}}),
+                       nn::Linear({.in_features = 8, .out_features = 3}));
+  model.initialize(1);
+  model.to(foreign_backend());
+  optim::SGD sgd({.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-3});
+  sgd.attach(model.parameters());
+  Tensor x = tensor(formula_values(1, 24), {4, 6}), labels = tensor(formula_labels(2, 4, 3), {4});
+  auto step = [&] {
+    Tensor loss = nn::CrossEntropyLoss()(model(x.to(foreign_backend())), labels.to(foreign_backend()));
+    sgd.step(grad(loss, model.parameters()));
+    loss.item<float>();
+  };
+  for (int i = 0; i < 2; ++i) step();  // the second knows that there is a momentum
+  const Calls batch_then_labels_to_be_checked_and_loss = {"copy in", "copy in", "copy out", "copy out"};
+  EXPECT_EQ(copies_of(step), batch_then_labels_to_be_checked_and_loss);
 }
 
 TEST(EagerDeviceTraining, FollowsTheHostBitForBit) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/formula.h"
+#include "support/gradient_check.h"
 #include "support/op_case.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
@@ -90,22 +91,6 @@ void expect_near(const Tensor& got, const Json& expected, const std::string& wha
   std::vector<double> numbers = as_doubles(got);
   for (size_t i = 0; i < values.size(); ++i)
     ASSERT_NEAR(numbers[i], values[i], tolerance) << what << ", element " << i;
-}
-
-/// The results, then the gradients of sum over results of sum(result * operand 9 + its number).
-Tensors with_gradients(const Function& f, const Tensors& inputs, const Tensors& parameters) {
-  Tensors results = f(inputs), wanted;
-  Tensor loss;
-  for (size_t i = 0; i < results.size(); ++i) {
-    Tensor part =
-        sum(results[i] * operand(results[i].shape(), 9 + static_cast<uint32_t>(i), results[i].dtype()));
-    loss = loss.defined() ? loss + part : part;
-  }
-  for (const Tensor& x : inputs)
-    if (is_floating(x.dtype())) wanted.push_back(x);
-  wanted.insert(wanted.end(), parameters.begin(), parameters.end());
-  for (Tensor& g : grad(loss, wanted)) results.push_back(std::move(g));
-  return results;
 }
 
 /// Eagerly against the reference, and compiled with the same bits.

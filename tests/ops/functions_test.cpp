@@ -211,25 +211,6 @@ Tensors operands_of(const Json& c, DType dtype) {
   return operands;
 }
 
-/// Results, and then the gradients of their weighted sum by the floating-point operands.
-Tensors with_gradients(const Function& f, const Tensors& operands) {
-  Tensors results = f(operands), wanted;
-  Tensor total;
-  for (uint32_t stream = 9; const Tensor& t : results) {
-    Tensor weights = floats(stream++, t.shape(), DType::f64);
-    if (!is_floating(t.dtype())) continue;
-    Tensor weighted = sum(t * converted(weights, t.dtype()));
-    total = total.defined() ? total + weighted : weighted;
-  }
-  for (const Tensor& t : operands)
-    if (is_floating(t.dtype())) wanted.push_back(t);
-  if (total.defined() && !wanted.empty() && wanted[0].dtype() == total.dtype()) {
-    Tensors grads = grad(total, wanted);
-    results.insert(results.end(), grads.begin(), grads.end());
-  }
-  return results;
-}
-
 /// NaN where the reference has a word.
 double number(const Json& value) {
   if (!value.is_string()) return value.is_boolean() ? value.get<bool>() : value.get<double>();

@@ -4,10 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "support/expect_error.h"
+#include "support/formula.h"
 #include "support/op_case.h"
+#include "wholestep/graph/grad.h"
+#include "wholestep/io/json.h"
+#include "wholestep/ops/arrange.h"
+#include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/gather.h"
+#include "wholestep/ops/reduce.h"
 
 namespace wholestep::test {
 namespace {
@@ -38,9 +46,27 @@ TEST(Slice, AndPadAreEachOthersInverse) {
   Tensor x = counted({2, 5});
   EXPECT_THAT(as_doubles(slice(x, 1, 1, 3)), ElementsAre(1, 2, 6, 7));
   EXPECT_THAT(as_doubles(pad(slice(x, 1, 1, 3), 1, 1, 2)), ElementsAre(0, 1, 2, 0, 0, 0, 6, 7, 0, 0));
-  expect_error(ErrorCode::kUsage, {"slice out of range", "axis 1", "[3, 7)", "[0, 5)"},
-               [&] { slice(x, 1, 3, 7); });
+  expect_error(ErrorCode::kUsage, {"slice out of range", "axis 1", "[3, 7)", "[0, 5)"}, [&] {
+    apply1(find_op("slice"), {x}, {{"axis", 1}, {"start", 3}, {"stop", 7}});
+  });
   expect_error(ErrorCode::kUsage, {"negative padding", "-1 before"}, [&] { pad(x, 0, -1, 0); });
+}
+
+TEST(Slice, TakesWhatPyTorchTakes) {
+  const nlohmann::json cases =
+      read_json_file(std::filesystem::path(WHOLESTEP_SOURCE_DIR) / "tests/reference/slices.json");
+  ASSERT_EQ(cases.size(), 726u);
+  for (const nlohmann::json& c : cases) {
+    const int64_t extent = c["extent"], start = c["start"], stop = c["stop"], step = c["step"];
+    Tensor x = tensor(test::formula_values(1, 2 * extent), {2, extent}).to(DType::f64).set_requires_grad();
+    Tensor y = step == 1 ? slice(x, -1, start, stop) : slice(x, 1, start, stop, step);
+    const std::string text = c.dump();
+    ASSERT_EQ(y.shape(), (Shape{2, c["count"].get<int64_t>()})) << text;
+    EXPECT_EQ(as_doubles(y), c["y"].get<std::vector<double>>()) << text;
+    Tensor weights = tensor(test::formula_values(2, y.numel()), y.shape()).to(DType::f64);
+    EXPECT_EQ(as_doubles(grad(sum(y * weights), std::vector{x})[0]), c["dx"].get<std::vector<double>>())
+        << text;
+  }
 }
 
 TEST(Concat, NamesPartsThatDoNotFit) {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "support/formula.h"
+#include "support/gradient_check.h"
 #include "support/op_case.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/nn/activations.h"
@@ -26,21 +27,11 @@ namespace wholestep::test {
 namespace {
 
 /// Results of an op, and behind them the gradients of its floating-point operands.
-std::vector<Tensor> with_gradients(const OpDef& op, std::vector<Tensor> operands, const Attrs& attrs) {
-  std::vector<Tensor> wanted;
+std::vector<Tensor> apply_with_gradients(const OpDef& op, std::vector<Tensor> operands, const Attrs& attrs) {
+  if (!op.vjp) return apply(op, operands, attrs);
   for (Tensor& t : operands)
-    if (op.vjp && is_floating(t.dtype()) && !is_half(t.dtype())) wanted.push_back(t.set_requires_grad());
-  std::vector<Tensor> results = apply(op, operands, attrs);
-  Tensor total;
-  for (uint32_t stream = 1; const Tensor& t : results) {
-    if (!t.requires_grad() || wanted.empty() || t.dtype() != wanted[0].dtype()) continue;
-    Tensor weights = converted(tensor(formula_values(stream++, t.numel()), t.shape()), t.dtype());
-    Tensor weighted = sum(t * weights);
-    total = total.defined() ? total + weighted : weighted;
-  }
-  if (total.defined())
-    for (const Tensor& t : grad(total, wanted)) results.push_back(t);
-  return results;
+    if (is_floating(t.dtype())) t.set_requires_grad();
+  return with_gradients([&](const std::vector<Tensor>& x) { return apply(op, x, attrs); }, operands);
 }
 
 }  // namespace
@@ -51,8 +42,8 @@ void expect_eager_agrees(const OpDef& op, Backend& device, double relative, size
     std::vector<Tensor> host = make_operands(cases[c]), there;
     if (host.empty()) continue;  // it runs where nothing lies yet: on the host
     for (const Tensor& t : host) there.push_back(t.to(device));
-    std::vector<Tensor> wanted = with_gradients(op, host, cases[c].attrs),
-                        got = with_gradients(op, there, cases[c].attrs);
+    std::vector<Tensor> wanted = apply_with_gradients(op, host, cases[c].attrs),
+                        got = apply_with_gradients(op, there, cases[c].attrs);
     const std::string text = describe(op, cases[c]);
     ASSERT_EQ(got.size(), wanted.size()) << text;
     for (size_t i = 0; i < got.size(); ++i) {

@@ -123,10 +123,6 @@ void ForeignBackend::run(const PreparedKernel& kernel, std::span<const void* con
   cpu_backend().run(kernel, in, out, workspace ? real(workspace) : nullptr);
 }
 
-std::vector<Span> ForeignBackend::spans(std::span<const ScheduledKernel> schedule) const {
-  return cpu_backend().spans(schedule);
-}
-
 std::unique_ptr<Executable> ForeignBackend::load(const Program& program, std::span<std::byte* const> arenas) {
   std::vector<std::byte*> bases;
   for (std::byte* arena : arenas) bases.push_back(real(arena));

@@ -16,7 +16,6 @@ class ForeignBackend final : public Backend {
   void copy(std::byte* to, const std::byte* from, int64_t bytes) override;
   void run(const PreparedKernel& kernel, std::span<const void* const> inputs, std::span<void* const> outputs,
            std::byte* workspace) override;
-  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override;
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override;
   int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   int64_t feed_depth() const override { return 2; }

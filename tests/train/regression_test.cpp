@@ -107,7 +107,8 @@ TEST(Regression, WhatCannotBeComputedIsAbsent) {
   EXPECT_GT(r.mae, 0);
 }
 
-/// Weights of the standardised features and intercept, by the normal equations in f64.
+/// Weights of the standardised features and intercept, for the target in its own units, by the normal
+/// equations in f64.
 std::vector<double> least_squares(const Dataset& data, const Normalization& n) {
   constexpr size_t kSize = 4;
   std::vector<std::vector<double>> a(kSize, std::vector<double>(kSize + 1));
@@ -141,10 +142,15 @@ TEST(RegressionTraining, FindsALinearFunctionAgain) {
                       optim::SGD({.lr = 0.3}), {.max_epochs = 60, .batch_size = 1600});
   Normalization n = normalization_of(*fitted.data.train);
   std::vector<double> expected = least_squares(*fitted.data.train, n);
+  double target_mean = static_cast<double>(n.target_mean[0]),
+         target_std = static_cast<double>(n.target_std[0]);
   for (size_t i = 0; i < 4; ++i)
-    EXPECT_NEAR(static_cast<double>(fitted.parameters[i]), expected[i], 2e-3) << i;
+    EXPECT_NEAR(static_cast<double>(fitted.parameters[i]) * target_std + (i == 3 ? target_mean : 0),
+                expected[i], 2e-3)
+        << i;
   for (size_t i = 0; i < 3; ++i) {
-    double std = static_cast<double>(n.std[i]), weight = static_cast<double>(fitted.parameters[i]) / std;
+    double std = static_cast<double>(n.std[i]),
+           weight = static_cast<double>(fitted.parameters[i]) * target_std / std;
     // The spread of least squares over N samples is noise / (std sqrt(N)); four times that.
     EXPECT_NEAR(weight, kCoefficients[i], 4 * kNoise / std / std::sqrt(1600.0)) << i;
   }
@@ -155,7 +161,7 @@ TEST(RegressionTraining, FindsALinearFunctionAgain) {
   EXPECT_NEAR(*last.train_regression->r2, r2, 0.003);
   EXPECT_NEAR(last.val_regression->rmse(), kNoise, 0.05);
   EXPECT_NEAR(last.val_regression->mae, kNoise * std::sqrt(2 / 3.14159265), 0.05);
-  EXPECT_NEAR(*last.val_loss, last.val_regression->mse, 1e-6);
+  EXPECT_NEAR(*last.val_loss, last.val_regression->mse / (target_std * target_std), 1e-6);
   EXPECT_FALSE(last.train_accuracy.has_value());
   EXPECT_FALSE(last.val_accuracy.has_value());
 
@@ -164,6 +170,48 @@ TEST(RegressionTraining, FindsALinearFunctionAgain) {
   EXPECT_NEAR(evaluation.loss, *last.val_loss, 1e-6);
   EXPECT_FALSE(evaluation.accuracy.has_value());
   EXPECT_TRUE(evaluation.confusion.empty());
+  ASSERT_EQ(std::ssize(evaluation.numbers), fitted.data.test->size());
+  double squares = 0;
+  for (size_t i = 0; i < evaluation.numbers.size(); ++i) {
+    EXPECT_EQ(evaluation.targets[i], fitted.data.test->targets(static_cast<int64_t>(i))[0]);
+    squares += std::pow(static_cast<double>(evaluation.numbers[i] - evaluation.targets[i]), 2);
+  }
+  EXPECT_NEAR(squares / 400, evaluation.regression->mse, 1e-6);
+}
+
+TEST(RegressionTraining, TheUnitsOfTargetsChangeNothingElse) {
+  TempDir dir;
+  // The same numbers, and the same times 1024: a power of two, so that bits can be compared.
+  std::ofstream small(dir / "small.csv"), large(dir / "large.csv");
+  small << "a,y\n", large << "a,y\n";
+  for (int i = 0; i < 100; ++i) {
+    int y = (i * 37) % 101;
+    small << i << ',' << y << '\n', large << i << ',' << 1024 * y << '\n';
+  }
+  small.close(), large.close();
+  auto run = [&](const char* file) {
+    return fit("csv:" + (dir / file).string() + ":target=y",
+               nn::Sequential(nn::Linear({.in_features = 1, .out_features = 8}), nn::Tanh(),
+                              nn::Linear({.in_features = 8, .out_features = 1})),
+               optim::SGD({.lr = 0.1}), {.max_epochs = 3, .batch_size = 16});
+  };
+  Fitted a = run("small.csv"), b = run("large.csv");
+  EXPECT_EQ(a.parameters, b.parameters);
+  const EpochResult &last_a = a.result.history.back(), &last_b = b.result.history.back();
+  EXPECT_EQ(last_a.train_loss, last_b.train_loss);
+  EXPECT_NEAR(last_a.train_loss, 1, 0.3) << "the loss of the mean";
+  EXPECT_EQ(*last_a.val_regression->r2, *last_b.val_regression->r2);
+  EXPECT_EQ(1024 * last_a.val_regression->rmse(), last_b.val_regression->rmse());
+}
+
+TEST(RegressionTraining, AConstantTargetIsItsMean) {
+  TempDir dir;
+  std::ofstream(dir / "constant.csv") << "a,y\n1,7\n2,7\n3,7\n4,7\n5,7\n";
+  Fitted run = fit("csv:" + (dir / "constant.csv").string() + ":target=y,test=0",
+                   nn::Sequential(nn::Linear({.in_features = 1, .out_features = 1})), optim::SGD({.lr = 0.1}),
+                   {.max_epochs = 50, .batch_size = 4});
+  Evaluation e = evaluate(run.model, nn::MSELoss(), *run.data.train, normalization_of(*run.data.train));
+  for (float y : e.numbers) EXPECT_NEAR(y, 7, 0.1);
 }
 
 TEST(RegressionTraining, GivesTheSameBitsResidentStreamedAndResumed) {
@@ -245,6 +293,16 @@ TEST(RegressionTraining, ACheckpointKeepsColumnsMeansAndDeviations) {
   Normalization n = normalization_of(*data.train);
   EXPECT_EQ(trained.normalization.mean, n.mean);
   EXPECT_EQ(trained.normalization.std, n.std);
+  EXPECT_EQ(trained.normalization.target_mean, n.target_mean);
+  EXPECT_EQ(trained.normalization.target_std, n.target_std);
+  ASSERT_EQ(n.target_mean.size(), 2u);
+  double mean = 0, square = 0;  // of y, about 4000 and some
+  for (int64_t i = 0; i < data.train->size(); ++i)
+    mean += static_cast<double>(data.train->targets(i)[0]) / 160;
+  for (int64_t i = 0; i < data.train->size(); ++i)
+    square += std::pow(static_cast<double>(data.train->targets(i)[0]) - mean, 2) / 160;
+  EXPECT_NEAR(static_cast<double>(n.target_mean[0]), mean, 1e-3);
+  EXPECT_NEAR(static_cast<double>(n.target_std[0]), std::sqrt(square), 1e-5);
 
   std::vector<float> rows(2 * 3);
   std::span<uint8_t> bytes{reinterpret_cast<uint8_t*>(rows.data()), rows.size() * sizeof(float)};
@@ -254,7 +312,7 @@ TEST(RegressionTraining, ACheckpointKeepsColumnsMeansAndDeviations) {
   Predictions p = evaluator.run(bytes, {}, 2);
   EXPECT_TRUE(p.classes.empty());
   Tensor x = (tensor(rows, {2, 3}) - tensor(n.mean, {3})) * (1.0 / tensor(n.std, {3}));
-  Tensor expected = (*trained.model.module)(x);
+  Tensor expected = (*trained.model.module)(x)*tensor(n.target_std, {2}) + tensor(n.target_mean, {2});
   ASSERT_EQ(p.numbers.size(), 4u);
   for (size_t i = 0; i < 4; ++i)
     EXPECT_NEAR(p.numbers[i], expected.data<float>()[i], 1e-5f * (1 + std::abs(p.numbers[i])));

@@ -10,6 +10,7 @@
 #include "wholestep/train/confusion_chart.h"
 #include "wholestep/train/html.h"
 #include "wholestep/train/line_chart.h"
+#include "wholestep/train/regression_chart.h"
 
 namespace wholestep {
 namespace {
@@ -117,6 +118,68 @@ TEST(Report, T10WhatWasNotComputedIsNotANumber) {
   EXPECT_THAT(page, Not(HasSubstr("validation <b>")));
   EXPECT_THAT(page, Not(HasSubstr("0.00 %")));
   EXPECT_THAT(page, HasSubstr("training, epoch 1"));
+}
+
+ReportData regression_report() {
+  ReportData data;
+  data.title = "mlp";
+  data.evaluation = Evaluation{};
+  data.evaluation->regression = Regression{.mae = 1, .mse = 2, .r2 = 0.5};
+  data.evaluation->targets = {0, 100, 10, 200, 20, 300, 40, 500};
+  data.evaluation->numbers = {1, 100, 10, 200, 18, 300, 40, 500};
+  data.target_names = {"rent", "<area>"};
+  return data;
+}
+
+TEST(Report, NumbersAreShownBesideWhatIsTrue) {
+  std::string page = render_report(regression_report());
+  EXPECT_THAT(page, HasSubstr("<h2>rent: estimated and true</h2>"));
+  EXPECT_THAT(page, HasSubstr("<h2>&lt;area&gt;: residuals</h2>"));
+  EXPECT_EQ(count(page, "<circle class=\"spot single\""), 8);
+  EXPECT_THAT(page, HasSubstr("<title>true 20: estimated 18</title>"));
+  EXPECT_THAT(page, HasSubstr("<title>true 300: estimated 300</title>"));
+  EXPECT_EQ(count(page, "class=\"line bins\""), 2);
+  EXPECT_THAT(page, Not(HasSubstr("nan")));
+}
+
+TEST(RegressionChart, ResidualsAreCountedInRoundBins) {
+  std::vector<float> targets = {0, 10, 20, 40, 50}, numbers = {1, 10, 18, 40.04f, 50.5f};
+  LineChart chart = residuals_chart("y", numbers, targets);  // residuals -1, 0, 2, -0.04, -0.5
+  ASSERT_EQ(chart.series.size(), 1u);
+  const auto& outline = chart.series[0].points;
+  double total = 0, step = outline[2].first - outline[1].first;
+  EXPECT_NEAR(step, 0.2, 1e-12);
+  for (size_t i = 1; i + 1 < outline.size(); i += 2) {
+    EXPECT_EQ(outline[i].second, outline[i + 1].second);
+    double low = outline[i].first, expected = 0;
+    for (size_t k = 0; k < 5; ++k) {
+      double r = static_cast<double>(targets[k]) - static_cast<double>(numbers[k]);
+      bool last = i + 3 == outline.size();
+      expected += r >= low - 1e-9 && (r < low + step - 1e-9 || last);
+    }
+    EXPECT_EQ(outline[i].second, expected) << low;
+    total += outline[i].second;
+  }
+  EXPECT_EQ(total, 5);
+  EXPECT_EQ(outline.front(), std::pair(-1.0, 0.0));
+  EXPECT_EQ(outline.back().second, 0);
+}
+
+TEST(RegressionChart, WhatIsAllTheSameIsOneBin) {
+  std::vector<float> y = {3, 3, 3}, t = {3, 3, 3};
+  const LineChart residuals = residuals_chart("y", y, t);
+  double most = 0;
+  for (const auto& point : residuals.series[0].points) most = std::max(most, point.second);
+  EXPECT_EQ(most, 3);
+  EXPECT_THAT(to_html(estimates_chart("y", y, t)), Not(HasSubstr("nan")));
+}
+
+TEST(RegressionChart, ManySamplesAreThinned) {
+  std::vector<float> y(12345);
+  for (size_t i = 0; i < y.size(); ++i) y[i] = static_cast<float>(i);
+  const LineChart chart = estimates_chart("y", y, y);
+  EXPECT_EQ(chart.series[1].points.size(), 950u);  // every 13th
+  EXPECT_EQ(chart.series[0].points.back(), std::pair(12344.0, 12344.0));
 }
 
 TEST(Report, AnEmptyRunStillHasAPage) {

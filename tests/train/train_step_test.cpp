@@ -120,9 +120,7 @@ class OtherRegions final : public Backend {
            std::byte* workspace) override {
     cpu_backend().run(kernel, inputs, outputs, workspace);
   }
-  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
-    return build_regions(schedule, Placement::kFewest).spans;
-  }
+  Placement placement() const override { return Placement::kFewest; }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     return cpu_backend().load(program, arenas);
   }

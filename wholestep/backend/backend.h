@@ -67,6 +67,12 @@ struct ScheduledKernel {
   int64_t turn = 0;   ///< calls of a later turn do not run beside it
 };
 
+/// How the phases of a schedule are placed in regions, see build_regions(). kInOrder: a phase joins the open
+/// region or opens the next, so that calls run in the order of the schedule and values die young. kFewest: as
+/// few regions as the dependencies allow, where a phase that others do not wait for runs as late as it may,
+/// beside later work; phases share a lane only where one needs the other, phases of one chunk too.
+enum class Placement { kInOrder, kFewest };
+
 /// The stretch of a submission during which a kernel may be running. Kernels whose spans meet may run at the
 /// same time, so their buffers must not share memory.
 struct Span {
@@ -165,8 +171,11 @@ class Backend {
   /// is done: kernels and copies that follow come after it, and those that wait report what went wrong.
   virtual void run(const PreparedKernel& kernel, std::span<const void* const> inputs,
                    std::span<void* const> outputs, std::byte* workspace) = 0;
-  /// When each kernel of a schedule may run, in order; what memory planning relies on.
-  virtual std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const = 0;
+  /// How it cuts a schedule into regions.
+  virtual Placement placement() const { return Placement::kInOrder; }
+  /// When each kernel of a schedule may run, in order; what memory planning relies on. By default as
+  /// build_regions() places them.
+  virtual std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const;
   virtual std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) = 0;
   /// Who wants to look between steps asks for no more than this at once.
   virtual int64_t steps_per_submission() const { return 1; }

@@ -8,6 +8,7 @@
 
 #include "wholestep/base/error.h"
 #include "wholestep/base/human.h"
+#include "wholestep/base/integers.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -47,7 +48,7 @@ int64_t MemoryCache::size_class(int64_t bytes) {
   constexpr int64_t kSmallest = kAlignment;
   if (bytes <= 8 * kSmallest) return std::max(aligned(bytes), kSmallest);
   int64_t step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes - 1))) / 8;
-  return (bytes + step - 1) / step * step;
+  return rounded_up(bytes, step);
 }
 
 MemoryCache::~MemoryCache() { empty_cache(); }

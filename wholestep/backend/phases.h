@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "wholestep/backend/backend.h"
+#include "wholestep/base/integers.h"
 
 namespace wholestep {
 
@@ -17,9 +18,9 @@ struct Range {
 struct Split {
   static constexpr int64_t kMaxChunks = 8;
   explicit Split(int64_t total_things, int64_t max_chunks = kMaxChunks)
-      : total(total_things), per_chunk(std::max<int64_t>(1, (total_things + max_chunks - 1) / max_chunks)) {}
+      : total(total_things), per_chunk(std::max<int64_t>(1, ceil_div(total_things, max_chunks))) {}
   int64_t total, per_chunk;
-  int64_t chunks() const { return (total + per_chunk - 1) / per_chunk; }
+  int64_t chunks() const { return ceil_div(total, per_chunk); }
   Range operator[](int64_t chunk) const {
     return {chunk * per_chunk, std::min(total, (chunk + 1) * per_chunk)};
   }

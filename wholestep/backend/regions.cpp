@@ -249,4 +249,8 @@ Regions build_regions(std::span<const ScheduledKernel> schedule, Placement place
   return Builder(schedule, placement).build();
 }
 
+std::vector<Span> Backend::spans(std::span<const ScheduledKernel> schedule) const {
+  return build_regions(schedule, placement()).spans;
+}
+
 }  // namespace wholestep

@@ -48,12 +48,6 @@ struct Regions {
       spans;  ///< per call: first and last region it runs in; of a view, where its operand is made
 };
 
-/// How phases are placed. kInOrder: a phase joins the open region or opens the next, so that calls run in the
-/// order of the schedule and values die young. kFewest: as few regions as the dependencies allow, where a
-/// phase that others do not wait for runs as late as it may, beside later work; phases share a lane only
-/// where one needs the other, phases of one chunk too.
-enum class Placement { kInOrder, kFewest };
-
 /// Depends on the schedule alone, so planning and loading agree.
 Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement = Placement::kInOrder);
 

@@ -11,6 +11,7 @@
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/log.h"
+#include "wholestep/cli/open_data.h"
 #include "wholestep/data/specs.h"
 #include "wholestep/nn/zoo.h"
 
@@ -44,9 +45,18 @@ Job make_job(RunConfig config, DeviceUse use) {
   use_precision(config.precision, config.tf32, device);
   Job job{.config = std::move(config),
           .device = std::move(device),
-          .model = nn::find_model(job.config.model),
+          .model = {},
           .loss = nullptr,
           .optimizer = nullptr};
+  if (nn::fits_tables(job.config.model) && dtype_of_data(job.config.data) == DType::f32) {
+    job.data = open_data_with_progress(job.config.data);
+    const Dataset& rows = *job.data.train;
+    nn::TableSizes sizes{rows.sample_shape().numel(), rows.num_classes(), rows.num_targets()};
+    job.model = nn::find_model(job.config.model, &sizes);
+  } else {
+    job.model = nn::find_model(job.config.model);
+  }
+  if (job.config.loss.is_null()) job.config.loss = default_loss(job.model.targets > 0);
   if (job.model.tokens)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "the model takes indices, and the command has no data of them",
@@ -64,6 +74,12 @@ Job make_job(RunConfig config, DeviceUse use) {
       job.config.trainer.max_epochs);  // for plans without data; fit() knows the real one
   job.optimizer->attach(job.model.module->trainable_parameters());
   return job;
+}
+
+DataSplits open_job_data(const Job& job) {
+  DataSplits data = job.data.train ? job.data : open_data_with_progress(job.config.data);
+  check_data_fits(job.model, *data.train, job.config.data);
+  return data;
 }
 
 std::unique_ptr<nn::Loss> loss_of(const nlohmann::json& run) {
@@ -109,7 +125,9 @@ void check_data_fits(const nn::Model& model, const Dataset& dataset, const std::
                  .where = fmt::format("{} into {}", data, model.name),
                  .got = fmt::format("samples {}", to_string(dataset.sample_shape())),
                  .expected = to_string(model.input),
-                 .hint = "choose a model with that input, or change \"input\" in its model.json"});
+                 .hint = dataset.dtype() == DType::f32
+                             ? "mlp is made for the columns of any table; or change \"input\" in a model.json"
+                             : "choose a model with that input, or change \"input\" in its model.json"});
   if (dataset.num_targets() != model.targets)
     throw Error(ErrorCode::kBadConfig,
                 {.what = model.targets > 0 && dataset.num_targets() > 0

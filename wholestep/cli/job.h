@@ -17,14 +17,19 @@ struct Job {
   nn::Model model;  ///< initialised from the seed
   std::unique_ptr<nn::Loss> loss;
   std::unique_ptr<optim::Optimizer> optimizer;  ///< attached to the model's parameters, with its schedule
+  DataSplits data = {};  ///< opened already where the model's sizes follow from it, see open_job_data()
 
   SampleType sample() const;             ///< what the model is fed: of tables f32, else u8
   StepConfig step_config() const;        ///< for plans without data: samples are not normalised
   TrainerConfig trainer_config() const;  ///< that of the configuration, on the device
 };
 
-/// Also sets the number of compute threads. kBadConfig for a model or device that does not exist.
+/// Also sets the number of compute threads. kBadConfig for a model or device that does not exist. A model of
+/// the zoo that fits tables is made for the configuration's, where that is one.
 Job make_job(RunConfig config, DeviceUse use = DeviceUse::kRun);
+
+/// The configuration's data; kBadConfig where the model takes or gives something else.
+DataSplits open_job_data(const Job& job);
 
 /// That of the configuration of a run, as checkpoints keep it; cross-entropy where that is null.
 std::unique_ptr<nn::Loss> loss_of(const nlohmann::json& run);

@@ -126,7 +126,10 @@ RunConfig read_run_config(const json& object, const std::string& where,
     if (auto* text = std::get_if<std::string*>(&field.value);
         text && (*text)->empty() && std::ranges::find(required, field.name) != required.end())
       reader.add_problem(field.name, "is missing: " + field.doc);
-  read_table(reader, "loss", config.loss, [](ConfigReader& r) { nn::read_loss(r); });
+  if (object.contains("loss")) {
+    config.loss = default_loss(targets_are_numbers(config.data));
+    read_table(reader, "loss", config.loss, [](ConfigReader& r) { nn::read_loss(r); });
+  }
   read_table(reader, "optimizer", config.optimizer, [](ConfigReader& r) { optim::read_optimizer(r); });
   read_table(reader, "schedule", config.schedule, [](ConfigReader& r) { optim::read_schedule(r); });
   if (const json* table = reader.child("trainer")) {
@@ -138,6 +141,8 @@ RunConfig read_run_config(const json& object, const std::string& where,
   return config;
 }
 
+json default_loss(bool numbers) { return {{"type", numbers ? "mse" : "cross-entropy"}}; }
+
 json as_table(const json& value) { return value.is_string() ? json{{"type", value}} : value; }
 
 json resolved(const RunConfig& config) {
@@ -147,7 +152,8 @@ json resolved(const RunConfig& config) {
   object = with_defaults(object, document_fields(defaults.fields()));
   write_fields(trainer, values.trainer_fields(), defaults.trainer_fields());
   object["trainer"] = with_defaults(trainer, document_fields(defaults.trainer_fields()));
-  object["loss"] = with_type_defaults(config.loss, nn::loss_types());
+  json loss = config.loss.is_null() ? default_loss(targets_are_numbers(config.data)) : config.loss;
+  object["loss"] = with_type_defaults(std::move(loss), nn::loss_types());
   object["optimizer"] = with_type_defaults(config.optimizer, optim::optimizer_types());
   object["schedule"] = with_type_defaults(config.schedule, optim::schedule_types());
   return object;

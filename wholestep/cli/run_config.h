@@ -14,9 +14,9 @@ struct RunConfig {
   bool tf32 = true;
   std::string precision = "f32";
   int64_t threads = 0;
-  nlohmann::json loss = {{"type", "cross-entropy"}};  ///< valid for nn::read_loss()
-  nlohmann::json optimizer = {{"type", "adam"}};      ///< valid for optim::read_optimizer()
-  nlohmann::json schedule = {{"type", "constant"}};   ///< valid for optim::read_schedule()
+  nlohmann::json loss = nullptr;                     ///< valid for nn::read_loss(); null: default_loss()
+  nlohmann::json optimizer = {{"type", "adam"}};     ///< valid for optim::read_optimizer()
+  nlohmann::json schedule = {{"type", "constant"}};  ///< valid for optim::read_schedule()
 
   // The table [trainer].
   TrainerConfig trainer;
@@ -33,6 +33,9 @@ struct RunConfig {
 /// that are empty. `where` names the source in messages.
 RunConfig read_run_config(const nlohmann::json& object, const std::string& where,
                           const std::vector<std::string>& required);
+
+/// That of a run that names none: by whether targets are numbers or classes.
+nlohmann::json default_loss(bool numbers);
 
 /// {"type": "mse"} of the short form "mse"; anything else as it is.
 nlohmann::json as_table(const nlohmann::json& value);

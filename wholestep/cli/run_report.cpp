@@ -114,6 +114,7 @@ ReportData collect_report(const Job& job, const DataSplits& data, const FitResul
 void add_evaluation(ReportData& report, Evaluation evaluation, const std::string& evaluated,
                     const Dataset& dataset) {
   report.class_names = dataset.class_names();
+  report.target_names = dataset.target_names();
   report.evaluated = evaluated;
   if (is_picture(dataset.sample_shape()))
     for (const Evaluation::Sample& sample : evaluation.worst)

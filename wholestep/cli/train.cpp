@@ -94,8 +94,7 @@ void require_space_for_checkpoints(const fs::path& folder, const Job& job) {
 }
 
 DataSplits open_run_data(const Job& job) {
-  DataSplits data = open_data_with_progress(job.config.data);
-  check_data_fits(job.model, *data.train, job.config.data);
+  DataSplits data = open_job_data(job);
   if (!job.config.validation.empty()) {
     data.test = open_data_with_progress(job.config.validation).test;
     check_data_fits(job.model, *data.test, job.config.validation);
@@ -243,7 +242,7 @@ void add_train(CLI::App& app) {
                "  wholestep train lenet --data digits\n"
                "  wholestep train lenet --data mnist --epochs 5 --lr 0.002 --schedule cosine\n"
                "  wholestep train model.json --data idx:data/mnist --optimizer sgd --momentum 0.9\n"
-               "  wholestep train model.json --data csv:houses.csv:target=price --loss mse\n"
+               "  wholestep train mlp --data csv:houses.csv:target=price\n"
                "  wholestep train lenet --data mnist --resume=auto --checkpoint-every 500\n"
                "  wholestep train --config run.toml --set trainer.batch_size=128\n"
                "SIGINT and SIGTERM end a run with a checkpoint and exit code 75; --resume goes on from it\n"

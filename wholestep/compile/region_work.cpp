@@ -6,10 +6,7 @@
 
 namespace wholestep {
 
-Regions plan_regions(const Plan& plan) {
-  return build_regions(plan.schedule,
-                       plan.backend->name() == "cuda" ? Placement::kFewest : Placement::kInOrder);
-}
+Regions plan_regions(const Plan& plan) { return build_regions(plan.schedule, plan.backend->placement()); }
 
 std::vector<RegionWork> region_work(const Plan& plan) {
   const Graph& graph = *plan.graph;

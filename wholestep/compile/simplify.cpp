@@ -43,12 +43,6 @@ const double* uniform(const Graph& graph, int value) {
   return nullptr;
 }
 
-Attrs full_attrs(double value, const TensorType& type) {
-  return {{"value", value},
-          {"dtype", std::string(name(type.dtype))},
-          {"shape", std::vector<int64_t>(type.shape.begin(), type.shape.end())}};
-}
-
 /// The number an op gives when all its operands are uniform: computed by the op's own kernel on scalars.
 double fold(const OpDef& op, const Attrs& attrs, const std::vector<double>& operands,
             const std::vector<TensorType>& types) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "wholestep/base/error.h"
+#include "wholestep/base/integers.h"
 #include "wholestep/data/bitmap_font.h"
 #include "wholestep/data/idx_folder.h"
 #include "wholestep/io/idx.h"
@@ -92,7 +93,7 @@ Image contact_sheet(const Dataset& dataset, const SheetOptions& options) {
   check_option("samples", static_cast<int64_t>(samples.size()), 10000);
   const Image first = sample_image(dataset, samples.front());
   const int64_t count = static_cast<int64_t>(samples.size()), columns = std::min(count, options.columns);
-  const int64_t rows = (count + columns - 1) / columns;
+  const int64_t rows = ceil_div(count, columns);
   const int64_t cell_width = first.width * options.scale + kGap;
   const int64_t cell_height = first.height * options.scale + kCaptionHeight + kGap;
   Image sheet{rows * cell_height + kGap, columns * cell_width + kGap, first.channels, {}};

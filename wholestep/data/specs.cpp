@@ -116,4 +116,9 @@ DataSplits open_data(const std::string& text, const MnistSource& mnist) {
 
 DType dtype_of_data(const std::string& spec) { return parse(spec).name == "csv" ? DType::f32 : DType::u8; }
 
+bool targets_are_numbers(const std::string& text) {
+  Spec spec = parse(text);
+  return spec.name == "csv" && spec.options.contains("target");
+}
+
 }  // namespace wholestep

@@ -35,6 +35,8 @@ DataSplits open_data(const std::string& spec, const MnistSource& mnist = {});
 
 /// What the values of its samples are, without opening it: f32 of a table, u8 of all else.
 DType dtype_of_data(const std::string& spec);
+/// Whether its targets are numbers, not classes, without opening it.
+bool targets_are_numbers(const std::string& spec);
 
 /// The folder behind idx:DIR: {train,t10k}-images-idx3-ubyte and -labels-idx1-ubyte, each also with .gz,
 /// images [N, H, W] or [N, C, H, W]. The classes are the lines of DIR/classes.txt where it exists, else "0"

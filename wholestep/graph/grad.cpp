@@ -97,10 +97,8 @@ std::vector<Recorded> recorded_in_graph(Graph& graph, std::vector<Attrs>& attrs)
 
 /// A tensor like `like` full of one number; in a trace a node, so that passes can fold it.
 Tensor filled_like(const Tensor& like, double value) {
-  Attrs attrs = {{"value", value},
-                 {"dtype", std::string(name(like.dtype()))},
-                 {"shape", std::vector<int64_t>(like.shape().begin(), like.shape().end())}};
-  if (!like.symbolic()) return apply1(find_op("full"), {}, attrs).to(device_of(like));
+  const Attrs attrs = full_attrs(value, like.type());
+  if (!like.symbolic()) return apply_on(device_of(like), find_op("full"), attrs)[0];
   Graph& graph = *like.impl()->graph;
   return graph.tensor(graph.add_node(find_op("full"), attrs, {}, {like.type()})[0]);
 }

@@ -12,16 +12,34 @@
 namespace wholestep {
 namespace {
 
+using Numbers = std::vector<double>;  // one a scalar of f
+
 /// One element of one of the wanted tensors.
 struct Place {
   Tensor tensor;
   size_t element;
-  double original, gradient;
+  double original;
+  Numbers gradient;
   double& value() const { return tensor.data<double>()[element]; }
 };
 
-double derivative(const std::function<double(double)>& along, double h) {
-  return (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h);
+Numbers derivative(const std::function<Numbers(double)>& along, double h) {
+  Numbers result = along(h);
+  const Numbers below = along(-h), above2 = along(2 * h), below2 = along(-2 * h);
+  for (size_t k = 0; k < result.size(); ++k)
+    result[k] = (8 * (result[k] - below[k]) - (above2[k] - below2[k])) / (12 * h);
+  return result;
+}
+
+/// The gradient of each scalar of y.
+std::vector<std::vector<Tensor>> gradients_of(const Tensor& y, const std::vector<Tensor>& wanted) {
+  std::vector<std::vector<Tensor>> grads;
+  for (size_t k = 0; k < static_cast<size_t>(y.numel()); ++k) {
+    Tensor one = zeros(y.type());
+    one.data<double>()[k] = 1;
+    grads.push_back(grad(std::span(&y, 1), wanted, std::span(&one, 1)));
+  }
+  return grads;
 }
 
 }  // namespace
@@ -32,38 +50,47 @@ void gradcheck(const ScalarFunction& f, const std::vector<Tensor>& inputs, const
     if (!check.in_place) t = t.clone();
     if (t.dtype() == DType::f64) wanted.push_back(t.set_requires_grad());
   }
-  std::vector<Tensor> grads = grad(f(leaves), wanted);
+  const auto grads = gradients_of(f(leaves), wanted);
   std::vector<Place> places;
-  double squares = 0;
+  Numbers squares(grads.size());
   for (size_t w = 0; w < wanted.size(); ++w)
     for (size_t i = 0; i < static_cast<size_t>(wanted[w].numel()); ++i) {
-      places.push_back({wanted[w], i, wanted[w].data<double>()[i], grads[w].data<double>()[i]});
-      squares += places.back().gradient * places.back().gradient;
+      Place& place = places.emplace_back(wanted[w], i, wanted[w].data<double>()[i]);
+      for (size_t k = 0; k < grads.size(); ++k) {
+        place.gradient.push_back(grads[k][w].data<double>()[i]);
+        squares[k] += place.gradient[k] * place.gradient[k];
+      }
     }
   if (places.empty()) return;
 
-  auto value = [&] { return f(leaves).item<double>(); };
-  auto compare = [&](double numeric, double ours, double typical, const std::string& where) {
-    double allowed = check.tolerance * std::max({std::abs(numeric), std::abs(ours), typical, 1e-6});
-    if (!(std::abs(numeric - ours) <= allowed))
-      throw Error(ErrorCode::kFailure, {.what = "a gradient is not the derivative",
-                                        .where = where,
-                                        .got = fmt::format("gradient {:.12g}", ours),
-                                        .expected = fmt::format("{:.12g} by central differences", numeric)});
+  auto values = [&] {
+    Tensor y = f(leaves);
+    return Numbers(y.data<double>().begin(), y.data<double>().end());
+  };
+  auto compare = [&](const Numbers& numeric, const Numbers& ours, double elements, const std::string& where) {
+    for (size_t k = 0; k < ours.size(); ++k) {
+      double typical = std::sqrt(squares[k] / elements);
+      double allowed = check.tolerance * std::max({std::abs(numeric[k]), std::abs(ours[k]), typical, 1e-6});
+      if (!(std::abs(numeric[k] - ours[k]) <= allowed))
+        throw Error(ErrorCode::kFailure,
+                    {.what = "a gradient is not the derivative",
+                     .where = ours.size() == 1 ? where : fmt::format("scalar {}, {}", k, where),
+                     .got = fmt::format("gradient {:.12g}", ours[k]),
+                     .expected = fmt::format("{:.12g} by central differences", numeric[k])});
+    }
   };
 
   if (static_cast<int64_t>(places.size()) <= check.elementwise) {
-    double typical = std::sqrt(squares / static_cast<double>(places.size()));
     for (const Place& place : places) {
-      double numeric = derivative(
+      Numbers numeric = derivative(
           [&](double h) {
             place.value() = place.original + h;
-            double result = value();
+            Numbers result = values();
             place.value() = place.original;
             return result;
           },
           check.step);
-      compare(numeric, place.gradient, typical,
+      compare(numeric, place.gradient, static_cast<double>(places.size()),
               fmt::format("element {} of {}", place.element, to_string(place.tensor.type())));
     }
     return;
@@ -71,18 +98,19 @@ void gradcheck(const ScalarFunction& f, const std::vector<Tensor>& inputs, const
   PhiloxStream stream(3, 5);
   std::vector<double> signs(places.size());
   for (int d = 0; d < check.directions; ++d) {
-    double ours = 0;
+    Numbers ours(grads.size());
     for (size_t i = 0; i < places.size(); ++i) {
       signs[i] = stream.next() & 1 ? 1 : -1;
-      ours += signs[i] * places[i].gradient;
+      for (size_t k = 0; k < ours.size(); ++k) ours[k] += signs[i] * places[i].gradient[k];
     }
-    double numeric = derivative(
+    Numbers numeric = derivative(
         [&](double h) {
           for (size_t i = 0; i < places.size(); ++i) places[i].value() = places[i].original + h * signs[i];
-          return value();
+          return values();
         },
         check.step);
-    compare(numeric, ours, std::sqrt(squares), fmt::format("direction {}", d));
+    for (const Place& place : places) place.value() = place.original;
+    compare(numeric, ours, 1, fmt::format("direction {}", d));
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace wholestep {
 
-/// A scalar (rank 0, f64) computed from tensors by ops.
+/// A scalar (rank 0, f64) computed from tensors by ops, or several of them as one tensor of any shape.
 using ScalarFunction = std::function<Tensor(const std::vector<Tensor>&)>;
 
 struct GradcheckOptions {
@@ -19,8 +19,8 @@ struct GradcheckOptions {
 };
 
 /// Compares grad(f) with the differences (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, exact to O(h^4), for
-/// every f64 tensor in `inputs`; others stay fixed. kFailure naming the first element or direction that
-/// disagrees, with both numbers.
+/// every scalar of f and every f64 tensor in `inputs`; others stay fixed. kFailure naming the first element
+/// or direction that disagrees, with both numbers.
 void gradcheck(const ScalarFunction& f, const std::vector<Tensor>& inputs,
                const GradcheckOptions& options = {});
 

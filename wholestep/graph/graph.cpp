@@ -63,10 +63,8 @@ int Graph::value_of(const Tensor& tensor) {
   if (auto it = current_.find(storage); it != current_.end()) return it->second;
   if (tensor.role() == TensorRole::kValue && tensor.rank() == 0 &&
       !tensor.requires_grad()) {  // a number in the user's expression
-    Attrs attrs = {{"value", tensor.item<double>()},
-                   {"dtype", std::string(wholestep::name(tensor.dtype()))},
-                   {"shape", std::vector<int64_t>{}}};
-    return add_node(find_op("full"), attrs, {}, {tensor.type()})[0];
+    return add_node(find_op("full"), full_attrs(tensor.item<double>(), tensor.type()), {},
+                    {tensor.type()})[0];
   }
   InputKind kind = tensor.role() == TensorRole::kParameter ? InputKind::kParameter
                    : tensor.role() == TensorRole::kState   ? InputKind::kState

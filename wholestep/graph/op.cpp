@@ -5,7 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstring>
+#include <map>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 
 #include "wholestep/backend/memory_cache.h"
@@ -72,20 +75,36 @@ std::shared_ptr<const PreparedKernel> eager_kernel(const OpDef& op, const Kernel
   return kept[key] = kernel.prepare(request);
 }
 
-std::vector<Tensor> run_eagerly(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs,
-                                const Types& input_types, const Types& output_types) {
+/// The operand on a device. A single element of the host's, a constant of an expression as a rule, comes
+/// again and again: it is kept there by its value, since a copy waits for all that was asked of the device.
+Tensor operand_on(Backend& device, const Tensor& operand) {
+  constexpr size_t kMostKept = 1024;
+  const Storage& storage = *operand.impl()->storage;
+  if (lies_on(storage, device) || storage.device || operand.numel() != 1) return operand.to(device);
+  uint64_t bits = 0;
+  std::memcpy(&bits, storage.data, static_cast<size_t>(operand.type().bytes()));
+  static auto& mutex = *new std::mutex;  // as in eager_kernel()
+  static auto& kept = *new std::map<std::tuple<Backend*, DType, uint64_t>, Tensor>;
+  const std::tuple key{&device, operand.dtype(), bits};
+  std::lock_guard lock(mutex);
+  if (auto found = kept.find(key); found != kept.end()) return found->second;
+  if (kept.size() == kMostKept) kept.clear();
+  return kept[key] = operand.to(device);
+}
+
+std::vector<Tensor> run_eagerly(Backend& device, const OpDef& op, const std::vector<Tensor>& inputs,
+                                const Attrs& attrs, const Types& input_types, const Types& output_types) {
   if (runs_widened(op, input_types)) {
     NoGrad no_grad;
     std::vector<Tensor> results =
-        run_eagerly(op, widened(inputs), attrs, widened(input_types), widened(output_types));
+        run_eagerly(device, op, widened(inputs), attrs, widened(input_types), widened(output_types));
     for (size_t i = 0; i < results.size(); ++i) results[i] = results[i].to(output_types[i].dtype);
     return results;
   }
-  Backend& device = device_of(op, inputs);
   std::shared_ptr<const PreparedKernel> kernel =
       eager_kernel(op, {op.name, input_types, output_types, attrs}, device);
   std::vector<Tensor> there, outputs;
-  for (const Tensor& input : inputs) there.push_back(input.to(device));
+  for (const Tensor& input : inputs) there.push_back(operand_on(device, input));
   for (const TensorType& type : output_types) outputs.push_back(empty(type, device));
   std::vector<const void*> in;
   std::vector<void*> out;
@@ -143,9 +162,20 @@ std::vector<Tensor> apply(const OpDef& op, const std::vector<Tensor>& inputs, co
   }
   Types output_types = infer_types(op, input_types, attrs);
   if (graph) return record(*graph, op, inputs, attrs, output_types);
-  std::vector<Tensor> outputs = run_eagerly(op, inputs, attrs, input_types, output_types);
+  std::vector<Tensor> outputs =
+      run_eagerly(device_of(op, inputs), op, inputs, attrs, input_types, output_types);
   if (needs_tape && grad_enabled()) tape({std::shared_ptr<void>(), &op}, inputs, attrs, outputs);
   return outputs;
+}
+
+Attrs full_attrs(double value, const TensorType& type) {
+  return {{"value", value},
+          {"dtype", std::string(name(type.dtype))},
+          {"shape", std::vector<int64_t>(type.shape.begin(), type.shape.end())}};
+}
+
+std::vector<Tensor> apply_on(Backend& device, const OpDef& op, const Attrs& attrs) {
+  return run_eagerly(device, op, {}, attrs, {}, infer_types(op, {}, attrs));
 }
 
 Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs) {

@@ -59,6 +59,10 @@ const OpDef& find_op(std::string_view name);  ///< kFailure where there is none
 /// Infers the result types (errors name op, operands and the layer being built), then runs the op at once
 /// where every input is concrete, or records it in the trace the inputs belong to.
 std::vector<Tensor> apply(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs = {});
+/// An op without operands, at once and on this device.
+std::vector<Tensor> apply_on(Backend& device, const OpDef& op, const Attrs& attrs);
+/// Attributes of the op "full", whose result has this type and `value` everywhere.
+Attrs full_attrs(double value, const TensorType& type);
 /// For ops of one output.
 Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs = {});
 

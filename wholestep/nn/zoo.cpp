@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "wholestep/base/suggest.h"
@@ -11,12 +12,6 @@
 
 namespace wholestep::nn {
 namespace {
-
-constexpr std::string_view kMlp = R"({"name": "mlp", "input": [1, 28, 28], "classes": 10, "layers": [
-  {"type": "Flatten"},
-  {"type": "Linear", "in_features": 784, "out_features": 256}, {"type": "ReLU"},
-  {"type": "Linear", "in_features": 256, "out_features": 128}, {"type": "ReLU"},
-  {"type": "Linear", "in_features": 128, "out_features": 10}]})";
 
 constexpr std::string_view kLenet = R"({"name": "lenet", "input": [1, 28, 28], "classes": 10, "layers": [
   {"type": "Conv2d", "in_channels": 1, "out_channels": 6, "kernel_size": 5, "padding": 2}, {"type": "ReLU"},
@@ -92,6 +87,23 @@ json linear(int64_t in, int64_t out) {
   return {{"type", "Linear"}, {"in_features", in}, {"out_features", out}};
 }
 json average(int64_t size) { return {{"type", "AdaptiveAvgPool2d"}, {"output_size", size}}; }
+
+json mlp_layers(int64_t in, int64_t out) {
+  return json::array({linear(in, 256), layer("ReLU"), linear(256, 128), layer("ReLU"), linear(128, out)});
+}
+json mlp() {
+  json layers = mlp_layers(784, 10);
+  layers.insert(layers.begin(), layer("Flatten"));
+  return model({1, 28, 28}, 10, std::move(layers));
+}
+json mlp_for_table(const TableSizes& table) {
+  json spec = model({table.features}, table.classes,
+                    mlp_layers(table.features, table.targets > 0 ? table.targets : table.classes));
+  if (table.targets == 0) return spec;
+  spec.erase("classes");
+  spec["targets"] = table.targets;
+  return spec;
+}
 
 /// A square convolution that keeps rows and columns but for the stride, and its batch norm.
 void add_convolution(json& layers, int64_t in, int64_t out, int64_t kernel, int64_t stride) {
@@ -210,7 +222,8 @@ json lstm_lm() {
 
 const std::vector<ZooEntry>& zoo() {
   static const std::vector<ZooEntry> entries = {
-      {"mlp", "784-256-128-10 with ReLU, for 28x28 digits", text<kMlp>},
+      {"mlp", "784-256-128-10 with ReLU, for 28x28 digits; of a table as wide as its rows", mlp,
+       mlp_for_table},
       {"lenet", "LeNet-5 (LeCun et al. 1998) with ReLU and max pooling", text<kLenet>},
       {"simple-cnn", "two convolutions with batch norm, for 28x28 digits", text<kSimpleCnn>},
       {"resnet18", "ResNet-18 (He et al. 2016), for 224x224 pictures of 1000 classes", resnet18},
@@ -232,11 +245,17 @@ const std::vector<ZooEntry>& zoo() {
   return entries;
 }
 
-Model find_model(const std::string& name_or_path) {
+bool fits_tables(const std::string& name) {
+  auto entry = std::ranges::find(zoo(), name, &ZooEntry::name);
+  return entry != zoo().end() && entry->for_table;
+}
+
+Model find_model(const std::string& name_or_path, const TableSizes* table) {
   std::vector<std::string> names;
   for (const ZooEntry& entry : zoo()) {
     if (entry.name == name_or_path) {
-      Model model = read_model(entry.spec(), "zoo " + entry.name);
+      json spec = table && entry.for_table ? entry.for_table(*table) : entry.spec();
+      Model model = read_model(spec, "zoo " + entry.name);
       model.name = entry.name;
       return model;
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "wholestep/base/integers.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/indexing.h"
@@ -80,7 +81,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t axis) {
   if (chunks < 1)
     throw Error(ErrorCode::kUsage,
                 {.what = "a tensor is cut into at least one piece", .got = fmt::format("{} chunks", chunks)});
-  return split(x, std::max<int64_t>(1, (x.dim(axis) + chunks - 1) / chunks), axis);
+  return split(x, std::max<int64_t>(1, ceil_div(x.dim(axis), chunks)), axis);
 }
 
 Tensor select(const Tensor& x, int64_t axis, int64_t index) {
@@ -102,7 +103,7 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t
   Tensor part = slice(x, axis, start, stop);
   if (step == 1 || part.dim(axis) == 0) return part;
   // Rows of `step` elements, of which the first stays.
-  int64_t count = (part.dim(axis) + step - 1) / step;
+  int64_t count = ceil_div(part.dim(axis), step);
   part = pad(part, axis, 0, count * step - part.dim(axis));
   int64_t before = 1, after = 1;
   for (int64_t i = 0; i < x.rank(); ++i) (i < axis ? before : after) *= i == axis ? 1 : part.dim(i);

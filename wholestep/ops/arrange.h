@@ -18,7 +18,7 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t axis = 0);
 std::vector<Tensor> chunk(const Tensor& x, int64_t chunks, int64_t axis = 0);
 /// Without one axis: the elements at `index` (negative: from the end) of it.
 Tensor select(const Tensor& x, int64_t axis, int64_t index);
-/// Every step-th element of [start, stop) of one axis: x[start:stop:step]. kUsage unless step > 0, as in
+/// Every step-th element of slice(x, axis, start, stop): x[start:stop:step]. kUsage unless step > 0, as in
 /// PyTorch.
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop, int64_t step);
 /// In opposite order along these axes.

@@ -57,10 +57,7 @@ double cycles_of(int64_t items, double rows, double multiplies, double reads) {
   return std::max(static_cast<double>(ceil_div(items, 32)) * rows * (multiplies / 4 + reads),
                   static_cast<double>(ceil_div(items, kCudaThreads)) * rows * (multiplies + reads + 40));
 }
-/// Of adding up parts of sums that lie in shared memory.
-double join_cycles(int64_t outputs, int64_t split) {
-  return split == 1 ? 0 : static_cast<double>(ceil_div(outputs, kCudaThreads) * (split + 1)) * 8 + 60;
-}
+constexpr JoinCycles kJoin{.part = 8, .round = 8, .once = 60};
 
 /// Pixels and channels a thread of the forward kernel has, and parts of its sum; as ConvTile in conv2d.cuh.
 struct Tile {
@@ -88,7 +85,7 @@ std::optional<Tile> forward_tile(const Conv2d& c) {
                                   static_cast<double>(ceil_div(c.in_channels, split) * c.y.kernel),
                                   static_cast<double>(c.x.kernel * pixels * channels),
                                   static_cast<double>(loads * vector + c.x.kernel * ceil_div(channels, 4))) +
-                        join_cycles(outputs, split);
+                        kJoin(outputs, split);
         if (!best || cycles < least) best = Tile{pixels, channels, split, shared}, least = cycles;
       }
   return best;
@@ -112,7 +109,7 @@ std::optional<Tile> dx_tile(const Conv2d& c) {
           cycles_of(blocks * classes * cells * split, static_cast<double>(ceil_div(c.out_channels, split)),
                     met * static_cast<double>(channels),
                     met * static_cast<double>(1 + ceil_div(channels, 4)) + 9) +
-          join_cycles(outputs, split);
+          kJoin(outputs, split);
       if (!best || cycles < least) best = Tile{1, channels, split, shared}, least = cycles;
     }
   return best;
@@ -155,8 +152,7 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
       double pixels = static_cast<double>(ceil_div(c.y.out, split) * c.x.out),
              multiplies = static_cast<double>(channels * c.x.kernel),
              reads = static_cast<double>(c.x.kernel + channels);
-      double cycles =
-          cycles_of(items * split, pixels / 4, 4 * multiplies, 4 * reads) + join_cycles(outputs, split);
+      double cycles = cycles_of(items * split, pixels / 4, 4 * multiplies, 4 * reads) + kJoin(outputs, split);
       if (!best || cycles < least) best = WeightTile{channels, split, shared}, least = cycles;
     }
   }

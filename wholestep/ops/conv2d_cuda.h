@@ -40,6 +40,15 @@ std::string conv2d_geometry(int64_t batch, const Conv2d& c);
 constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
   return (outputs - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
 }
+/// Cycles of a multiprocessor for adding up `split` parts of sums that lie in shared memory: so many for each
+/// part and each round of a block's threads over the outputs, and for all of it.
+struct JoinCycles {
+  int64_t part, round, once;
+  double operator()(int64_t outputs, int64_t split) const {
+    return split == 1 ? 0
+                      : static_cast<double>(ceil_div(outputs, kCudaThreads) * (split * part + round) + once);
+  }
+};
 /// The gradient of c's input as a convolution of stride 1 over that of its result, for cells of stride x
 /// stride pixels; with a stride, no dilation. A class of pixels, those at one place of their cells, meets
 /// ceil(kernel / stride) taps at most.

@@ -70,10 +70,7 @@ double lay_out(Layout& layout, Passes count) {
   return least;
 }
 
-/// Of adding up parts of sums that lie in shared memory.
-double join_cycles(int64_t outputs, int64_t split) {
-  return split == 1 ? 0 : static_cast<double>(ceil_div(outputs, kCudaThreads) * (split + 8) * 4) + 120;
-}
+constexpr JoinCycles kJoin{.part = 4, .round = 32, .once = 120};
 
 void keep_least(std::optional<SampleTile>& best, double& least, const SampleTile& tile, double cycles) {
   if (tile.shared_bytes > kCudaSharedBytes || (best && cycles >= least)) return;
@@ -123,7 +120,7 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
                     .split = split,
                     .kernel_rows = 0,
                     .shared_bytes = layout.bytes() + (split > 1 ? 4 * split * outputs : 0)},
-                   cycles + join_cycles(outputs, split));
+                   cycles + kJoin(outputs, split));
       }
   }
   return best;
@@ -182,7 +179,7 @@ std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias) {
                       .split = split,
                       .kernel_rows = rows,
                       .shared_bytes = std::max(layout.bytes(), 4 * split * outputs)},
-                     cycles + join_cycles(outputs, split));
+                     cycles + kJoin(outputs, split));
         }
       }
   }

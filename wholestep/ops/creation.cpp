@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "wholestep/graph/graph.h"
 #include "wholestep/ops/shape.h"
 
 namespace wholestep {
@@ -74,7 +75,8 @@ Tensor beside(const Tensor& x, const Tensor& made) {
 }  // namespace
 
 Tensor new_full(const Tensor& x, const Shape& shape, double value, DType dtype) {
-  return beside(x, full(shape, value, dtype));
+  if (x.symbolic() || Trace::current()) return full(shape, value, dtype);
+  return apply_on(device_of(x), find_op("full"), full_attrs(value, {dtype, shape}))[0];
 }
 Tensor full_like(const Tensor& x, double value) { return new_full(x, x.shape(), value, x.dtype()); }
 Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }

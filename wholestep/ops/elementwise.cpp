@@ -304,9 +304,7 @@ Tensor cast(const Tensor& x, DType dtype) {
 }
 
 Tensor full(const Shape& shape, double value, DType dtype) {
-  Attrs attrs = {{"value", value},
-                 {"dtype", std::string(name(dtype))},
-                 {"shape", std::vector<int64_t>(shape.begin(), shape.end())}};
+  const Attrs attrs = full_attrs(value, {dtype, shape});
   if (Graph* graph = Trace::current())
     return graph->tensor(graph->add_node(k_full, attrs, {}, {{dtype, shape}})[0]);
   return apply1(k_full, {}, attrs);

@@ -6,6 +6,7 @@
 #include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/precision.h"
+#include "wholestep/base/integers.h"
 
 namespace wholestep {
 namespace {
@@ -67,7 +68,7 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n;
-  Split split(by_rows ? d.m : (d.n + unit - 1) / unit);
+  Split split(by_rows ? d.m : ceil_div(d.n, unit));
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
   const int64_t packed =

@@ -3,6 +3,7 @@
 
 #include "wholestep/backend/cpu/bf16.h"
 #include "wholestep/backend/cpu/call.h"
+#include "wholestep/base/integers.h"
 #include "wholestep/ops/elementwise_cpu.h"
 #include "wholestep/ops/matmul_fused.h"
 #include "wholestep/ops/reduce_loops.h"
@@ -32,8 +33,8 @@ struct TiledProduct {
         blocks({d.m, d.n}),
         columns(std::min(d.n, blocks_across * blocks.block_columns)),
         rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
-        down(rows > 0 ? (d.m + rows - 1) / rows : 0),
-        split(columns > 0 ? down * ((d.n + columns - 1) / columns) : 0),
+        down(rows > 0 ? ceil_div(d.m, rows) : 0),
+        split(columns > 0 ? down * ceil_div(d.n, columns) : 0),
         gemm{.m = rows,
              .n = columns,
              .k = d.k,

@@ -380,7 +380,11 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   return x.shape() == shape ? x : apply1(k_expand, {x}, {{"shape", list(shape)}});
 }
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop) {
-  return apply1(k_slice, {x}, {{"axis", normalize_axis(axis, x.rank())}, {"start", start}, {"stop", stop}});
+  axis = normalize_axis(axis, x.rank());
+  const int64_t extent = x.dim(axis);
+  auto place = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + extent : at, 0, extent); };
+  start = place(start), stop = std::max(start, place(stop));
+  return apply1(k_slice, {x}, {{"axis", axis}, {"start", start}, {"stop", stop}});
 }
 Tensor pad(const Tensor& x, int64_t axis, int64_t before, int64_t after) {
   return apply1(k_pad, {x}, {{"axis", normalize_axis(axis, x.rank())}, {"before", before}, {"after", after}});

@@ -20,7 +20,8 @@ Tensor permute(const Tensor& x, std::vector<int64_t> axes);
 Tensor transpose(const Tensor& x);  ///< [M, N] -> [N, M]
 /// Broadcast to a shape (NumPy's broadcast_to).
 Tensor expand(const Tensor& x, const Shape& shape);
-/// Elements [start, stop) of one axis.
+/// Elements [start, stop) of one axis, x[start:stop]: negative places count from the end, those past an end
+/// stand for it, and there are none where stop is not behind start.
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t stop);
 /// x with zeros added before and after one axis: the adjoint of slice.
 Tensor pad(const Tensor& x, int64_t axis, int64_t before, int64_t after);

@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 
+#include "wholestep/base/integers.h"
 #include "wholestep/base/shape.h"
 
 namespace wholestep {
@@ -18,8 +19,8 @@ struct SquareBlocks {
         block_columns(std::min(columns, kElements)) {}
   int64_t rows, columns, block_rows, block_columns;
 
-  int64_t across() const { return block_columns > 0 ? (columns + block_columns - 1) / block_columns : 0; }
-  int64_t count() const { return (rows + block_rows - 1) / block_rows * across(); }
+  int64_t across() const { return block_columns > 0 ? ceil_div(columns, block_columns) : 0; }
+  int64_t count() const { return ceil_div(rows, block_rows) * across(); }
   /// The block that begins there.
   int64_t index(int64_t row, int64_t column) const {
     return row / block_rows * across() + column / block_columns;

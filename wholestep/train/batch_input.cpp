@@ -45,6 +45,19 @@ Tensor normalize(const Tensor& samples, const Normalization& n) {
   return x * per_channel(scale) + per_channel(shift);
 }
 
+Tensor standardize_targets(const Tensor& targets, const Normalization& n) {
+  if (n.target_mean.empty()) return targets;
+  std::vector<float> scale;
+  for (float std : n.target_std) scale.push_back(1 / std);
+  return (targets - tensor(n.target_mean, {std::ssize(scale)})) * tensor(scale, {std::ssize(scale)});
+}
+
+Tensor in_units_of_data(const Tensor& estimates, const Normalization& n) {
+  if (n.target_mean.empty()) return estimates;
+  int64_t targets = std::ssize(n.target_mean);
+  return estimates * tensor(n.target_std, {targets}) + tensor(n.target_mean, {targets});
+}
+
 std::pair<Tensor, Tensor> batch_slots(Graph& graph, const SampleType& sample, int64_t batch) {
   return {graph.add_input(InputKind::kBatch, values_slot(sample), values_type(batch, sample)),
           graph.add_input(InputKind::kBatch, target_slot(sample), target_type(batch, sample))};

@@ -14,6 +14,12 @@ namespace wholestep {
 /// f32 (x - mean[c]) / std[c] of samples [N, C, ...], x being f32, or u8 divided by 255.
 Tensor normalize(const Tensor& samples, const Normalization& normalization);
 
+/// f32 (t - mean) / std of targets [N, T] that are numbers: what a model estimates; and such estimates as
+/// numbers in the units of the data. Both leave their operand as it is where the normalization has no
+/// targets.
+Tensor standardize_targets(const Tensor& targets, const Normalization& normalization);
+Tensor in_units_of_data(const Tensor& estimates, const Normalization& normalization);
+
 /// Slots "pixels" u8 or "features" f32 [batch, sample...], and "labels" i32 [batch] or "targets" f32
 /// [batch, targets].
 std::pair<Tensor, Tensor> batch_slots(Graph& graph, const SampleType& sample, int64_t batch);

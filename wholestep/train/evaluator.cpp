@@ -33,19 +33,22 @@ Tensor run_model(nn::Module& model, const Tensor& samples) {
 }
 
 EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss,
-                                 const SampleType& sample, const Tensor& x, const Tensor& targets) {
+                                 const Normalization& normalization, const Tensor& samples,
+                                 const Tensor& targets) {
   bool training = model.training();
   model.eval();
-  EvaluationTrace trace{.logits = run_model(model, x), .losses = {}};
+  EvaluationTrace trace{.logits = run_model(model, normalize(samples, normalization)), .losses = {}};
   model.train(training);
-  if (sample.targets > 0) {
-    graph.add_output("numbers", trace.logits);
+  const bool numbers = targets.rank() == 2;
+  if (numbers) {
+    graph.add_output("numbers", in_units_of_data(trace.logits, normalization));
   } else {
     graph.add_output("classes", loss ? loss->classes(trace.logits) : argmax(trace.logits, 1));
     graph.add_output("probabilities", loss ? loss->probabilities(trace.logits) : softmax(trace.logits));
   }
   if (!loss) return trace;
-  Tensor target = sample.targets > 0 ? targets : loss->target_of(targets, trace.logits);
+  Tensor target =
+      numbers ? standardize_targets(targets, normalization) : loss->target_of(targets, trace.logits);
   graph.add_output("losses", trace.losses = loss->per_sample(trace.logits, target));
   return trace;
 }
@@ -87,7 +90,7 @@ Evaluator::Evaluator(nn::Module& model, const nn::Loss* loss, const SampleType& 
     auto graph = std::make_shared<Graph>();
     Trace trace(graph);
     auto [samples, targets] = batch_slots(*graph, sample, batch);
-    trace_evaluation(*graph, model, loss, sample, normalize(samples, normalization), targets);
+    trace_evaluation(*graph, model, loss, normalization, samples, targets);
     steps_[batch] = std::make_unique<CompiledStep>(make_plan(graph, options));
   }
   size_t rows = static_cast<size_t>(*std::ranges::max_element(sizes));
@@ -139,16 +142,6 @@ struct Classes {
   int64_t correct = 0;
 };
 
-/// The same of numbers: regression_sums().
-struct Numbers {
-  void add(const Batch& batch, const Predictions& p) {
-    Shape shape = {batch.rows, std::ssize(p.numbers) / batch.rows};
-    Tensor of_batch = regression_sums(tensor(p.numbers, shape), tensor(batch.targets, shape));
-    sums = sums.defined() ? sums + of_batch : of_batch;
-  }
-  Tensor sums;
-};
-
 }  // namespace
 
 Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& dataset,
@@ -157,10 +150,14 @@ Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& data
   if (sizes.empty())
     throw Error(ErrorCode::kBadData, {.what = "there is nothing to evaluate: the dataset is empty"});
   Evaluator evaluator(model, &loss, dataset.sample_type(), normalization, sizes, options);
-  Evaluation result{
-      .samples = dataset.size(), .regression = {}, .accuracy = {}, .confusion = {}, .worst = {}};
+  Evaluation result{.samples = dataset.size(),
+                    .numbers = {},
+                    .targets = {},
+                    .regression = {},
+                    .accuracy = {},
+                    .confusion = {},
+                    .worst = {}};
   Classes classes(static_cast<size_t>(dataset.num_classes()));
-  Numbers numbers;
   // Borrowed for as long as this lasts.
   DataLoader loader(std::shared_ptr<const Dataset>(std::shared_ptr<const Dataset>(), &dataset),
                     {.batch_size = batch_size});
@@ -168,12 +165,15 @@ Evaluation evaluate(nn::Module& model, const nn::Loss& loss, const Dataset& data
     Predictions p = evaluator.run(*batch);
     for (float one : p.losses) result.loss += static_cast<double>(one);
     if (batch->targets.empty()) classes.add(*batch, p);
-    else numbers.add(*batch, p);
+    result.numbers.insert(result.numbers.end(), p.numbers.begin(), p.numbers.end());
+    result.targets.insert(result.targets.end(), batch->targets.begin(), batch->targets.end());
   }
   double samples = static_cast<double>(dataset.size());
   result.loss /= samples;
-  if (numbers.sums.defined()) {
-    result.regression = regression_of(numbers.sums.data<double>(), dataset.size());
+  if (int64_t targets = dataset.num_targets(); targets > 0) {
+    Shape shape = {dataset.size(), targets};
+    Tensor sums = regression_sums(tensor(result.numbers, shape), tensor(result.targets, shape));
+    result.regression = regression_of(sums.data<double>(), dataset.size());
     return result;
   }
   result.accuracy = static_cast<double>(classes.correct) / samples;

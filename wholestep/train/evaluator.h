@@ -14,7 +14,8 @@ namespace wholestep {
 struct Predictions {
   std::span<const int64_t> classes;      ///< [rows] the largest logit's index
   std::span<const float> probabilities;  ///< [rows, classes], by the loss; softmax of the logits without one
-  std::span<const float> numbers;        ///< [rows, targets], in place of both where targets are numbers
+  std::span<const float> numbers;        ///< [rows, targets], in place of both where targets are numbers, in
+                                         ///< the units of the data
   std::span<const float> losses;         ///< [rows]; empty where there was no loss
 };
 
@@ -22,13 +23,14 @@ struct Predictions {
 /// metrics are not computed in its dtype.
 Tensor run_model(nn::Module& model, const Tensor& samples);
 
-/// Records evaluation of `model` on a batch: outputs "classes" and "probabilities", or "numbers", and, given
-/// a loss, "losses" [batch].
+/// Records evaluation of `model` on a batch as it is stored: outputs "classes" and "probabilities", or
+/// "numbers", and, given a loss, "losses" [batch].
 struct EvaluationTrace {
   Tensor logits, losses;
 };
 EvaluationTrace trace_evaluation(Graph& graph, nn::Module& model, const nn::Loss* loss,
-                                 const SampleType& sample, const Tensor& x, const Tensor& targets);
+                                 const Normalization& normalization, const Tensor& samples,
+                                 const Tensor& targets);
 /// Of the step's last run. What lies on a device is copied into `buffer`, which grows once.
 Predictions read_predictions(const CompiledStep& step, std::vector<std::byte>& buffer);
 
@@ -56,9 +58,10 @@ class Evaluator {
 
 /// What an evaluation of a whole dataset found.
 struct Evaluation {
-  double loss = 0;
+  double loss = 0;  ///< where targets are numbers, of standardised ones
   int64_t samples = 0;
-  std::optional<Regression> regression;  ///< where targets are numbers; what follows is absent then
+  std::vector<float> numbers, targets;   ///< estimated and true [samples, targets], where they are numbers
+  std::optional<Regression> regression;  ///< the same; what follows is absent then
   std::optional<double> accuracy;
   std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]
   struct Sample {

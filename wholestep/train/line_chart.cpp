@@ -55,7 +55,7 @@ class Drawing {
  private:
   void choose_axes() {
     double low = y_.low, high = y_.high;
-    if (chart_.from_zero || (low >= 0 && low < 0.5 * high)) low = std::min(low, 0.0);
+    if (chart_.from_zero || (chart_.by_epoch && low >= 0 && low < 0.5 * high)) low = std::min(low, 0.0);
     if (high - low <=
         1e-9 * std::max(std::abs(low), std::abs(high))) {  // a flat line runs through the middle
       double margin = high == 0 ? 1 : std::abs(high) / 2;
@@ -77,15 +77,21 @@ class Drawing {
     return kHeight - kBottom - (value - y_.low) / (y_.high - y_.low) * (kHeight - kTop - kBottom);
   }
 
-  // Whole numbers on the x axis, the first and last always among them.
-  std::vector<double> x_ticks() const {
+  // Of epochs whole numbers, the first and last always among them.
+  AxisTicks x_ticks() const {
+    AxisTicks ticks = axis_ticks(x_.low, x_.high, 6);
+    if (!chart_.by_epoch) {
+      std::erase_if(ticks.at, [&](double tick) { return tick < x_.low || tick > x_.high; });
+      return ticks;
+    }
     double first = std::ceil(x_.low), last = std::floor(x_.high);
-    AxisTicks ticks = axis_ticks(first, last, 9, 1);
-    std::vector<double> at = {first};
-    for (double tick : ticks.at)
-      if (tick > first + ticks.step * 0.6 && tick < last - ticks.step * 0.6) at.push_back(tick);
-    if (last > first) at.push_back(last);
-    return at;
+    ticks = axis_ticks(first, last, 9, 1);
+    std::erase_if(ticks.at, [&](double tick) {
+      return tick <= first + ticks.step * 0.6 || tick >= last - ticks.step * 0.6;
+    });
+    ticks.at.insert(ticks.at.begin(), first);
+    if (last > first) ticks.at.push_back(last);
+    return ticks;
   }
 
   std::string grid() const {
@@ -97,11 +103,12 @@ class Drawing {
           kLeft, kWidth - kRight, y(tick), kLeft - 8, y(tick) + 4,
           tick_text(tick * chart_.y_scale, ticks_.step * chart_.y_scale), escape_html(chart_.y_unit));
     double base = kHeight - kBottom;
-    for (double tick : x_ticks())
+    auto [step, at] = x_ticks();
+    for (double tick : at)
       text += fmt::format(
           "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:g}\" y2=\"{2:g}\"/>"
-          "<text class=\"tick\" text-anchor=\"middle\" x=\"{0:.1f}\" y=\"{3:g}\">{4:g}</text>\n",
-          x(tick), base, base + 4, base + 17, tick);
+          "<text class=\"tick\" text-anchor=\"middle\" x=\"{0:.1f}\" y=\"{3:g}\">{4}</text>\n",
+          x(tick), base, base + 4, base + 17, tick_text(tick, step));
     text += fmt::format("<line class=\"axis\" x1=\"{:g}\" x2=\"{:g}\" y1=\"{:g}\" y2=\"{:g}\"/>\n", kLeft,
                         kWidth - kRight, base, base);
     return text + fmt::format("<text class=\"tick\" text-anchor=\"middle\" x=\"{:g}\" y=\"{:g}\">{}</text>\n",
@@ -109,6 +116,7 @@ class Drawing {
   }
 
   std::string line(const ChartSeries& series) const {
+    if (series.scattered) return "";
     std::string path;
     bool pen_down = false;
     for (const auto& point : series.points) {
@@ -121,9 +129,16 @@ class Drawing {
 
   std::string points(const ChartSeries& series) const {
     std::string text;
+    if (!chart_.by_epoch && !series.scattered) return text;
     for (const auto& point : series.points) {
       if (!drawable(point)) continue;
       std::string at = fmt::format("cx=\"{:.1f}\" cy=\"{:.1f}\"", x(point.first), y(point.second));
+      if (series.scattered) {
+        text += fmt::format("<circle class=\"spot {}\" {} r=\"3\"><title>{} {:g}: {}</title></circle>\n",
+                            series.css_class, at, escape_html(chart_.x_label), point.first,
+                            chart_.value_text(point.second));
+        continue;
+      }
       if (series.points.size() <= kMostDots)
         text += fmt::format("<circle class=\"dot {}\" {} r=\"2.6\"/>", series.css_class, at);
       text += fmt::format("<circle class=\"hover\" {} r=\"7\"><title>{}, {} {:g}: {}</title></circle>\n", at,
@@ -143,8 +158,9 @@ std::string legend(const LineChart& chart) {
   for (const ChartSeries& series : chart.series) {
     auto last = std::find_if(series.points.rbegin(), series.points.rend(), drawable);
     if (last == series.points.rend()) continue;
-    text += fmt::format("<span><i class=\"key {}\"></i>{} <b>{}</b></span>", series.css_class,
-                        escape_html(series.name), chart.value_text(last->second));
+    text +=
+        fmt::format("<span><i class=\"key {}\"></i>{}{}</span>", series.css_class, escape_html(series.name),
+                    chart.by_epoch ? fmt::format(" <b>{}</b>", chart.value_text(last->second)) : "");
   }
   if (chart.mark_x)
     text += fmt::format("<span><i class=\"key mark\"></i>{}</span>", escape_html(chart.mark_label));
@@ -178,9 +194,9 @@ AxisTicks axis_ticks(double low, double high, int count, double min_step) {
 
 std::string tick_text(double value, double step) {
   if (std::abs(value) < step * 1e-6) return "0";
-  if (step >= 1) return human_count(std::llround(value));
+  if (step >= 1 && std::abs(value) < 1e7) return human_count(std::llround(value));
   int decimals = static_cast<int>(std::ceil(-std::log10(step) - 1e-9));
-  if (decimals <= 4) return fmt::format("{:.{}f}", value, decimals);
+  if (step < 1 && decimals <= 4) return fmt::format("{:.{}f}", value, decimals);
   int exponent = static_cast<int>(std::floor(std::log10(std::abs(value)) + 1e-9));
   return fmt::format("{:g}e{}", std::round(value / std::pow(10.0, exponent) * 100) / 100, exponent);
 }

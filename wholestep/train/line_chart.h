@@ -1,4 +1,4 @@
-// Line charts as inline SVG, coloured by the page's style sheet.
+// Line charts and scatter plots as inline SVG, coloured by the page's style sheet.
 #pragma once
 #include <functional>
 #include <optional>
@@ -10,8 +10,9 @@ namespace wholestep {
 
 struct ChartSeries {
   std::string name;
-  std::string css_class;                          ///< "train", "validation", "single"
+  std::string css_class;                          ///< "train", "validation", "single", "bins", "exact"
   std::vector<std::pair<double, double>> points;  ///< (x, y), x rising; points that are not finite are gaps
+  bool scattered = false;                         ///< dots in any order, not joined
 };
 
 struct LineChart {
@@ -24,6 +25,8 @@ struct LineChart {
   bool from_zero = false;             ///< the axis starts at 0 even where the data is far from it
   std::optional<double> mark_x = {};  ///< a vertical line, named in the legend
   std::string mark_label = {};
+  bool by_epoch =
+      true;  ///< x counts: its labels are whole, lines have a tooltip a point, the legend last values
 };
 
 /// A figure with heading, legend holding each series' last value, and the drawing; says so where there is no

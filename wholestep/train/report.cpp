@@ -12,6 +12,7 @@
 #include "wholestep/train/confusion_chart.h"
 #include "wholestep/train/html.h"
 #include "wholestep/train/line_chart.h"
+#include "wholestep/train/regression_chart.h"
 #include "wholestep/train/report_style.h"
 
 namespace wholestep {
@@ -39,7 +40,8 @@ std::string headline(const ReportData& data) {
   std::string text = "<div class=\"tiles\">\n";
   if (data.evaluation) {
     text += score_tiles(data.evaluation->accuracy, data.evaluation->regression, data.evaluated);
-    text += tile(loss_text(data.evaluation->loss), "loss", "mean over the same samples");
+    text += tile(loss_text(data.evaluation->loss), "loss",
+                 data.evaluation->regression ? "of standardised targets" : "mean over the same samples");
   } else if (best) {
     bool validated = best->val_loss.has_value();
     std::string note = fmt::format("{}, epoch {}", validated ? "validation" : "training", best->epoch);
@@ -109,6 +111,25 @@ std::string charts(const ReportData& data) {
                    })}};
   return "<div class=\"charts\">\n" + to_html(loss) + to_html(score) + to_html(rate) + to_html(speed) +
          "</div>\n";
+}
+
+/// Of each target its estimates and their errors, on the data that was evaluated.
+std::string estimates(const ReportData& data) {
+  if (!data.evaluation || data.evaluation->numbers.empty()) return "";
+  const Evaluation& e = *data.evaluation;
+  size_t width = data.target_names.size();
+  auto column = [&](const std::vector<float>& table, size_t k) {
+    std::vector<float> values;
+    for (size_t i = k; i < table.size(); i += width) values.push_back(table[i]);
+    return values;
+  };
+  std::string text;
+  for (size_t k = 0; k < width; ++k) {
+    std::vector<float> numbers = column(e.numbers, k), targets = column(e.targets, k);
+    text += to_html(estimates_chart(data.target_names[k], numbers, targets)) +
+            to_html(residuals_chart(data.target_names[k], numbers, targets));
+  }
+  return "<div class=\"charts\">\n" + text + "</div>\n";
 }
 
 std::string confusion(const ReportData& data) {
@@ -247,7 +268,7 @@ std::string render_report(const ReportData& data) {
       escape_html(data.title), report_style());
   text += fmt::format("<header><h1>{}</h1><p>{}</p><p class=\"quiet\">{}</p></header>\n",
                       escape_html(data.title), escape_html(data.data), escape_html(data.finished));
-  text += headline(data) + charts(data) + confusion(data) + mistakes(data);
+  text += headline(data) + charts(data) + estimates(data) + confusion(data) + mistakes(data);
   text += "<div class=\"columns\">\n" + memory(data) + plan(data) + "</div>\n";
   text += layers(data);
   text += "<div class=\"columns\">\n" + configuration(data) + environment(data) + "</div>\n";

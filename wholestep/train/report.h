@@ -36,7 +36,7 @@ struct ReportData {
 
   std::optional<Evaluation> evaluation;  ///< of the model the report is about
   std::string evaluated;  ///< what was evaluated: "the best checkpoint, epoch 4, on 10,000 samples"
-  std::vector<std::string> class_names;
+  std::vector<std::string> class_names, target_names;
   std::vector<Mistake> mistakes;  ///< worst first; empty where samples are no pictures
 
   std::optional<MemoryReport> memory;  ///< of the training plan

@@ -44,8 +44,8 @@ table + h3, .scroll + h3 { margin-top: 22px; }
 .columns:empty { display: none; }
 .split { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: 32px; align-items: start; }
 @media (max-width: 860px) { .charts, .columns, .split { grid-template-columns: minmax(0, 1fr); } }
-svg { display: block; width: 100%; height: auto; font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans",
-  sans-serif; font-variant-numeric: tabular-nums; }
+svg { display: block; width: 100%; height: auto; overflow: visible;
+  font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }
 svg .tick { fill: var(--quiet); }
 svg .grid { stroke: var(--grid); stroke-width: 1; fill: none; }
 svg .axis { stroke: var(--quiet); stroke-width: 1; opacity: 0.6; }
@@ -54,6 +54,9 @@ svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap:
 svg .line.train { stroke: var(--train); } svg .dot.train { fill: var(--train); }
 svg .line.validation { stroke: var(--validation); } svg .dot.validation { fill: var(--validation); }
 svg .line.single { stroke: var(--single); } svg .dot.single { fill: var(--single); }
+svg .line.bins { stroke: var(--single); stroke-width: 1.5; fill: var(--single); fill-opacity: 0.25; }
+svg .line.exact { stroke: var(--quiet); stroke-width: 1; }
+svg .spot { fill: var(--single); fill-opacity: 0.45; }
 svg .hover { fill: transparent; }
 svg .right { fill: var(--right); } svg .wrong { fill: var(--wrong); }
 svg .count { fill: var(--ink); } svg .count.on { fill: var(--on); }
@@ -62,7 +65,7 @@ svg.confusion .grid { stroke: var(--hair); }
 .legend b { color: var(--ink); font-weight: 600; font-variant-numeric: tabular-nums; }
 .key { display: inline-block; width: 16px; height: 3px; margin-right: 7px; vertical-align: middle; border-radius: 2px; }
 .key.train { background: var(--train); } .key.validation { background: var(--validation); }
-.key.single { background: var(--single); }
+.key.single, .key.bins { background: var(--single); } .key.exact { height: 1px; background: var(--quiet); }
 .key.mark { height: 0; border-top: 1px dashed var(--quiet); border-radius: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }

@@ -83,11 +83,11 @@ TrainStep::TrainStep(nn::Module& model, const nn::Loss& loss, optim::Optimizer& 
 // Tracing
 
 Tensor TrainStep::target_under(const Tensor& logits, const Tensor& targets) const {
-  return regresses() ? targets : loss_.target_of(targets, logits);
+  return regresses() ? standardize_targets(targets, config_.normalization) : loss_.target_of(targets, logits);
 }
 
 Tensor TrainStep::score(const Tensor& logits, const Tensor& targets) const {
-  if (regresses()) return regression_sums(logits, targets);
+  if (regresses()) return regression_sums(in_units_of_data(logits, config_.normalization), targets);
   return sum(equal(loss_.classes(logits), cast(targets, DType::i64)));
 }
 
@@ -174,8 +174,7 @@ std::shared_ptr<Graph> TrainStep::trace_eval(int64_t batch) {
       eval_data_.defined() ? eval_data_.next(batch) : batch_slots(*graph, sample_, batch);
   std::vector<Update> position = graph->updates;
   if (ema_) ema_->apply();
-  EvaluationTrace e =
-      trace_evaluation(*graph, model_, &loss_, sample_, normalize(samples, config_.normalization), targets);
+  EvaluationTrace e = trace_evaluation(*graph, model_, &loss_, config_.normalization, samples, targets);
   graph->updates = position;  // the averages were for this evaluation alone
   eval_loss_sum_.assign(eval_loss_sum_ + sum(cast(e.losses, DType::f64)));
   eval_score().assign(eval_score() + score(e.logits, targets));

@@ -16,7 +16,7 @@
 namespace wholestep {
 
 struct StepConfig {
-  Normalization normalization;  ///< of the samples
+  Normalization normalization;  ///< of the samples, and of targets that are numbers
   double clip_norm = 0;         ///< 0: gradients are not clipped
   double clip_value = 0;        ///< the same, of each element; before the norm is
   /// A step takes its batch in so many pieces, one after another in the memory of one, and adds up their
@@ -31,7 +31,7 @@ struct StepConfig {
 
 /// Sums over the samples seen since the last reset; they are kept on the device.
 struct Metrics {
-  double loss_sum = 0;
+  double loss_sum = 0;                 ///< where targets are numbers, of standardised ones
   std::optional<int64_t> correct = 0;  ///< absent where targets are numbers, see train_regression()
   int64_t seen = 0;
   int64_t skipped_steps = 0;  ///< steps that changed nothing because something in them was not finite

@@ -38,6 +38,8 @@ TrainedModel load_trained_model(const std::filesystem::path& checkpoint) {
     ConfigReader nested(normalization ? *normalization : none, where + ": normalization");
     trained.normalization.mean = to_floats(nested.require<std::vector<double>>("mean"));
     trained.normalization.std = to_floats(nested.require<std::vector<double>>("std"));
+    trained.normalization.target_mean = to_floats(nested.get("target_mean", std::vector<double>{}));
+    trained.normalization.target_std = to_floats(nested.get("target_std", std::vector<double>{}));
     reader.absorb(nested);
     if (const nlohmann::json* columns = reader.child("columns")) {
       ConfigReader names(*columns, where + ": columns");

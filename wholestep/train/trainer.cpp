@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "wholestep/base/integers.h"
 #include "wholestep/base/log.h"
 #include "wholestep/data/loader.h"
 #include "wholestep/data/sampler.h"
@@ -133,9 +134,7 @@ struct Trainer::Loop {
         step(model, loss, trainer_optimizer, splits.train->sample_type(),
              step_config(trainer_config, normalization)) {}
 
-  int64_t batches() const {
-    return (data.train->size() + config.samples_a_step() - 1) / config.samples_a_step();
-  }
+  int64_t batches() const { return ceil_div(data.train->size(), config.samples_a_step()); }
   int64_t rows_of(int64_t index, int64_t samples, int64_t batch_size) const {
     return std::min(batch_size, samples - index * batch_size);
   }
@@ -199,7 +198,10 @@ struct Trainer::Loop {
     if (config.run_folder.empty()) return;
     nlohmann::json description =
         config.description.is_object() ? config.description : nlohmann::json::object();
-    description["normalization"] = {{"mean", normalization.mean}, {"std", normalization.std}};
+    nlohmann::json& kept = description["normalization"];
+    kept = {{"mean", normalization.mean}, {"std", normalization.std}};
+    if (!normalization.target_mean.empty())
+      kept.update({{"target_mean", normalization.target_mean}, {"target_std", normalization.target_std}});
     description["classes"] = data.train->class_names();
     if (data.train->dtype() == DType::f32)
       description["columns"] = {{"features", data.train->feature_names()},

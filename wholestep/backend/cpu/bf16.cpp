@@ -5,6 +5,7 @@
 #include "wholestep/backend/backend.h"
 #include "wholestep/backend/cpu/conv_geometry.h"
 #include "wholestep/backend/cpu/conv_scratch.h"
+#include "wholestep/base/integers.h"
 
 namespace wholestep {
 namespace {
@@ -12,8 +13,6 @@ namespace {
 constexpr int64_t kRows = 16, kDepth = 32, kTileBytes = 1024, kBlock = 32;
 // What the pixels of a block may take of the second-level cache.
 constexpr int64_t kPixelBytes = 256 << 10, kMostVectors = 32, kPixels = 512;
-
-int64_t ceil_div(int64_t n, int64_t of) { return (n + of - 1) / of; }
 
 int64_t taps_of_group(const Conv2d& conv) {
   return conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "wholestep/backend/cpu/gemm.h"
+#include "wholestep/base/integers.h"
 
 namespace wholestep {
 namespace {
@@ -11,7 +12,6 @@ namespace {
 constexpr int64_t kWidestVector = 16;
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
-int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
 
 int64_t reach(const ConvAxis& a) { return (a.kernel - 1) * a.dilation; }  // from the first tap to the last
 int64_t phases(const ConvAxis& a) { return std::min(a.stride, reach(a) + 1); }

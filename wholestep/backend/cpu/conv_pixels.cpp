@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "wholestep/base/integers.h"
+
 namespace wholestep {
 namespace {
 
@@ -19,8 +21,8 @@ struct Cut {
   int64_t count, per_row, run;
 };
 Cut cut(const OutputRows& o, int64_t width) {
-  const int64_t run = (o.rows - 1) * o.pitch + o.columns, across = (run + width - 1) / width;
-  const int64_t per_row = (o.columns + width - 1) / width;
+  const int64_t run = (o.rows - 1) * o.pitch + o.columns, across = ceil_div(run, width);
+  const int64_t per_row = ceil_div(o.columns, width);
   // Vectors that stay within their row are cheaper to store.
   const bool by_row = o.rows * per_row * 20 <= across * 21;
   return {by_row, by_row ? o.rows * per_row : across, per_row, run};

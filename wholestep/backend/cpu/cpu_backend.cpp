@@ -171,9 +171,6 @@ class CpuBackend final : public Backend {
            std::byte* workspace) override {
     run_phases(dynamic_cast<const CpuCall&>(kernel), {inputs.data(), outputs.data(), workspace});
   }
-  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
-    return build_regions(schedule).spans;
-  }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     return std::make_unique<CpuExecutable>(program, arenas);
   }

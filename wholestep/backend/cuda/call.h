@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "wholestep/backend/phases.h"
+#include "wholestep/base/integers.h"
 
 namespace wholestep {
 
@@ -20,9 +21,6 @@ constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 constexpr int64_t kCudaRowChunks = 1024;
 /// About what the multiprocessors of a large GPU run at a time, where each has room for one block.
 constexpr int64_t kCudaBusyBlocks = 132;
-/// How many runs of `of` hold n, and the multiple of `to` that holds it.
-constexpr int64_t ceil_div(int64_t n, int64_t of) { return (n + of - 1) / of; }
-constexpr int64_t rounded_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 
 /// Whether products and convolutions of f32 may run on tensor cores in TF32: operands rounded to 10 bits of

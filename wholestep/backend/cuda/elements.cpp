@@ -21,8 +21,7 @@ CudaPhase CudaElements::phase(uint64_t row_inputs, uint64_t row_outputs, std::st
                               int64_t shared_bytes) const {
   if (elements == 0) return {.chunks = 0};
   if (rows > 0) return cuda_row_phase(rows, row_inputs, row_outputs, std::move(run), shared_bytes);
-  return {
-      .chunks = (elements + per_chunk - 1) / per_chunk, .run = std::move(run), .shared_bytes = shared_bytes};
+  return {.chunks = ceil_div(elements, per_chunk), .run = std::move(run), .shared_bytes = shared_bytes};
 }
 
 std::string cuda_axes(std::span<const int64_t> extents, std::span<const int64_t> strides) {

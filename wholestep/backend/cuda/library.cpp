@@ -75,9 +75,7 @@ class CudaPlanner final : public Backend {
   void run(const PreparedKernel&, std::span<const void* const>, std::span<void* const>, std::byte*) override {
     refuse();
   }
-  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
-    return cuda_spans(schedule);
-  }
+  Placement placement() const override { return kCudaPlacement; }
   std::unique_ptr<Executable> load(const Program&, std::span<std::byte* const>) override { refuse(); }
   int64_t feed_depth() const override { return kCudaFeedDepth; }
   BackendCounters counters() const override { return {}; }
@@ -136,10 +134,6 @@ Backend& cuda_backend(int device) {
 Backend& cuda_planner() {
   static CudaPlanner planner;
   return planner;
-}
-
-std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule) {
-  return build_regions(schedule, Placement::kFewest).spans;
 }
 
 }  // namespace wholestep

@@ -50,7 +50,7 @@ Backend& cuda_planner();
 /// Batches on their way: one that is copied up while the one before it waits for its step.
 constexpr int64_t kCudaFeedDepth = 2;
 
-/// When each call of a schedule runs on a GPU.
-std::vector<Span> cuda_spans(std::span<const ScheduledKernel> schedule);
+/// Of a GPU and of its planner.
+constexpr Placement kCudaPlacement = Placement::kFewest;
 
 }  // namespace wholestep

@@ -130,7 +130,7 @@ class CudaExecutable final : public Executable {
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
-    regions_ = build_regions(schedule, Placement::kFewest);
+    regions_ = build_regions(schedule, kCudaPlacement);
     module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
     step_ = capture(1, 0, module_->size());
     steps_ = capture(kStepsPerSubmission, 0, module_->size());
@@ -315,9 +315,7 @@ class CudaBackend final : public Backend {
     queue_->began(what);
     std::static_pointer_cast<const Module>(kernel.loaded)->launch_all(arenas, queue_->stream());
   }
-  std::vector<Span> spans(std::span<const ScheduledKernel> schedule) const override {
-    return cuda_spans(schedule);
-  }
+  Placement placement() const override { return kCudaPlacement; }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, *queue_);
