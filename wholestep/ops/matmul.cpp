@@ -121,7 +121,7 @@ const OpDef k_matmul{
          .refuse = refuse_matmul_warps_cuda,
          .prepare = prepare_matmul_warps_cuda},
         {.backend = "cuda",
-         .name = "outer",
+         .name = "tensor outer",
          .refuse = refuse_matmul_outer_cuda,
          .prepare = prepare_matmul_outer_cuda},
         {.backend = "cuda",
