@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <optional>
 
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/base/error.h"
@@ -222,15 +224,53 @@ Plan<T> plan_of(ElementwiseProgram program, std::span<const TensorType> operands
   return plan;
 }
 
+/// The operand, one bool for all elements, by which `where` decides: whether a step commits. -1: there is
+/// none.
+int deciding_operand(const ElementwiseProgram& program, std::span<const TensorType> operands) {
+  for (const auto& instruction : program.instructions)
+    if (int flag = instruction.operands[0];
+        instruction.code == ElementwiseCode::where && flag < program.inputs)
+      if (const TensorType& type = operands[static_cast<size_t>(flag)];
+          type.dtype == DType::boolean && type.shape.numel() == 1)
+        return flag;
+  return -1;
+}
+
+/// What is left of a program where that operand is true: nothing is chosen, so nothing is read to choose
+/// from. The choice of an operand stays: one that is a result as it is would be read where others may lie by
+/// then.
+ElementwiseProgram where_true(const ElementwiseProgram& program, int flag) {
+  ElementwiseProgram left = program;
+  left.instructions.clear();
+  std::vector<int> now(static_cast<size_t>(program.first_result()));  // where each register is
+  std::iota(now.begin(), now.end(), 0);
+  for (auto instruction : program.instructions) {
+    for (int k = 0; k < arity(instruction.code); ++k)
+      instruction.operands[k] = now[static_cast<size_t>(instruction.operands[k])];
+    if (instruction.code == ElementwiseCode::where && instruction.operands[0] == flag &&
+        instruction.operands[1] >= left.first_result() && !is_half(instruction.rounded)) {
+      now.push_back(instruction.operands[1]);
+      continue;
+    }
+    now.push_back(left.first_result() + static_cast<int>(left.instructions.size()));
+    left.instructions.push_back(instruction);
+  }
+  for (int& output : left.outputs) output = now[static_cast<size_t>(output)];
+  return left;
+}
+
 }  // namespace
 
 ElementwiseRun elementwise_run_cpu(ElementwiseProgram program, std::span<const TensorType> operands,
                                    std::span<const TensorType> results) {
   return visit(program.compute, [&](auto zero) -> ElementwiseRun {
     using T = std::conditional_t<std::is_same_v<decltype(zero), bool>, uint8_t, decltype(zero)>;
-    return [plan = plan_of<T>(std::move(program), operands, results)](
+    const int flag = deciding_operand(program, operands);
+    auto left =
+        flag >= 0 ? std::optional(plan_of<T>(where_true(program, flag), operands, results)) : std::nullopt;
+    return [plan = plan_of<T>(std::move(program), operands, results), left = std::move(left), flag](
                const CpuArgs& args, const ElementRuns& runs, const void* first) {
-      plan.run(args, runs, static_cast<const T*>(first));
+      (left && *args.in<bool>(flag) ? *left : plan).run(args, runs, static_cast<const T*>(first));
     };
   });
 }
