@@ -80,6 +80,24 @@ TEST(LaneMemory, FetchesBeforeTheStartWhatTheRegionBeforeDoesNotWrite) {
   EXPECT_EQ(memory.steps[0].inputs[0], kElsewhere) << "and value 0, which is needed at once";
 }
 
+TEST(LaneMemory, FetchesALanesOwnStretchOfElements) {
+  // Two blocks of 1024 elements each over [32, 64]; the flag is the same for both.
+  Program program{.calls = {row_call({0, 9}, 1, 1)}, .outputs = {1}};
+  LaneSet set{.rows = 0, .chunks = 2, .alone = true, .stretch = 1024, .steps = {{0, 0}}};
+  LaneMemory memory = plan_lane_memory(program, set, std::vector<Written>{{{0, 65536}, 8192}}, kRoom);
+  ASSERT_EQ(memory.fetches.size(), 2u);
+  EXPECT_TRUE(memory.fetches[0].by_lane);
+  EXPECT_EQ(memory.fetches[0].bytes, 4096);
+  EXPECT_FALSE(memory.fetches[1].by_lane) << "the weight has another size than the result";
+  EXPECT_EQ(memory.fetches[1].bytes, 64 * 64 * 4);
+  EXPECT_EQ(memory.steps[0].inputs[0], memory.fetches[0].to);
+  EXPECT_EQ(memory.steps[0].outputs[0], kElsewhere);
+  // Its second half is written by the region before.
+  memory = plan_lane_memory(program, set, std::vector<Written>{{{0, 4096}, 4}}, kRoom);
+  ASSERT_EQ(memory.fetches.size(), 1u);
+  EXPECT_EQ(memory.fetches[0].from.offset, 9 * 65536);
+}
+
 TEST(LaneMemory, LeavesElsewhereWhatDoesNotFitOrMustLieInMemory) {
   Program program{.calls = {row_call({0}, 1, 1, 1024), row_call({1}, 1, 2, 2048)}, .outputs = {2}};
   EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0],

@@ -157,6 +157,22 @@ TEST(Regions, FewestGivesRowsThatDoNotNeedEachOtherLanesOfTheirOwn) {
   EXPECT_EQ(build_regions(schedule).regions[0].lane_sets.size(), 1u) << "on a CPU, less to hand out";
 }
 
+TEST(Regions, FewestMakesWhatIsGivenBesideTheLongestLane) {
+  auto serial = [] { return std::shared_ptr<const PreparedKernel>(serial_call([](const CpuArgs&) {})); };
+  // Regions: 1 | 2, 3, 4 of one lane | 5 | 6, which alone reads the given 8 and 9.
+  Regions regions = build_regions(
+      std::vector{call(over_rows(kRows, 0, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2}),
+                  call(over_rows(kRows, 1, 1), {2}, {3}), call(over_rows(kRows, 1, 1), {3}, {4}),
+                  call(over_rows(kRows, 0, 1), {4}, {5}), call(serial(), {7}, {8}), call(serial(), {8}, {9}),
+                  call(over_rows(kRows, 0, 1), {5, 9}, {6})},
+      Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 4u);
+  for (size_t i : {5, 6}) {
+    EXPECT_EQ(regions.spans[i].first, 1);
+    EXPECT_EQ(regions.spans[i].last, 1);
+  }
+}
+
 TEST(Regions, FewestDividesAPhaseAsItLikesWhereNoOtherSharesItsLanes) {
   auto either = [] {
     return of_extent({.chunks = 64, .rows = kRows, .row_inputs = 1, .row_outputs = 1, .chunks_alone = 3});

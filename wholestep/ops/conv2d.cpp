@@ -16,8 +16,8 @@ namespace wholestep {
 namespace {
 
 // Attributes: stride, padding, dilation (vertical, horizontal), groups; conv2d_dx also size, the extents of
-// x; conv2d_dw also kernel, those of the weight, and bias where its second result is the bias's gradient, the
-// sum of g, which passes over g cost least beside the weight's.
+// x; conv2d_dw also kernel, those of the weight, and bias where the bias's gradient, the sum of g, is its
+// second result: who reads g for the one sums it for the other.
 Tensor conv2d_dx(const Tensor& g, const Tensor& weight, const Attrs& attrs, const Shape& x);
 Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Shape& weight);
 
