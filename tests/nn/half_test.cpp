@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "support/compiled.h"
 #include "support/formula.h"
 #include "support/op_case.h"
-#include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
 #include "wholestep/nn/class_losses.h"
@@ -154,21 +154,8 @@ TEST_P(PyTorchInHalf, AgreesOnValuesAndGradients) {
       expect_near(eager[i], c["gradients"][i - 1], units, fmt::format("{}, gradient {}", text, i - 1));
     }
 
-    auto graph = std::make_shared<Graph>();
-    {
-      Trace trace(graph);
-      Tensors symbols;
-      for (size_t i = 0; i < inputs.size(); ++i)
-        symbols.push_back(graph->add_input(InputKind::kBatch, fmt::format("x{}", i), inputs[i].type()));
-      Tensors traced = with_gradients(f, symbols, parameters);
-      for (size_t i = 0; i < traced.size(); ++i) graph->add_output(fmt::format("y{}", i), traced[i]);
-    }
-    CompiledStep step(make_plan(graph));
-    for (size_t i = 0; i < inputs.size(); ++i) step.write(fmt::format("x{}", i), inputs[i]);
-    step.run();
-    for (size_t i = 0; i < eager.size(); ++i)
-      EXPECT_TRUE(std::ranges::equal(step.output(fmt::format("y{}", i)).bytes(), eager[i].bytes()))
-          << text << ", compiled result " << i;
+    expect_compiled_gives([&](const Tensors& x) { return with_gradients(f, x, parameters); }, inputs, eager,
+                          text);
   }
   EXPECT_GT(found, 50);
 }

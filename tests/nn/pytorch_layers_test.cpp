@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "support/compiled.h"
 #include "support/formula.h"
 #include "support/gradient_check.h"
 #include "support/op_case.h"
@@ -111,22 +112,8 @@ void compare(const Json& c, nn::Module& module, const Function& f, const Tensors
     expect_near(eager[at++], p["gradient"], text + ", gradient of " + p["name"].get<std::string>());
   ASSERT_EQ(at, eager.size()) << text;
 
-  auto graph = std::make_shared<Graph>();
-  {
-    Trace trace(graph);
-    Tensors symbols;
-    for (size_t i = 0; i < inputs.size(); ++i)
-      symbols.push_back(graph->add_input(InputKind::kBatch, fmt::format("x{}", i), inputs[i].type()));
-    Tensors traced = with_gradients(f, symbols, parameters);
-    for (size_t i = 0; i < traced.size(); ++i) graph->add_output(fmt::format("y{}", i), traced[i]);
-  }
-  CompiledStep step(make_plan(graph));
-  for (size_t i = 0; i < inputs.size(); ++i) step.write(fmt::format("x{}", i), inputs[i]);
-  step.run();
-  for (size_t i = 0; i < eager.size(); ++i) {
-    Tensor compiled = step.output(fmt::format("y{}", i));
-    EXPECT_TRUE(std::ranges::equal(compiled.bytes(), eager[i].bytes())) << text << ", compiled result " << i;
-  }
+  expect_compiled_gives([&](const Tensors& x) { return with_gradients(f, x, parameters); }, inputs, eager,
+                        text);
 }
 
 class PyTorchLayer : public testing::TestWithParam<DType> {};

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "support/compiled.h"
 #include "support/expect_error.h"
 #include "support/foreign_backend.h"
 #include "support/formula.h"
@@ -281,29 +281,11 @@ TEST(Functions, GiveTheSameBitsWhereTheHostCannotLook) {
 TEST(Functions, GiveTheSameBitsCompiled) {
   for (const Json& c : cases()) {
     Function f = function_of(c["name"]);
-    Tensors operands = operands_of(c, DType::f32), inputs;
+    Tensors operands = operands_of(c, DType::f32);
     for (Tensor& t : operands)
       if (is_floating(t.dtype())) t.set_requires_grad();
     Tensors eager = with_gradients(f, operands);
-    auto graph = std::make_shared<Graph>();
-    for (size_t i = 0; i < operands.size(); ++i)
-      inputs.push_back(graph->add_input(InputKind::kBatch, fmt::format("x{}", i), operands[i].type()));
-    {
-      Trace trace(graph);
-      Tensors traced = with_gradients(f, inputs);
-      ASSERT_EQ(traced.size(), eager.size()) << c["name"];
-      for (size_t i = 0; i < traced.size(); ++i) graph->add_output(fmt::format("y{}", i), traced[i]);
-    }
-    CompiledStep step(make_plan(graph));
-    for (size_t i = 0; i < operands.size(); ++i) step.write(fmt::format("x{}", i), operands[i]);
-    step.run();
-    for (size_t i = 0; i < eager.size(); ++i) {
-      Tensor compiled = step.output(fmt::format("y{}", i));
-      ASSERT_EQ(compiled.type(), eager[i].type()) << c["name"];
-      EXPECT_TRUE(compiled.numel() == 0 ||
-                  std::memcmp(compiled.bytes().data(), eager[i].bytes().data(), compiled.bytes().size()) == 0)
-          << c["name"] << ", result " << i;
-    }
+    expect_compiled_gives([&](const Tensors& x) { return with_gradients(f, x); }, operands, eager, c["name"]);
   }
 }
 

@@ -169,14 +169,11 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
 
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
   if (request.outputs.size() == 1) return add_split_join(call, request, parts, false, false);
-  int64_t weights = request.outputs[0].shape.numel(), all = weights + request.outputs[1].shape.numel(),
-          ways = 1;
-  while (ways < 16 && ways < parts) ways *= 2;
-  call.workspace_bytes = parts * all * int64_t{sizeof(float)};
-  call.phases.push_back({.chunks = ceil_div(all * ways, kCudaThreads),
-                         .reads = 0,
-                         .run = device_function("conv2d_join", weights, all, parts, ways),
-                         .shared_bytes = kCudaThreads * int64_t{sizeof(float)}});
+  const int64_t weights = request.outputs[0].shape.numel();
+  const TensorType part{DType::f32, {weights + request.outputs[1].shape.numel()}};
+  add_join(call, part, parts, 0, [&](int64_t ways) {
+    return device_function("conv2d_join", weights, part.shape.numel(), parts, ways);
+  });
 }
 
 std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {

@@ -67,17 +67,24 @@ std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& r
   return call;
 }
 
+void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t reads,
+              const std::function<std::string(int64_t ways)>& run) {
+  int64_t ways = 1;
+  while (ways < 16 && ways < parts) ways *= 2;
+  call.workspace_bytes = parts * part.bytes();
+  call.phases.push_back({.chunks = ceil_div(part.shape.numel() * ways, kCudaThreads),
+                         .reads = reads,
+                         .run = run(ways),
+                         .shared_bytes = kCudaThreads * size_bytes(part.dtype)});
+}
+
 void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu) {
   const TensorType& result = request.outputs[0];
-  int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1), ways = 1;
-  while (ways < 16 && ways < parts) ways *= 2;
-  call.workspace_bytes = parts * result.bytes();
+  int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1);
   call.headers.push_back("matmul.cuh");
-  call.phases.push_back(
-      {.chunks = ceil_div(rows * columns * ways, kCudaThreads),
-       .reads = bias ? 4u : 0u,
-       .run = device_function("matmul_join", result.dtype, rows, columns, bias, relu, parts, ways),
-       .shared_bytes = kCudaThreads * size_bytes(result.dtype)});
+  add_join(call, result, parts, bias ? 4u : 0u, [&](int64_t ways) {
+    return device_function("matmul_join", result.dtype, rows, columns, bias, relu, parts, ways);
+  });
 }
 
 namespace {

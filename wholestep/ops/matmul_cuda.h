@@ -1,5 +1,6 @@
 // The CUDA kernels of matmul.
 #pragma once
+#include <functional>
 #include <string>
 
 #include "wholestep/backend/cuda/call.h"
@@ -13,6 +14,10 @@ int64_t whole_splits(int64_t k, int64_t splits);
 /// Parts of the sums of k of so many tiles that keep a GPU busy.
 int64_t tile_splits(int64_t tiles, int64_t k);
 
+/// The phase that adds up, in order, `parts` such parts of the workspace by join_parts() of matmul.cuh:
+/// run(ways) is its device function.
+void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t reads,
+              const std::function<std::string(int64_t ways)>& run);
 /// The phase that adds up, in order, `parts` partial results in the workspace, by matmul.cuh.
 void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu);
 
