@@ -122,7 +122,7 @@ TEST(LargeBatch, PiecesShareTheMemoryOfOne) {
     Net net(initialized("lenet", 3), sgd(0.05), {}, {.normalization = {}, .accumulate = pieces});
     return net.step->make_train_plan(256).memory.activation_bytes;
   };
-  EXPECT_LT(static_cast<double>(activations(8)), 0.3 * static_cast<double>(activations(1)));
+  EXPECT_LT(static_cast<double>(activations(8)), 0.35 * static_cast<double>(activations(1)));
 }
 
 struct Trained {

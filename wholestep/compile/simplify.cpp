@@ -53,7 +53,10 @@ double fold(const OpDef& op, const Attrs& attrs, const std::vector<double>& oper
 
 class Simplifier {
  public:
-  explicit Simplifier(const Graph& graph) : graph_(graph), rewriter_(graph) {}
+  explicit Simplifier(const Graph& graph) : graph_(graph), rewriter_(graph), readers_(graph.values.size()) {
+    for (const Node& node : graph.nodes)
+      for (int value : node.inputs) ++readers_[static_cast<size_t>(value)];
+  }
 
   GraphPtr run() {
     std::vector<bool> live = live_nodes(graph_);
@@ -84,6 +87,7 @@ class Simplifier {
         return become(node, rewriter_.add(*node.op, node.attrs, {before->inputs[0]}, {type}, node)[0]);
       }
     }
+    if (std::optional<int> pooled = mask_before_pooling(node, in)) return become(node, *pooled);
     if (!node.op->elementwise || op == "full") return false;
     std::vector<double> numbers;
     for (int value : in)
@@ -101,6 +105,31 @@ class Simplifier {
     if ((op == "mul" || op == "div") && is_one(in[1]) && g.type(in[0]) == type) return become(node, in[0]);
     if (op == "mul" && is_one(in[0]) && g.type(in[1]) == type) return become(node, in[1]);
     return false;
+  }
+
+  /// The gradient of ReLU behind that of max pooling, where(x > 0, max_pool2d_dx(g), 0): an element that was
+  /// chosen is positive where the maximum is, so g, which is smaller, can be masked instead.
+  std::optional<int> mask_before_pooling(const Node& node, const std::vector<int>& in) {
+    Graph& g = rewriter_.graph();
+    if (node.op->name != "where" || readers_[static_cast<size_t>(node.inputs[1])] != 1) return std::nullopt;
+    const Node *mask = producer(g, in[0]), *spread = producer(g, in[1]);
+    const double* otherwise = uniform(g, in[2]);
+    if (!mask || mask->op->name != "greater" || !spread || spread->op->name != "max_pool2d_dx")
+      return std::nullopt;
+    const double* threshold = uniform(g, mask->inputs[1]);
+    const Node* pool = producer(g, spread->inputs[1]);
+    if (!threshold || *threshold != 0 || !otherwise || *otherwise != 0 || !pool ||
+        pool->op->name != "max_pool2d" || pool->inputs[0] != mask->inputs[0] ||
+        g.type(in[1]) != graph_.type(node.outputs[0]))
+      return std::nullopt;
+    const Node dx = *spread, positive = *mask;  // copies: nodes move as the graph grows
+    const int maximum = pool->outputs[0], gradient = dx.inputs[0];
+    const Shape& shape = g.type(maximum).shape;
+    const int zero = make_full(0, {g.type(maximum).dtype, {}}, node);
+    const int chosen = merged(positive, {maximum, zero}, {{DType::boolean, shape}})[0];
+    const int masked = merged(node, {chosen, gradient, make_full(0, {g.type(gradient).dtype, {}}, node)},
+                              {g.type(gradient)})[0];
+    return merged(dx, {masked, dx.inputs[1]}, {graph_.type(node.outputs[0])})[0];
   }
 
   /// Operands with `expand` undone, where broadcasting gives the same shape without it.
@@ -138,6 +167,7 @@ class Simplifier {
 
   const Graph& graph_;
   Rewriter rewriter_;
+  std::vector<int> readers_;  // of every value of graph_, among its nodes
   std::map<std::tuple<const OpDef*, std::vector<int>, std::string>, std::vector<int>> seen_;
 };
 

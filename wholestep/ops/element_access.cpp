@@ -8,6 +8,7 @@ ElementAccess element_access(const TensorType& operand, const Shape& out, DType 
   access.direct = operand.shape == out && operand.dtype == compute;
   auto strides = operand.shape.strides();
   for (int axis = 0; axis < out.rank(); ++axis) {
+    if (out[axis] == 1) continue;
     int own = axis - (out.rank() - operand.shape.rank());
     int64_t stride = own < 0 || operand.shape[own] == 1 ? 0 : strides[static_cast<size_t>(own)];
     if (!access.extents.empty() && access.strides.back() == stride * out[axis]) {

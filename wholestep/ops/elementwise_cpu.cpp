@@ -1,7 +1,9 @@
 // Runs an element-wise program block by block: a few hundred elements of every register stay in L1 while all
 // instructions pass over them, so a fused region reads and writes memory once. Operands broadcast and convert
-// as they are loaded.
+// as they are loaded. Programs that are compiled ahead of time run as one loop instead.
 #include "wholestep/ops/elementwise_cpu.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +13,7 @@
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/base/error.h"
 #include "wholestep/ops/element_access.h"
+#include "wholestep/ops/elementwise_compiled_loops.h"
 #include "wholestep/ops/elementwise_loops.h"
 
 namespace wholestep {
@@ -18,7 +21,7 @@ namespace {
 
 constexpr int64_t kScratchBytes = 48 * 1024;
 constexpr int64_t kMaxBlock = 512;
-constexpr size_t kMaxOutputs = 64;
+constexpr size_t kMaxOperands = 64, kMaxOutputs = 64;
 
 const ElementwiseLoops& loops() { return WHOLESTEP_OF_ACTIVE_ISA(kElementwiseLoops); }
 
@@ -108,14 +111,65 @@ struct Plan {
   std::vector<uint64_t> read_later;  // per output: operands that are read in place after it is computed
   int slots = 0;
   int64_t block = kMaxBlock;
+  CompiledElementwise compiled = nullptr;  // the whole program as one loop, where there is one
+  int64_t plateau = 0;  // for that loop: operands other than vectors change only there; 0: they never do
 
   void run(const CpuArgs& args, const ElementRuns& runs, const T* first) const;
+  void run_compiled(const CpuArgs& args, int64_t begin, int64_t n, const T* first) const;
 };
+
+/// Whether an operand has one value for many neighbouring elements: of a channel, say, or of all there are.
+bool in_plateaus(const ElementAccess& access) {
+  return !access.direct && (access.scalar || (access.strides.back() == 0 && access.extents.back() >= 64));
+}
+
+/// Finds the loop of a program, if there is one.
+template <class T>
+void find_compiled(Plan<T>& plan) {
+  if (!std::is_same_v<T, float> ||
+      std::ranges::count(plan.output_dtypes, DType::f32) != std::ssize(plan.output_dtypes))
+    return;
+  std::string kinds;
+  for (const ElementAccess& access : plan.accesses) {
+    const bool pixels = access.dtype == DType::u8 && access.contiguous();
+    kinds += access.direct ? 'v' : in_plateaus(access) ? 's' : pixels ? 'u' : '?';
+    if (!access.scalar && in_plateaus(access)) plan.plateau = std::gcd(plan.plateau, access.extents.back());
+  }
+  std::string text = to_string(plan.program);
+  text = fmt::format("{} {} {}", kinds, plan.program.immediates.size(),
+                     text.substr(text.find('|', text.find('|') + 1)));
+  const CompiledPrograms list = WHOLESTEP_OF_ACTIVE_ISA(kCompiledPrograms);
+  for (const CompiledProgram* program = list.begin; program != list.end; ++program)
+    if (text == program->text) plan.compiled = program->run;
+}
+
+template <class T>
+void Plan<T>::run_compiled(const CpuArgs& args, int64_t begin, int64_t n, const T* first) const {
+  if constexpr (std::is_same_v<T, float>) {
+    const void* operands[kMaxOperands];
+    float scalars[kMaxOperands], immediates[kMaxOperands];
+    float* results[kMaxOutputs];
+    for (size_t k = 0; k < program.immediates.size(); ++k)
+      immediates[k] = static_cast<float>(program.immediates[k]);
+    for (int64_t end = begin + n, here; begin < end; begin += here, first += first ? here : 0) {
+      here = plateau == 0 ? n : std::min(end - begin, plateau - begin % plateau);
+      for (size_t k = 0; k < accesses.size(); ++k)
+        if (k == 0 && first) operands[k] = first;
+        else if (in_plateaus(accesses[k]))
+          load_any(accesses[k], args.inputs[k], begin, 1, &scalars[k]), operands[k] = &scalars[k];
+        else
+          operands[k] = static_cast<const std::byte*>(args.inputs[k]) + begin * size_bytes(accesses[k].dtype);
+      for (size_t o = 0; o < program.outputs.size(); ++o)
+        results[o] = args.out<float>(static_cast<int>(o)) + begin;
+      compiled(operands, immediates, results, here);
+    }
+  }
+}
 
 template <class T>
 void assign_slots(Plan<T>& plan) {
   const ElementwiseProgram& p = plan.program;
-  WHOLESTEP_CHECK(p.inputs <= 64 && p.outputs.size() <= kMaxOutputs);
+  WHOLESTEP_CHECK(p.inputs <= static_cast<int>(kMaxOperands) && p.outputs.size() <= kMaxOutputs);
   int registers = p.first_result() + static_cast<int>(p.instructions.size());
   std::vector<int> last_use(static_cast<size_t>(registers), -1);
   for (int i = 0; i < static_cast<int>(p.instructions.size()); ++i)
@@ -154,6 +208,12 @@ void assign_slots(Plan<T>& plan) {
 
 template <class T>
 void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) const {
+  if (compiled) {
+    for (int64_t i = 0; i < runs.count; ++i)
+      run_compiled(args, runs.begin + i * runs.stride, runs.length,
+                   first ? first + i * runs.length : nullptr);
+    return;
+  }
   alignas(64) std::byte scratch[kScratchBytes];
   T* base = reinterpret_cast<T*>(scratch);
   // Outputs may lie over operands: a result goes straight to memory where nothing reads what is there any
@@ -219,6 +279,7 @@ Plan<T> plan_of(ElementwiseProgram program, std::span<const TensorType> operands
   plan.block = std::min<int64_t>(
       kMaxBlock, kScratchBytes / static_cast<int64_t>(sizeof(T)) / std::max(1, plan.slots) / 16 * 16);
   WHOLESTEP_CHECK(plan.block > 0);
+  find_compiled(plan);
   for (const auto& instruction : plan.program.instructions)
     WHOLESTEP_CHECK(plan.loops[static_cast<size_t>(instruction.code)]);
   return plan;
@@ -273,6 +334,14 @@ ElementwiseRun elementwise_run_cpu(ElementwiseProgram program, std::span<const T
       (left && *args.in<bool>(flag) ? *left : plan).run(args, runs, static_cast<const T*>(first));
     };
   });
+}
+
+bool runs_as_one_loop(const ElementwiseProgram& program, std::span<const TensorType> operands,
+                      std::span<const TensorType> results) {
+  if (program.compute != DType::f32) return false;
+  const int flag = deciding_operand(program, operands);
+  return plan_of<float>(flag >= 0 ? where_true(program, flag) : program, operands, results).compiled !=
+         nullptr;
 }
 
 std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request) {

@@ -15,6 +15,11 @@ using ElementwiseRun = std::function<void(const CpuArgs&, const ElementRuns&, co
 ElementwiseRun elementwise_run_cpu(ElementwiseProgram program, std::span<const TensorType> operands,
                                    std::span<const TensorType> results);
 
+/// Whether such a program runs as a loop compiled ahead of time (elementwise_compiled_loops.h): where the
+/// operand by which it chooses, if there is one, is true.
+bool runs_as_one_loop(const ElementwiseProgram& program, std::span<const TensorType> operands,
+                      std::span<const TensorType> results);
+
 /// For op "fused" (its program in the attributes) and for every single element-wise op.
 std::unique_ptr<PreparedKernel> prepare_elementwise_cpu(const KernelRequest& request);
 

@@ -75,6 +75,15 @@ void max_plane_2x2(const PoolProblem& p, const float* x, float* y, int32_t* argm
   }
 }
 
+/// The gradient of such a plane.
+void max_plane_2x2_dx(const PoolProblem& p, const float* g, const int32_t* argmax, float* dx) {
+  for (int64_t h = 0; h < p.y.out; ++h) {
+    int64_t first = 2 * h * p.x.in, second = first + p.x.in;
+    max_pool_2x2_row_dx(g + h * p.x.out, argmax + h * p.x.out, p.x.out, static_cast<int32_t>(first),
+                        static_cast<int32_t>(second), dx + first, dx + second);
+  }
+}
+
 double divisor_of(const PoolProblem& p, Range rows, Range columns) {
   return p.divisor > 0 ? p.divisor : static_cast<double>(rows.size() * columns.size());
 }
@@ -161,6 +170,9 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d(const KernelRequest& request)
 std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& request) {
   const Shape &g = request.inputs[0].shape, &dx = request.outputs[0].shape;
   int64_t channels = g[1], in = dx[2] * dx[3], out = g[2] * g[3];
+  const bool windows = request.attrs.has("kernel");
+  const PoolProblem p = windows ? pool_problem(request) : PoolProblem{};
+  const bool pairs = windows && is_2x2(p);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return row_call(g[0], 3, 1, [=](const CpuArgs& args, Range samples) {
@@ -168,6 +180,11 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& reque
         const T* from = args.in<T>(0) + plane * out;
         const int32_t* place = args.in<int32_t>(1) + plane * out;
         T* to = args.out<T>(0) + plane * in;
+        if constexpr (std::is_same_v<T, float>)
+          if (pairs) {
+            max_plane_2x2_dx(p, from, place, to);
+            continue;
+          }
         std::fill_n(to, in, T(0));
         for (int64_t o = 0; o < out; ++o) to[place[o]] += from[o];
       }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "wholestep/ops/elementwise.h"
@@ -41,7 +42,11 @@ Tensor normalize(const Tensor& samples, const Normalization& n) {
            per_channel([&](size_t c) { return 1 / n.std[c]; });
   auto scale = [&](size_t c) { return 1 / (255 * n.std[c]); };
   auto shift = [&](size_t c) { return -n.mean[c] / n.std[c]; };
-  if (n.mean.size() == 1) return x * static_cast<double>(scale(0)) + static_cast<double>(shift(0));
+  auto all_equal = [](const std::vector<float>& values) {
+    return std::ranges::count(values, values[0]) == std::ssize(values);
+  };
+  if (all_equal(n.mean) && all_equal(n.std))
+    return x * static_cast<double>(scale(0)) + static_cast<double>(shift(0));
   return x * per_channel(scale) + per_channel(shift);
 }
 

@@ -126,17 +126,18 @@ void interleave(const float* even, const float* odd, int64_t count, float* out) 
 void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns, int64_t slot, float* dx) {
   const GradientPhase& y = phases[0].y;
   const int64_t stride = conv.x.stride, phase_floats = conv.in_channels * y.count * slot;
-  for (int64_t i = 0; i < conv.in_channels * y.count; ++i) {
-    const float* from = columns + i * slot;
-    float* out = dx + (i / y.count * conv.y.in + y.first + i % y.count * conv.y.stride) * conv.x.in;
-    if (stride == 2) {
-      const int64_t even = phases[0].x.first == 0 ? 0 : 1;
-      interleave(from + even * phase_floats, from + (1 - even) * phase_floats, conv.x.in, out);
-      continue;
+  const int64_t even = phases[0].x.first == 0 ? 0 : 1;
+  for (int64_t channel = 0; channel < conv.in_channels; ++channel) {
+    float* out = dx + (channel * conv.y.in + y.first) * conv.x.in;
+    for (int64_t row = 0; row < y.count; ++row, columns += slot, out += conv.y.stride * conv.x.in) {
+      if (stride == 2) {
+        interleave(columns + even * phase_floats, columns + (1 - even) * phase_floats, conv.x.in, out);
+        continue;
+      }
+      for (int64_t p = 0; p < stride; ++p)
+        for (int64_t j = 0; j < phases[p].x.count; ++j)
+          out[phases[p].x.first + j * stride] = columns[p * phase_floats + j];
     }
-    for (int64_t p = 0; p < stride; ++p)
-      for (int64_t j = 0; j < phases[p].x.count; ++j)
-        out[phases[p].x.first + j * stride] = from[p * phase_floats + j];
   }
 }
 

@@ -88,6 +88,19 @@ inline void copy_input(const Conv2d& conv, const Planes& planes, const float* x,
   }
 }
 
+/// Zeros into the rows of planes that hold no data.
+inline void clear_other_rows(const Conv2d& conv, const Planes& planes, float* out) {
+  for (int64_t phase = 0; phase < planes.phases_y; ++phase) {
+    const PlaneData data = input_data(conv.y, phase);
+    for (int64_t c = 0; c < conv.in_channels; ++c)
+      for (int64_t x = 0; x < planes.phases_x; ++x) {
+        float* plane = out + c * planes.channel_floats + (phase * planes.phases_x + x) * planes.floats;
+        fill_zero(plane, data.begin * planes.pitch);
+        fill_zero(plane + data.end * planes.pitch, (planes.rows - data.end) * planes.pitch);
+      }
+  }
+}
+
 /// `channels` channels of [rows, columns] into rows `pitch` and channels `channel_floats` apart.
 inline void copy_channels(const float* from, int64_t channels, int64_t rows, int64_t columns, float* out,
                           int64_t channel_floats, int64_t pitch) {

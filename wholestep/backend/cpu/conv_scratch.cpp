@@ -32,6 +32,16 @@ int64_t taps_of_group(const Conv2d& conv) {
 
 }  // namespace
 
+// Planes of at most so many bytes leave room in the first-level cache for what is computed from them.
+constexpr int64_t kCachedPlanes = 24 * 1024;
+
+int64_t forward_band(const Conv2d& conv) {
+  const Planes planes = input_planes(conv);
+  const int64_t row_bytes = conv.in_channels * planes.phases_y * planes.phases_x * planes.pitch * kFloat;
+  const int64_t rows = kCachedPlanes / row_bytes - (planes.rows - conv.y.out);
+  return rows < 4 ? conv.y.out : std::min(rows, conv.y.out);
+}
+
 ForwardScratch forward_scratch(const Conv2d& conv) {
   const Planes planes = input_planes(conv);
   Layout layout;
@@ -39,6 +49,7 @@ ForwardScratch forward_scratch(const Conv2d& conv) {
   place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
   place.offsets = layout.take(taps_of_group(conv), kOffset);
   place.pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
+  place.last_pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
   place.lane_weights = layout.take(
       conv.groups * padded_channels(conv.out_channels / conv.groups) * taps_of_group(conv), kFloat);
   place.total = layout.total;
@@ -80,6 +91,11 @@ InputGradientScratch input_gradient_scratch(const Conv2d& conv) {
   return place;
 }
 
+int64_t weight_gradient_channels(const Conv2d& conv) {
+  const int64_t group_in = conv.in_channels / conv.groups;
+  return std::clamp<int64_t>(kCachedPlanes / (input_planes(conv).channel_floats * kFloat), 1, group_in);
+}
+
 bool pixel_lanes_fit(const Conv2d& conv) { return conv.out_channels * taps_of_group(conv) <= 8192; }
 
 int64_t gradient_run_floats(const Conv2d& conv, int64_t pitch) {
@@ -97,7 +113,7 @@ WeightGradientScratch weight_gradient_scratch(const Conv2d& conv) {
   }
   Layout layout;
   WeightGradientScratch place = {};
-  place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
+  place.planes = layout.take(weight_gradient_channels(conv) * planes.channel_floats, kFloat);
   place.offsets = layout.take(taps, kOffset);
   const int64_t most_vectors =
       conv.y.out * std::max(planes.pitch, conv.x.out) / kNarrowestVector + conv.y.out + 1;

@@ -8,9 +8,11 @@
 namespace wholestep {
 
 struct ForwardScratch {
-  int64_t planes, offsets, pixels, lane_weights, total;
+  int64_t planes, offsets, pixels, last_pixels, lane_weights, total;
 };
 ForwardScratch forward_scratch(const Conv2d& conv);
+int64_t forward_band(
+    const Conv2d& conv);  ///< most rows of outputs computed at a time, from planes of their own
 
 struct InputGradientScratch {
   int64_t planes, phases, columns, total;
@@ -28,6 +30,8 @@ struct WeightGradientScratch {
 WeightGradientScratch weight_gradient_scratch(const Conv2d& conv);
 int64_t gradient_run_floats(const Conv2d& conv,
                             int64_t pitch);  ///< of a channel of dy copied to the planes' pitch
-bool pixel_lanes_fit(const Conv2d& conv);    ///< whether there is room for a vector of sums for every weight
+int64_t weight_gradient_channels(
+    const Conv2d& conv);                   ///< most input channels whose planes are held at a time
+bool pixel_lanes_fit(const Conv2d& conv);  ///< whether there is room for a vector of sums for every weight
 
 }  // namespace wholestep

@@ -59,12 +59,14 @@ int64_t list_vectors(const Conv2d& conv, int64_t pitch, Lanes lanes, int32_t* ou
   return out - first;
 }
 
-void add_group(const Job& job, int64_t group, const float* dy, bool first) {
+// The products of one sample's x and dy of a group. Input channels go by in blocks whose planes stay in the
+// first-level cache.
+void add_group(const Job& job, int64_t group, const float* x, const float* dy, bool first) {
   const Conv2d& conv = job.conv;
-  const int64_t pixels = conv.y.out * conv.x.out;
-  WeightSums sums = {.planes = job.padded + group * job.group_in * job.planes.channel_floats,
+  const int64_t pixels = conv.y.out * conv.x.out, kernel = conv.y.kernel * conv.x.kernel;
+  WeightSums sums = {.planes = job.padded,
                      .offsets = job.offsets,
-                     .taps = job.taps,
+                     .taps = 0,
                      .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
                      .dy_stride = job.dy_stride,
                      .channels = job.group_out,
@@ -73,16 +75,22 @@ void add_group(const Job& job, int64_t group, const float* dy, bool first) {
                      .pitch = job.planes.pitch,
                      .vectors = job.vectors,
                      .vector_count = job.vector_count,
-                     .sums = job.sums + group * job.sums_group,
+                     .sums = nullptr,
+                     .sums_stride = job.taps,
                      .resume = !first};
-  switch (job.lanes) {
-    case Lanes::kRowsOfPixels: return add_pixels_as_lanes(sums);
-    case Lanes::kRunsOfPixels:
-      copy_channels(dy, job.group_out, conv.y.out, conv.x.out, job.dy, job.dy_stride, job.planes.pitch);
-      return add_pixels_as_lanes(sums);
-    case Lanes::kChannels:
-      copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
-      return add_channels_as_lanes(sums);
+  if (job.lanes == Lanes::kRunsOfPixels)
+    copy_channels(dy, job.group_out, conv.y.out, conv.x.out, job.dy, job.dy_stride, job.planes.pitch);
+  if (job.lanes == Lanes::kChannels)
+    copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
+  const Pieces blocks(job.group_in, weight_gradient_channels(conv));
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    Conv2d block = conv;
+    block.in_channels = blocks.size(b);
+    copy_input(block, job.planes, x + blocks.begin(b) * conv.y.in * conv.x.in, job.padded);
+    sums.taps = blocks.size(b) * kernel;
+    sums.sums = job.sums + group * job.sums_group +
+                blocks.begin(b) * kernel * (job.lanes == Lanes::kChannels ? job.dy_stride : kWidth);
+    job.lanes == Lanes::kChannels ? add_channels_as_lanes(sums) : add_pixels_as_lanes(sums);
   }
 }
 
@@ -135,14 +143,14 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
       .vectors = reinterpret_cast<int32_t*>(at(place.vectors)),
       .vector_count = list_vectors(conv, planes.pitch, lanes, reinterpret_cast<int32_t*>(at(place.vectors)))};
   input_offsets(conv, planes, job.offsets);
-  fill_zero(job.padded, conv.in_channels * planes.channel_floats);
+  fill_zero(job.padded, weight_gradient_channels(conv) * planes.channel_floats);
   if (lanes == Lanes::kRunsOfPixels) fill_zero(job.dy, group_out * run);
 
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     const float* dy = operands.dy + n * conv.out_channels * out_plane;
-    copy_input(conv, planes, operands.x + n * in_floats, job.padded);
     for (int64_t g = 0; g < conv.groups; ++g)
-      add_group(job, g, dy + g * group_out * out_plane, n == samples.begin);
+      add_group(job, g, operands.x + n * in_floats + g * group_in * conv.y.in * conv.x.in,
+                dy + g * group_out * out_plane, n == samples.begin);
     if (operands.dbias != nullptr) add_bias_gradient(conv, dy, n == samples.begin, operands.dbias);
   }
   finish(job, operands.dweight);

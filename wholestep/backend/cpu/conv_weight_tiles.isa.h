@@ -15,18 +15,21 @@ struct WeightSums {
   const int32_t* vectors;  ///< where lanes are pixels: where each vector of them starts in the planes
   int64_t vector_count;
   float* sums;
-  bool resume;  ///< go on from `sums` instead of zero
+  int64_t sums_stride;  ///< where lanes are pixels: vectors from one channel's sums to the next one's
+  bool resume;          ///< go on from `sums` instead of zero
 };
 
-/// Pixels as lanes. dy: [channels, vectors], channels dy_stride apart; sums: [channels, taps] vectors.
+/// Pixels as lanes. dy: [channels, vectors], channels dy_stride apart; sums: [channels, taps] vectors,
+/// channels sums_stride apart.
 template <int Channels, int Taps>
 void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
-  float* sums = w.sums + (channel0 * w.taps + tap0) * kWidth;
+  float* sums = w.sums + (channel0 * w.sums_stride + tap0) * kWidth;
   Vec acc[Channels][Taps];
 #pragma GCC unroll 8
   for (int c = 0; c < Channels; ++c)
 #pragma GCC unroll 8
-    for (int t = 0; t < Taps; ++t) acc[c][t] = w.resume ? load(sums + (c * w.taps + t) * kWidth) : zero();
+    for (int t = 0; t < Taps; ++t)
+      acc[c][t] = w.resume ? load(sums + (c * w.sums_stride + t) * kWidth) : zero();
   const float* x[Taps];
 #pragma GCC unroll 8
   for (int t = 0; t < Taps; ++t) x[t] = w.planes + w.offsets[tap0 + t];
@@ -47,7 +50,7 @@ void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
 #pragma GCC unroll 8
   for (int c = 0; c < Channels; ++c)
 #pragma GCC unroll 8
-    for (int t = 0; t < Taps; ++t) store(sums + (c * w.taps + t) * kWidth, acc[c][t]);
+    for (int t = 0; t < Taps; ++t) store(sums + (c * w.sums_stride + t) * kWidth, acc[c][t]);
 }
 
 /// Left operand of a tile whose rows are taps and whose k are the pixels of a row.
