@@ -32,16 +32,20 @@ ElementwiseProgram program_of(const std::string& text, std::string& kinds) {
 using Values = std::vector<float>;
 
 /// Every register of a program, an instruction at a time.
-std::vector<Values> registers_of(const ElementwiseProgram& program, std::vector<Values> registers, int64_t n) {
+std::vector<Values> registers_of(const ElementwiseProgram& program, std::vector<Values> registers,
+                                 int64_t n) {
   for (double value : program.immediates)
     registers.emplace_back(static_cast<size_t>(n), static_cast<float>(value));
   const TensorType type = {DType::f32, {n}};
   for (const auto& instruction : program.instructions) {
     const int count = arity(instruction.code);
-    ElementwiseProgram one{.compute = DType::f32, .inputs = count, .immediates = {}, .instructions = {}, .outputs = {count}};
-    one.instructions.push_back({.code = instruction.code, .operands = {0, count > 1 ? 1 : -1, count > 2 ? 2 : -1}});
+    ElementwiseProgram one{
+        .compute = DType::f32, .inputs = count, .immediates = {}, .instructions = {}, .outputs = {count}};
+    one.instructions.push_back(
+        {.code = instruction.code, .operands = {0, count > 1 ? 1 : -1, count > 2 ? 2 : -1}});
     const void* operands[3];
-    for (int k = 0; k < count; ++k) operands[k] = registers[static_cast<size_t>(instruction.operands[k])].data();
+    for (int k = 0; k < count; ++k)
+      operands[k] = registers[static_cast<size_t>(instruction.operands[k])].data();
     Values result(static_cast<size_t>(n));
     void* results[] = {result.data()};
     elementwise_run_cpu(one, std::vector<TensorType>(static_cast<size_t>(count), type), std::array{type})(
@@ -65,13 +69,16 @@ TEST(ElementwiseCompiled, ListedProgramsGiveTheBitsOfTheirInstructions) {
           Values values = formula_values<float>(static_cast<int>(k) + 1, n);
           // Second moments are positive; every third gradient is zero, as of units that do nothing.
           for (size_t i = 0; i < values.size(); ++i)
-            values[i] = i % 3 == 0 && k == 0 ? 0 : kinds[k] == 'u' ? static_cast<float>(i % 256) : std::abs(values[i]);
+            values[i] = i % 3 == 0 && k == 0 ? 0
+                        : kinds[k] == 'u'    ? static_cast<float>(i % 256)
+                                             : std::abs(values[i]);
           if (kinds[k] == 's') values.assign(values.size(), values[0] + 0.5f);
           pixels[k].assign(values.begin(), values.end());
           operands.push_back(std::move(values));
         }
         for (size_t k = 0; k < kinds.size(); ++k)
-          addresses.push_back(kinds[k] == 'u' ? static_cast<const void*>(pixels[k].data()) : operands[k].data());
+          addresses.push_back(kinds[k] == 'u' ? static_cast<const void*>(pixels[k].data())
+                                              : operands[k].data());
         const std::vector<Values> expected = registers_of(program, operands, n);
         Values immediates(program.immediates.begin(), program.immediates.end());
         std::vector<Values> results(program.outputs.size(), Values(static_cast<size_t>(n), -77));
@@ -103,7 +110,9 @@ TEST(ElementwiseCompiled, ListedProgramsGiveTheBitsOfTheirInstructions) {
 // A value for each channel: the loop goes from channel to channel, wherever a chunk begins.
 TEST(ElementwiseCompiled, OperandsThatChangeSeldomAreReadWhereTheyChange) {
   const Shape shape = {2, 3, 8, 16};
-  const std::vector<TensorType> operands = {{DType::u8, shape}, {DType::f32, {3, 1, 1}}, {DType::f32, {3, 1, 1}}},
+  const std::vector<TensorType> operands = {{DType::u8, shape},
+                                            {DType::f32, {3, 1, 1}},
+                                            {DType::f32, {3, 1, 1}}},
                                 results = {{DType::f32, shape}};
   std::string kinds;
   ElementwiseProgram program = program_of("uss 0 | mul 0 1; add 3 2 | 4", kinds);

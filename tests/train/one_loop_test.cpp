@@ -17,7 +17,8 @@ std::vector<std::string> interpreted(const std::string& model, std::unique_ptr<o
   std::vector<std::string> found;
   int loops = 0;
   for (const Node& node : plan.graph->nodes) {
-    const std::vector<TensorType> inputs = plan.graph->input_types(node), outputs = plan.graph->output_types(node);
+    const std::vector<TensorType> inputs = plan.graph->input_types(node),
+                                  outputs = plan.graph->output_types(node);
     if (node.op->name != "fused" || outputs[0].shape.numel() < 1000) continue;
     const ElementwiseProgram program = parse_elementwise_program(node.attrs.text("program"));
     if (runs_as_one_loop(program, inputs, outputs)) ++loops;

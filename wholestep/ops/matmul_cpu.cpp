@@ -67,7 +67,7 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
-  bool by_rows = d.m >= d.n;
+  bool by_rows = d.m >= d.n || (d.transpose_a && d.m >= 64);
   Split split(by_rows ? d.m : ceil_div(d.n, unit));
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
