@@ -127,8 +127,8 @@ struct Compiled {
   template <int k>
   [[gnu::always_inline]] static inline void compute(float* registers) {
     constexpr Program::Instruction in = kProgram.instruction[k];
-    registers[kProgram.first_result() + k] = value<in.code>(
-        registers[in.operands[0]], registers[in.operands[1]], registers[in.operands[2]]);
+    registers[kProgram.first_result() + k] =
+        value<in.code>(registers[in.operands[0]], registers[in.operands[1]], registers[in.operands[2]]);
   }
 
   template <int... operand, int... immediate, int... instruction, int... result>
@@ -137,7 +137,8 @@ struct Compiled {
                    std::integer_sequence<int, instruction...>, std::integer_sequence<int, result...>) {
     const void* const operands[] = {given[operand]...};
     float* const to[] = {results[result]...};
-    const float fixed[] = {(kProgram.kinds[operand] == 's' ? *static_cast<const float*>(operands[operand]) : 0)...};
+    const float fixed[] = {
+        (kProgram.kinds[operand] == 's' ? *static_cast<const float*>(operands[operand]) : 0)...};
     [[maybe_unused]] const float constants[] = {immediates[immediate]..., 0};
     // All of element i's operands are read before its results are written, so a result may lie over one.
     _Pragma("GCC ivdep") for (int64_t i = 0; i < n; ++i) {

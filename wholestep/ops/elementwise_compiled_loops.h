@@ -9,8 +9,8 @@
 
 namespace wholestep {
 
-/// Elements 0 .. n - 1 of f32 results: operand k is at operands[k], of as many elements or, for a scalar, one.
-/// A result may lie over an operand.
+/// Elements 0 .. n - 1 of f32 results: operand k is at operands[k], of as many elements or, for a scalar,
+/// one. A result may lie over an operand.
 using CompiledElementwise = void (*)(const void* const* operands, const float* immediates,
                                      float* const* results, int64_t n);
 

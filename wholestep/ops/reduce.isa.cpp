@@ -1,5 +1,5 @@
-// Sixteen f64 lanes are summed side by side on every instruction set, so the order of additions is the same
-// on all of them.
+// Thirty-two f64 lanes are summed side by side on every instruction set, so the order of additions is the
+// same on all of them; as many hide the latency of an addition.
 #include <limits>
 
 #include "wholestep/ops/reduce_loops.h"
@@ -7,7 +7,7 @@
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-constexpr int kLanes = 16;
+constexpr int kLanes = 32;
 
 template <bool square, class T>
 double sum(const T* x, int64_t n) {
@@ -18,6 +18,10 @@ double sum(const T* x, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
     for (int k = 0; k < kLanes; ++k) lanes[k] += term(x[i + k]);
+  if (i + kLanes / 2 <= n) {
+    for (int k = 0; k < kLanes / 2; ++k) lanes[k] += term(x[i + k]);
+    i += kLanes / 2;
+  }
   for (int k = 0; i < n; ++i, ++k) lanes[k] += term(x[i]);
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int k = 0; k < width; ++k) lanes[k] += lanes[k + width];

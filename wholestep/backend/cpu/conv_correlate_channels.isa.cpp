@@ -15,24 +15,30 @@ constexpr int kMostOutputs[4] = {0, 8, 6, 4};
 constexpr int kMostOutputs[4] = {0, 4, 4, 2};
 #endif
 
-/// Left operand whose rows are neighbouring outputs and whose k are taps.
+/// Left operand whose rows are outputs and whose k are taps: `PerRow` neighbours in one row of outputs, the
+/// others in the next.
+template <int PerRow>
 struct NeighbouringOutputs {
-  const float* data;
+  const float *data, *next_row;
   const int32_t* offsets;
-  WHOLESTEP_INLINE float at(int64_t output, int64_t tap) const { return data[offsets[tap] + output]; }
+  WHOLESTEP_INLINE float at(int64_t output, int64_t tap) const {
+    return output < PerRow ? data[offsets[tap] + output] : next_row[offsets[tap] + output - PerRow];
+  }
 };
 
-/// `Outputs` outputs from column0 of a row on, for the channels of `Vecs` vectors.
-template <int Vecs, int Outputs>
+/// `PerRow` outputs from column0 of a row on, of `Rows` rows (1 or 2), for the channels of `Vecs` vectors.
+template <int Vecs, int PerRow, int Rows>
 void channel_tile(const Correlation& c, int64_t row, int64_t column0, int64_t vector0) {
-  Vec acc[Outputs][Vecs];
+  constexpr int kOutputs = PerRow * Rows;
+  Vec acc[kOutputs][Vecs];
 #pragma GCC unroll 16
-  for (int r = 0; r < Outputs; ++r)
+  for (int r = 0; r < kOutputs; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) acc[r][v] = zero();
-  const NeighbouringOutputs inputs = {c.planes + row * c.outputs.pitch + column0, c.offsets};
+  const float* data = c.planes + row * c.outputs.pitch + column0;
+  const NeighbouringOutputs<PerRow> inputs = {data, data + c.outputs.pitch, c.offsets};
   const Strided weights = {c.lane_weights + vector0 * kWidth, round_up(c.channels, kWidth)};
-  accumulate<Outputs, Vecs>(inputs, weights, c.taps, acc);
+  accumulate<kOutputs, Vecs>(inputs, weights, c.taps, acc);
 #pragma GCC unroll 8
   for (int v = 0; v < Vecs; ++v) {
     const int64_t channel0 = (vector0 + v) * kWidth, channels = smaller(kWidth, c.channels - channel0);
@@ -40,38 +46,52 @@ void channel_tile(const Correlation& c, int64_t row, int64_t column0, int64_t ve
     Vec square[kWidth];
 #pragma GCC unroll 16
     for (int r = 0; r < kWidth; ++r)
-      square[r] = r < Outputs ? with_bias_and_relu(c, acc[r][v], bias) : zero();
+      square[r] = r < kOutputs ? with_bias_and_relu(c, acc[r][v], bias) : zero();
     transpose(square);
     float* out = c.out + channel0 * c.out_channel + row * c.outputs.row_floats + column0;
+    constexpr uint32_t kOfRow = (1u << PerRow) - 1;
 #pragma GCC unroll 16
-    for (int i = 0; i < kWidth; ++i)
-      if (i < channels) store_first(out + i * c.out_channel, square[i], Outputs);
+    for (int i = 0; i < kWidth; ++i) {
+      if (i >= channels) continue;
+      store_lanes(out + i * c.out_channel, square[i], kOfRow);
+      if (Rows == 2)
+        store_lanes(out + i * c.out_channel + c.outputs.row_floats - PerRow, square[i], kOfRow << PerRow);
+    }
   }
 }
 
 using ChannelTileFn = void (*)(const Correlation&, int64_t row, int64_t column0, int64_t vector0);
-template <int Vecs, std::size_t... N>
-ChannelTileFn channel_tile_of(int64_t outputs, std::index_sequence<N...>) {
-  static constexpr ChannelTileFn kFns[] = {channel_tile<Vecs, static_cast<int>(N) + 1>...};
-  return kFns[outputs - 1];
+template <int Vecs, int Rows, std::size_t... N>
+ChannelTileFn channel_tile_of(int64_t per_row, std::index_sequence<N...>) {
+  static constexpr ChannelTileFn kFns[] = {channel_tile<Vecs, static_cast<int>(N) + 1, Rows>...};
+  return kFns[per_row - 1];
 }
-inline ChannelTileFn channel_tile_of(int64_t vecs, int64_t outputs) {
+template <int Vecs>
+ChannelTileFn channel_tile_of(int64_t rows, int64_t per_row) {
+  if (rows == 2) return channel_tile_of<Vecs, 2>(per_row, std::make_index_sequence<kMostOutputs[Vecs] / 2>{});
+  return channel_tile_of<Vecs, 1>(per_row, std::make_index_sequence<kMostOutputs[Vecs]>{});
+}
+inline ChannelTileFn channel_tile_of(int64_t vecs, int64_t rows, int64_t per_row) {
   switch (vecs) {
-    case 1: return channel_tile_of<1>(outputs, std::make_index_sequence<kMostOutputs[1]>{});
-    case 2: return channel_tile_of<2>(outputs, std::make_index_sequence<kMostOutputs[2]>{});
-    default: return channel_tile_of<3>(outputs, std::make_index_sequence<kMostOutputs[3]>{});
+    case 1: return channel_tile_of<1>(rows, per_row);
+    case 2: return channel_tile_of<2>(rows, per_row);
+    default: return channel_tile_of<3>(rows, per_row);
   }
 }
 
 }  // namespace
 
+// Two short rows at a time, where a tile has room for them.
 void correlate_channels(const Correlation& c) {
   const Pieces vectors((c.channels + kWidth - 1) / kWidth, 3);
-  const Pieces columns(c.outputs.columns, kMostOutputs[vectors.largest()]);
-  for (int64_t row = 0; row < c.outputs.rows; ++row)
+  const int64_t most = kMostOutputs[vectors.largest()];
+  const Pieces columns(c.outputs.columns, most);
+  const int64_t at_once = 2 * c.outputs.columns <= most ? 2 : 1;
+  for (int64_t row = 0; row < c.outputs.rows; row += at_once)
     for (int64_t j = 0; j < columns.count; ++j)
       for (int64_t i = 0; i < vectors.count; ++i)
-        channel_tile_of(vectors.size(i), columns.size(j))(c, row, columns.begin(j), vectors.begin(i));
+        channel_tile_of(vectors.size(i), smaller(at_once, c.outputs.rows - row), columns.size(j))(
+            c, row, columns.begin(j), vectors.begin(i));
 }
 
 bool prefer_channel_lanes(int64_t channels, int64_t taps, const OutputRows& outputs) {

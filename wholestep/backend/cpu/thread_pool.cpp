@@ -16,8 +16,9 @@
 namespace wholestep {
 namespace {
 
-// Long enough to bridge the gap between two kernels of a step, short enough not to starve the loader.
-constexpr int kSpins = 1000;
+// Half a millisecond or less: longer than threads wait for each other within a step, because waking one may
+// take a virtual machine as long as a layer; short enough not to starve the loader.
+constexpr int kSpins = 10000;
 
 struct Place {
   const ThreadPool* pool = nullptr;
