@@ -1,4 +1,7 @@
 // The CPU backend: aligned memory, and executables that walk the regions of a schedule with the thread pool.
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -19,12 +22,25 @@ namespace {
 Timeline* timeline = nullptr;
 std::atomic<int64_t> allocations{0}, bytes_in_use{0}, submissions{0}, copied_in{0}, copied_out{0};
 
+/// Large memory comes in huge pages, where the system has them: a step goes through all of it, and has fewer
+/// of them to look up. What does not fill the last one stays in small pages.
+std::byte* allocate(size_t bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t huge = bytes / kHugePage * kHugePage;
+  void* data = nullptr;
+  if (::posix_memalign(&data, huge > 0 ? kHugePage : kAlignment, bytes) != 0) return nullptr;
+#ifdef __linux__
+  if (huge > 0) ::madvise(data, huge, MADV_HUGEPAGE);  // a wish: refused, small pages do
+#endif
+  return static_cast<std::byte*>(data);
+}
+
 class HostMemory final : public Memory {
  public:
   explicit HostMemory(int64_t bytes) {
     bytes_ = bytes;
     size_t rounded = static_cast<size_t>(aligned(std::max<int64_t>(bytes, 1)));
-    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+    data_ = allocate(rounded);
     if (!data_)
       throw Error(ErrorCode::kPlanRefused, {.what = "the machine has not enough memory",
                                             .got = std::to_string(bytes) + " bytes asked for"});
@@ -37,6 +53,19 @@ class HostMemory final : public Memory {
     std::free(data_);
   }
 };
+
+/// A large batch is copied by the threads that work on its parts, into their caches.
+void copy_in_parts(std::byte* to, const std::byte* from, int64_t bytes) {
+  constexpr int64_t kWorthSharing = 1 << 17;
+  if (bytes < kWorthSharing) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return;
+  }
+  const Split parts(bytes);
+  default_pool().run(parts.chunks(), [&](int64_t chunk) {
+    std::memcpy(to + parts[chunk].begin, from + parts[chunk].begin, static_cast<size_t>(parts[chunk].size()));
+  });
+}
 
 void run_phases(const CpuCall& call, const CpuArgs& args) {
   FlushSubnormals mode;
@@ -158,7 +187,7 @@ class CpuBackend final : public Backend {
   std::shared_ptr<Memory> allocate(int64_t bytes) override { return std::make_shared<HostMemory>(bytes); }
   // Host and device are one; the caller's copy is the only one.
   void copy_in(std::byte* device, const std::byte* host, int64_t bytes) override {
-    std::memcpy(device, host, static_cast<size_t>(bytes));
+    copy_in_parts(device, host, bytes);
     copied_in += bytes;
   }
   void copy_out(std::byte* host, const std::byte* device, int64_t bytes) override {
