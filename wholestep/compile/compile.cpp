@@ -3,7 +3,6 @@
 
 #include <chrono>
 
-#include "wholestep/backend/cpu/precision.h"
 #include "wholestep/compile/passes.h"
 
 namespace wholestep {
@@ -43,7 +42,6 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
     plan.graph = std::move(result);
     if (options.keep_stages) plan.stages.push_back({name, plan.graph});
   };
-  const bool bf16 = options.backend->name() == "cpu" && product_precision() == Precision::bf16;
   if (options.simplify) stage("simplify", simplify(*plan.graph));
   if (options.layout) {
     GraphPtr moved = layout(*plan.graph);
@@ -51,7 +49,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
   }
   stage("widen", widen(*plan.graph));
   if (options.fuse) stage("fuse", fuse(*plan.graph));
-  if (options.recompute) stage("recompute", recompute(*plan.graph, bf16));
+  if (options.recompute) stage("recompute", recompute(*plan.graph));
   stage("schedule", schedule(*plan.graph));
   plan.kernels = select_kernels(*plan.graph, *options.backend);
   plan.schedule = scheduled(*plan.graph, plan.kernels);

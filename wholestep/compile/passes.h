@@ -12,9 +12,8 @@ GraphPtr widen(const Graph& graph);     ///< f16 and bf16 around ops that comput
 /// Whether the node is a cast of f16 or bf16 to f32.
 bool is_widening(const Graph& graph, const Node& node);
 GraphPtr fuse(const Graph& graph);
-/// Makes large products again where they are read, instead of storing them; with `bf16`, which makes them
-/// cheap, smaller ones too.
-GraphPtr recompute(const Graph& graph, bool bf16);
+/// Makes large products again where they are read, instead of storing them.
+GraphPtr recompute(const Graph& graph);
 GraphPtr schedule(
     const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy
 std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& backend);

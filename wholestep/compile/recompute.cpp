@@ -11,20 +11,16 @@
 namespace wholestep {
 namespace {
 
-/// Smaller results stay in the caches of a large GPU, or nearly so, and storing them costs little.
+/// Smaller results stay in the caches of a large GPU or of a CPU's cores, and storing them costs little.
 constexpr int64_t kBeyondCachesBytes = int64_t{32} << 20;
-/// Tiles of bf16 make a product about as fast as the second-level cache returns it, which then has room for
-/// others.
-constexpr int64_t kInBf16Bytes = int64_t{64} << 10;
 /// Operations worth a byte of memory traffic: two CPU cores make about 10 of them in the time a byte takes,
 /// GPUs more.
 constexpr double kFlopsPerByte = 12;
 
 class Recomputer {
  public:
-  Recomputer(const Graph& graph, bool bf16)
+  explicit Recomputer(const Graph& graph)
       : graph_(graph),
-        least_bytes_(bf16 ? kInBf16Bytes : kBeyondCachesBytes),
         users_(graph.users()),
         kept_(graph.kept()),
         rewriter_(graph) {}
@@ -85,7 +81,7 @@ class Recomputer {
     Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
     double saved_bytes = static_cast<double>(type.bytes()) * (1 + readers),
            more_flops = flops(*node.op, {node.op->name, inputs, outputs, node.attrs}) * (readers - 1);
-    return type.bytes() >= least_bytes_ && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
+    return type.bytes() >= kBeyondCachesBytes && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
            more_flops <= kFlopsPerByte * saved_bytes;
   }
 
@@ -129,7 +125,6 @@ class Recomputer {
   }
 
   const Graph& graph_;
-  int64_t least_bytes_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
@@ -138,6 +133,6 @@ class Recomputer {
 
 }  // namespace
 
-GraphPtr recompute(const Graph& graph, bool bf16) { return Recomputer(graph, bf16).run(); }
+GraphPtr recompute(const Graph& graph) { return Recomputer(graph).run(); }
 
 }  // namespace wholestep
