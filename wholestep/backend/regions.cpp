@@ -63,7 +63,7 @@ class Builder {
   /// By what lane a phase touches an operand.
   int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
     if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
-    return placement_ == Placement::kFewest && phase.chunks == 1 ? kSerial : kWhole;
+    return phase.chunks == 1 ? kSerial : kWhole;
   }
 
   void add(Placed placed) {

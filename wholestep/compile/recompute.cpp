@@ -20,10 +20,7 @@ constexpr double kFlopsPerByte = 12;
 class Recomputer {
  public:
   explicit Recomputer(const Graph& graph)
-      : graph_(graph),
-        users_(graph.users()),
-        kept_(graph.kept()),
-        rewriter_(graph) {}
+      : graph_(graph), users_(graph.users()), kept_(graph.kept()), rewriter_(graph) {}
 
   GraphPtr run() {
     for (const Node& node : graph_.nodes)
