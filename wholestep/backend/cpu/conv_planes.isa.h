@@ -18,6 +18,17 @@ WHOLESTEP_INLINE void copy_row(const float* from, int64_t count, float* out) {
 
 WHOLESTEP_INLINE uint32_t lanes_below(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
 
+/// Copies rows of one length.
+struct RowCopier {
+  explicit RowCopier(int64_t length) : whole(length / kWidth * kWidth), rest(lanes_below(length - whole)) {}
+  WHOLESTEP_INLINE void operator()(const float* from, float* out) const {
+    for (int64_t i = 0; i < whole; i += kWidth) store(out + i, load(from + i));
+    if (rest != 0) store_lanes(out + whole, load_lanes(from + whole, rest), rest);
+  }
+  int64_t whole;
+  uint32_t rest;  // lanes of the vector behind the whole ones
+};
+
 /// Splits rows of `length` elements into `evens` and `odds` of them, which differ in number by one at most.
 struct RowSplitter {
   RowSplitter(int64_t length, int64_t evens, int64_t odds) {
@@ -63,9 +74,9 @@ WHOLESTEP_INLINE void for_each_row(const Conv2d& conv, const Planes& planes, con
 inline void copy_input(const Conv2d& conv, const Planes& planes, const float* x, float* out) {
   if (conv.x.stride == 1) {
     const PlaneData data = input_data(conv.x, 0);
-    for_each_row(conv, planes, x, out + data.begin, [&](const float* from, float* to) {
-      copy_row(from + data.source, data.end - data.begin, to);
-    });
+    const RowCopier copy(data.end - data.begin);
+    for_each_row(conv, planes, x, out + data.begin,
+                 [&](const float* from, float* to) { copy(from + data.source, to); });
   } else if (conv.x.stride == 2 && planes.phases_x == 2) {
     int64_t count[2] = {0, 0}, begin[2] = {0, 0};  // of even and odd elements; either may be phase 0
     for (int64_t phase = 0; phase < 2; ++phase) {
@@ -104,9 +115,10 @@ inline void clear_other_rows(const Conv2d& conv, const Planes& planes, float* ou
 /// `channels` channels of [rows, columns] into rows `pitch` and channels `channel_floats` apart.
 inline void copy_channels(const float* from, int64_t channels, int64_t rows, int64_t columns, float* out,
                           int64_t channel_floats, int64_t pitch) {
+  const RowCopier copy(columns);
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t row = 0; row < rows; ++row, from += columns)
-      copy_row(from, columns, out + c * channel_floats + row * pitch);
+      copy(from, out + c * channel_floats + row * pitch);
 }
 
 }  // namespace wholestep::WHOLESTEP_ISA
