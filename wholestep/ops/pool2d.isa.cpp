@@ -1,111 +1,98 @@
-// The one pooling that matters most, 2x2 windows side by side, per instruction set: up to sixteen windows at
-// a time, the last ones of a row overlapping those before them instead of a tail.
+// The one pooling that matters most, 2x2 windows side by side over a plane, per instruction set: a vector of
+// windows at a time, the last of a row with what lanes there are.
 #include <cstdint>
 #include <utility>
+
+#include "wholestep/backend/cpu/vector.isa.h"
 
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-#if WHOLESTEP_ISA_avx512
-constexpr int kWidest = 16;
-#elif WHOLESTEP_ISA_avx2
-constexpr int kWidest = 8;
-#else
-constexpr int kWidest = 4;
-#endif
+typedef int32_t Ints __attribute__((vector_size(kWidth * 4)));
 
-template <int lanes>
+template <int... i>
+Ints twice_lane(std::integer_sequence<int, i...>) {
+  return Ints{2 * i...};
+}
+
+uint32_t lanes_of(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
+
+/// A vector of windows: its place in rows of windows, and which lanes there are of it and of the two vectors
+/// of elements it covers.
 struct Windows {
-  typedef float Floats __attribute__((vector_size(4 * lanes)));
-  typedef int32_t Ints __attribute__((vector_size(4 * lanes)));
-  typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
-  typedef int32_t UnalignedInts __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  Windows(int64_t first_window, int64_t n)
+      : at(first_window),
+        lanes(lanes_of(n - at)),
+        low(lanes_of(2 * (n - at))),
+        high(lanes_of(2 * (n - at) - kWidth)) {}
+  int64_t at;
+  uint32_t lanes, low, high;
+};
 
-  template <int... i>
-  static void run(std::integer_sequence<int, i...>, const float* upper, const float* lower, int32_t first,
-                  int32_t second, float* y, int32_t* argmax) {
-    const Floats a = *reinterpret_cast<const Unaligned*>(upper),
-                 b = *reinterpret_cast<const Unaligned*>(upper + lanes);
-    const Floats c = *reinterpret_cast<const Unaligned*>(lower),
-                 d = *reinterpret_cast<const Unaligned*>(lower + lanes);
-    const Ints columns = {2 * i...};
-    Floats best = __builtin_shufflevector(a, b, 2 * i...);
-    Ints index = columns + first;
-    auto consider = [&](const Floats& value, const Ints& at) {
-      const Ints better = (value > best) | ((value != value) & (best == best));
-      best = better ? value : best;
-      index = better ? at : index;
-    };
-    consider(__builtin_shufflevector(a, b, 2 * i + 1 ...), columns + (first + 1));
-    consider(__builtin_shufflevector(c, d, 2 * i...), columns + second);
-    consider(__builtin_shufflevector(c, d, 2 * i + 1 ...), columns + (second + 1));
-    *reinterpret_cast<Unaligned*>(y) = best;
-    *reinterpret_cast<UnalignedInts*>(argmax) = index;
-  }
+constexpr auto kEvens = [](int lane) { return 2 * lane; };
+constexpr auto kOdds = [](int lane) { return 2 * lane + 1; };
+constexpr auto kLowPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth; };
+constexpr auto kHighPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth + kWidth / 2; };
 
-  template <int... i>
-  static void spread(std::integer_sequence<int, i...>, const float* g, const int32_t* argmax, int32_t first,
-                     int32_t second, float* upper, float* lower) {
-    const Floats gradient = *reinterpret_cast<const Unaligned*>(g) + Floats{};
-    const Ints columns = {2 * i...};
-    const Ints at = *reinterpret_cast<const UnalignedInts*>(argmax) - columns;
-    auto where = [&](int32_t place) { return at == place ? gradient : Floats{}; };
-    auto pairs = [&](int32_t place, float* row) {
-      const Floats even = where(place), odd = where(place + 1);
-      *reinterpret_cast<Unaligned*>(row) = __builtin_shufflevector(even, odd, interleaved(i)...);
-      *reinterpret_cast<Unaligned*>(row + lanes) =
-          __builtin_shufflevector(even, odd, interleaved(lanes + i)...);
-    };
-    pairs(first, upper);
-    pairs(second, lower);
-  }
-  static constexpr int interleaved(int k) { return k / 2 + k % 2 * lanes; }
-
-  static void spread_row(const float* g, const int32_t* argmax, int64_t n, int32_t first, int32_t second,
-                         float* upper, float* lower) {
-    for (int64_t j = 0; j < n; j += lanes) {
-      const int64_t at = j + lanes <= n ? j : n - lanes;
-      const int32_t column = static_cast<int32_t>(2 * at);
-      spread(std::make_integer_sequence<int, lanes>(), g + at, argmax + at, first + column, second + column,
-             upper + 2 * at, lower + 2 * at);
-    }
-  }
-
-  static void row(const float* upper, const float* lower, int64_t n, int32_t first, int32_t second, float* y,
-                  int32_t* argmax) {
-    for (int64_t j = 0; j < n; j += lanes) {
-      const int64_t at = j + lanes <= n ? j : n - lanes;
-      const int32_t column = static_cast<int32_t>(2 * at);
-      run(std::make_integer_sequence<int, lanes>(), upper + 2 * at, lower + 2 * at, first + column,
-          second + column, y + at, argmax + at);
-    }
+struct Best {
+  Vec value;
+  Ints index;
+  WHOLESTEP_INLINE void consider(Vec other, Ints at) {
+    const Ints better = (other > value) | ((other != other) & (value == value));
+    value = better ? other : value;
+    index = better ? at : index;
   }
 };
 
+/// fn(windows) for each vector of a row.
+template <class Fn>
+WHOLESTEP_INLINE void for_each_vector(int64_t n, Fn fn) {
+  for (int64_t at = 0; at < n; at += kWidth) fn(Windows(at, n));
+}
+
 }  // namespace
 
-void max_pool_2x2_row(const float* upper, const float* lower, int64_t n, int32_t first, int32_t second,
-                      float* y, int32_t* argmax);
-void max_pool_2x2_row_dx(const float* g, const int32_t* argmax, int64_t n, int32_t first, int32_t second,
-                         float* upper, float* lower);
+void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32_t* argmax);
+void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, int64_t n, float* dx);
 
-/// fn(windows) with as many lanes as n windows fill.
-template <class Fn>
-static void with_lanes(int64_t n, Fn fn) {
-  if (kWidest >= 16 && n >= 16) fn(Windows<kWidest>());
-  else if (kWidest >= 8 && n >= 8) fn(Windows<(kWidest < 8 ? kWidest : 8)>());
-  else if (n >= 4) fn(Windows<4>());
-  else fn(Windows<1>());
+void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32_t* argmax) {
+  const Ints columns = twice_lane(std::make_integer_sequence<int, kWidth>());
+  for_each_vector(n, [&](const Windows& w) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = 4 * row * n + 2 * w.at, second = first + 2 * n;
+      const Ints upper_at = columns + static_cast<int32_t>(first),
+                 lower_at = columns + static_cast<int32_t>(second);
+      const Vec a = load_lanes(x + first, w.low), b = load_lanes(x + first + kWidth, w.high);
+      const Vec c = load_lanes(x + second, w.low), d = load_lanes(x + second + kWidth, w.high);
+      Best best = {shuffle<kEvens>(a, b), upper_at};
+      best.consider(shuffle<kOdds>(a, b), upper_at + 1);
+      best.consider(shuffle<kEvens>(c, d), lower_at);
+      best.consider(shuffle<kOdds>(c, d), lower_at + 1);
+      store_lanes(y + row * n + w.at, best.value, w.lanes);
+      store_lanes(reinterpret_cast<float*>(argmax + row * n + w.at), reinterpret_cast<Vec>(best.index),
+                  w.lanes);
+    }
+  });
 }
 
-void max_pool_2x2_row(const float* upper, const float* lower, int64_t n, int32_t first, int32_t second,
-                      float* y, int32_t* argmax) {
-  with_lanes(n, [=](auto windows) { windows.row(upper, lower, n, first, second, y, argmax); });
-}
-
-void max_pool_2x2_row_dx(const float* g, const int32_t* argmax, int64_t n, int32_t first, int32_t second,
-                         float* upper, float* lower) {
-  with_lanes(n, [=](auto windows) { windows.spread_row(g, argmax, n, first, second, upper, lower); });
+void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, int64_t n, float* dx) {
+  const Ints columns = twice_lane(std::make_integer_sequence<int, kWidth>());
+  for_each_vector(n, [&](const Windows& w) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = 4 * row * n + 2 * w.at, second = first + 2 * n;
+      const Vec gradient = load_lanes(g + row * n + w.at, w.lanes) + zero();
+      const Vec chosen = load_lanes(reinterpret_cast<const float*>(argmax + row * n + w.at), w.lanes);
+      const Ints at = reinterpret_cast<Ints>(chosen) - columns;
+      auto pairs = [&](int64_t begin) {
+        const int32_t even_at = static_cast<int32_t>(begin);
+        const Vec even = at == even_at ? gradient : zero(), odd = at == even_at + 1 ? gradient : zero();
+        store_lanes(dx + begin, shuffle<kLowPairs>(even, odd), w.low);
+        store_lanes(dx + begin + kWidth, shuffle<kHighPairs>(even, odd), w.high);
+      };
+      pairs(first);
+      pairs(second);
+    }
+  });
 }
 
 }  // namespace wholestep::WHOLESTEP_ISA

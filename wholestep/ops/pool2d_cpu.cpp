@@ -67,23 +67,6 @@ bool is_2x2(const PoolProblem& p) {
   return fits(p.y) && fits(p.x);
 }
 
-void max_plane_2x2(const PoolProblem& p, const float* x, float* y, int32_t* argmax) {
-  for (int64_t h = 0; h < p.y.out; ++h) {
-    int64_t first = 2 * h * p.x.in, second = first + p.x.in;
-    max_pool_2x2_row(x + first, x + second, p.x.out, static_cast<int32_t>(first),
-                     static_cast<int32_t>(second), y + h * p.x.out, argmax + h * p.x.out);
-  }
-}
-
-/// The gradient of such a plane.
-void max_plane_2x2_dx(const PoolProblem& p, const float* g, const int32_t* argmax, float* dx) {
-  for (int64_t h = 0; h < p.y.out; ++h) {
-    int64_t first = 2 * h * p.x.in, second = first + p.x.in;
-    max_pool_2x2_row_dx(g + h * p.x.out, argmax + h * p.x.out, p.x.out, static_cast<int32_t>(first),
-                        static_cast<int32_t>(second), dx + first, dx + second);
-  }
-}
-
 double divisor_of(const PoolProblem& p, Range rows, Range columns) {
   return p.divisor > 0 ? p.divisor : static_cast<double>(rows.size() * columns.size());
 }
@@ -158,7 +141,7 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d(const KernelRequest& request)
                         int32_t* argmax = args.out<int32_t>(1) + plane * out;
                         if constexpr (std::is_same_v<T, float>)
                           if (pairs) {
-                            max_plane_2x2(p, x, y, argmax);
+                            max_pool_2x2_plane(x, p.y.out, p.x.out, y, argmax);
                             continue;
                           }
                         max_plane(p, x, y, argmax);
@@ -182,7 +165,7 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& reque
         T* to = args.out<T>(0) + plane * in;
         if constexpr (std::is_same_v<T, float>)
           if (pairs) {
-            max_plane_2x2_dx(p, from, place, to);
+            max_pool_2x2_plane_dx(from, place, p.y.out, p.x.out, to);
             continue;
           }
         std::fill_n(to, in, T(0));

@@ -4,12 +4,10 @@
 
 namespace wholestep {
 
-/// One row of 2x2 max pooling with stride 2: y [n] and argmax [n] from two rows of 2n inputs whose first
-/// elements have the indices `first` and `second`. NaN wins over numbers.
-void max_pool_2x2_row(const float* upper, const float* lower, int64_t n, int32_t first, int32_t second,
-                      float* y, int32_t* argmax);
-/// Its gradient: g [n] where argmax [n] says, zero elsewhere, in two rows of 2n.
-void max_pool_2x2_row_dx(const float* g, const int32_t* argmax, int64_t n, int32_t first, int32_t second,
-                         float* upper, float* lower);
+/// 2x2 max pooling with stride 2 over a plane x [2 rows, 2n]: y [rows, n], and argmax [rows, n] within the
+/// plane. NaN wins over numbers.
+void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32_t* argmax);
+/// Its gradient dx [2 rows, 2n]: g [rows, n] where argmax says, zero elsewhere.
+void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, int64_t n, float* dx);
 
 }  // namespace wholestep
