@@ -1,4 +1,4 @@
-// The one pooling that matters most, 2x2 windows side by side over a plane, per instruction set: a vector of
+// The poolings that matter most, 2x2 windows side by side over a plane, per instruction set: a vector of
 // windows at a time, the last of a row with what lanes there are.
 #include <cstdint>
 #include <utility>
@@ -9,6 +9,7 @@ namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
 typedef int32_t Ints __attribute__((vector_size(kWidth * 4)));
+typedef double Doubles __attribute__((vector_size(kWidth * 8)));
 
 template <int... i>
 Ints twice_lane(std::integer_sequence<int, i...>) {
@@ -54,6 +55,8 @@ WHOLESTEP_INLINE void for_each_vector(int64_t n, Fn fn) {
 
 void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32_t* argmax);
 void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, int64_t n, float* dx);
+void average_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y);
+void average_pool_2x2_plane_dx(const float* g, int64_t rows, int64_t n, float* dx);
 
 void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32_t* argmax) {
   const Ints columns = twice_lane(std::make_integer_sequence<int, kWidth>());
@@ -91,6 +94,37 @@ void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, 
       };
       pairs(first);
       pairs(second);
+    }
+  });
+}
+
+// Sums in f64, from the first element of a window to the last; a quarter of one is exact.
+void average_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y) {
+  for_each_vector(n, [&](const Windows& w) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = 4 * row * n + 2 * w.at, second = first + 2 * n;
+      const Vec a = load_lanes(x + first, w.low), b = load_lanes(x + first + kWidth, w.high);
+      const Vec c = load_lanes(x + second, w.low), d = load_lanes(x + second + kWidth, w.high);
+      Doubles total = {};
+      total += __builtin_convertvector(shuffle<kEvens>(a, b), Doubles);
+      total += __builtin_convertvector(shuffle<kOdds>(a, b), Doubles);
+      total += __builtin_convertvector(shuffle<kEvens>(c, d), Doubles);
+      total += __builtin_convertvector(shuffle<kOdds>(c, d), Doubles);
+      store_lanes(y + row * n + w.at, __builtin_convertvector(total * 0.25, Vec), w.lanes);
+    }
+  });
+}
+
+void average_pool_2x2_plane_dx(const float* g, int64_t rows, int64_t n, float* dx) {
+  for_each_vector(n, [&](const Windows& w) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = 4 * row * n + 2 * w.at;
+      const Vec quarter = load_lanes(g + row * n + w.at, w.lanes) * broadcast(0.25f) + zero();
+      const Vec low = shuffle<kLowPairs>(quarter, quarter), high = shuffle<kHighPairs>(quarter, quarter);
+      for (int64_t begin = first; begin <= first + 2 * n; begin += 2 * n) {
+        store_lanes(dx + begin, low, w.low);
+        store_lanes(dx + begin + kWidth, high, w.high);
+      }
     }
   });
 }

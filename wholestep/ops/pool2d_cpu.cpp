@@ -178,12 +178,22 @@ std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& reque
 std::unique_ptr<PreparedKernel> prepare_avg_pool2d(const KernelRequest& request) {
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(
-        request.inputs[0].shape[0], 1, 1, [p = pool_problem(request)](const CpuArgs& args, Range samples) {
-          int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-          for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels; ++plane)
-            average_plane(p, args.in<T>(0) + plane * in, args.out<T>(0) + plane * out);
-        });
+    return row_call(request.inputs[0].shape[0], 1, 1,
+                    [p = pool_problem(request), pairs = is_2x2(pool_problem(request))](const CpuArgs& args,
+                                                                                       Range samples) {
+                      int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
+                      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels;
+                           ++plane) {
+                        const T* x = args.in<T>(0) + plane * in;
+                        T* y = args.out<T>(0) + plane * out;
+                        if constexpr (std::is_same_v<T, float>)
+                          if (pairs) {
+                            average_pool_2x2_plane(x, p.y.out, p.x.out, y);
+                            continue;
+                          }
+                        average_plane(p, x, y);
+                      }
+                    });
   });
 }
 
@@ -192,10 +202,18 @@ std::unique_ptr<PreparedKernel> prepare_avg_pool2d_dx(const KernelRequest& reque
   auto rows = readers(p.y), columns = readers(p.x);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(p.batch, 1, 1, [=](const CpuArgs& args, Range samples) {
+    return row_call(p.batch, 1, 1, [=, pairs = is_2x2(p)](const CpuArgs& args, Range samples) {
       int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels; ++plane)
-        average_plane_dx(p, rows, columns, args.in<T>(0) + plane * out, args.out<T>(0) + plane * in);
+      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels; ++plane) {
+        const T* g = args.in<T>(0) + plane * out;
+        T* dx = args.out<T>(0) + plane * in;
+        if constexpr (std::is_same_v<T, float>)
+          if (pairs) {
+            average_pool_2x2_plane_dx(g, p.y.out, p.x.out, dx);
+            continue;
+          }
+        average_plane_dx(p, rows, columns, g, dx);
+      }
     });
   });
 }
