@@ -70,7 +70,8 @@ struct ScheduledKernel {
 /// How the phases of a schedule are placed in regions, see build_regions(). kInOrder: a phase joins the open
 /// region or opens the next, so that calls run in the order of the schedule and values die young. kFewest: as
 /// few regions as the dependencies allow, where a phase that others do not wait for runs as late as it may,
-/// beside later work; phases share a lane only where one needs the other, phases of one chunk too.
+/// beside later work, and phases share a lane only where one needs the other. Phases of one chunk that need
+/// each other share one either way.
 enum class Placement { kInOrder, kFewest };
 
 /// The stretch of a submission during which a kernel may be running. Kernels whose spans meet may run at the

@@ -10,10 +10,18 @@
 namespace wholestep::WHOLESTEP_ISA {
 namespace {
 
-template <ElementwiseCode code, class T>
-[[gnu::always_inline]] inline T value(T x, [[maybe_unused]] T y, [[maybe_unused]] T z) {
-#define UNARY(name, domain, expression, ...) \
-  if constexpr (code == ElementwiseCode::name) return static_cast<T>(expression);
+/// A row of the table.
+template <ElementwiseCode code>
+struct Row;
+#define UNARY(row, domain, expression, ...)                                                         \
+  template <>                                                                                       \
+  struct Row<ElementwiseCode::row> {                                                                \
+    static constexpr const char* kName = #row;                                                      \
+    template <class T>                                                                              \
+    [[gnu::always_inline]] static inline T value(T x, [[maybe_unused]] T y, [[maybe_unused]] T z) { \
+      return static_cast<T>(expression);                                                            \
+    }                                                                                               \
+  };
 #define BINARY UNARY
 #define COMPARE UNARY
 #define TERNARY UNARY
@@ -22,19 +30,16 @@ template <ElementwiseCode code, class T>
 #undef BINARY
 #undef COMPARE
 #undef TERNARY
-}
 
-constexpr const char* kNames[] = {
-#define UNARY(name, ...) #name,
-#define BINARY UNARY
-#define COMPARE UNARY
-#define TERNARY UNARY
-#include "wholestep/ops/elementwise_table.inc"
-#undef UNARY
-#undef BINARY
-#undef COMPARE
-#undef TERNARY
+/// Names by code.
+struct Names {
+  const char* of[kElementwiseCodes];
 };
+template <std::size_t... code>
+consteval Names all_names(std::index_sequence<code...>) {
+  return {{Row<static_cast<ElementwiseCode>(code)>::kName...}};
+}
+constexpr Names kNames = all_names(std::make_index_sequence<kElementwiseCodes>());
 
 /// A program's text as a template argument.
 template <std::size_t N>
@@ -98,7 +103,7 @@ class Parser {
     const char* name = at_;
     while (*at_ != ' ') ++at_;
     int code = 0;
-    while (!same(kNames[code], name, at_)) ++code;
+    while (!same(kNames.of[code], name, at_)) ++code;
     Program::Instruction instruction = {static_cast<ElementwiseCode>(code), {0, 0, 0}};
     for (int k = 0; *at_ != ';' && *at_ != '|'; ++k) instruction.operands[k] = number();
     return instruction;
@@ -128,7 +133,7 @@ struct Compiled {
   [[gnu::always_inline]] static inline void compute(float* registers) {
     constexpr Program::Instruction in = kProgram.instruction[k];
     registers[kProgram.first_result() + k] =
-        value<in.code>(registers[in.operands[0]], registers[in.operands[1]], registers[in.operands[2]]);
+        Row<in.code>::value(registers[in.operands[0]], registers[in.operands[1]], registers[in.operands[2]]);
   }
 
   template <int... operand, int... immediate, int... instruction, int... result>

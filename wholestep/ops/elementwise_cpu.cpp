@@ -112,6 +112,7 @@ struct Plan {
   int slots = 0;
   int64_t block = kMaxBlock;
   CompiledElementwise compiled = nullptr;  // the whole program as one loop, where there is one
+  std::vector<float> immediates = {};      // for that loop
   int64_t plateau = 0;  // for that loop: operands other than vectors change only there; 0: they never do
 
   void run(const CpuArgs& args, const ElementRuns& runs, const T* first) const;
@@ -141,16 +142,15 @@ void find_compiled(Plan<T>& plan) {
   const CompiledPrograms list = WHOLESTEP_OF_ACTIVE_ISA(kCompiledPrograms);
   for (const CompiledProgram* program = list.begin; program != list.end; ++program)
     if (text == program->text) plan.compiled = program->run;
+  for (double value : plan.program.immediates) plan.immediates.push_back(static_cast<float>(value));
 }
 
 template <class T>
 void Plan<T>::run_compiled(const CpuArgs& args, int64_t begin, int64_t n, const T* first) const {
   if constexpr (std::is_same_v<T, float>) {
     const void* operands[kMaxOperands];
-    float scalars[kMaxOperands], immediates[kMaxOperands];
+    float scalars[kMaxOperands];
     float* results[kMaxOutputs];
-    for (size_t k = 0; k < program.immediates.size(); ++k)
-      immediates[k] = static_cast<float>(program.immediates[k]);
     for (int64_t end = begin + n, here; begin < end; begin += here, first += first ? here : 0) {
       here = plateau == 0 ? n : std::min(end - begin, plateau - begin % plateau);
       for (size_t k = 0; k < accesses.size(); ++k)
@@ -161,7 +161,7 @@ void Plan<T>::run_compiled(const CpuArgs& args, int64_t begin, int64_t n, const 
           operands[k] = static_cast<const std::byte*>(args.inputs[k]) + begin * size_bytes(accesses[k].dtype);
       for (size_t o = 0; o < program.outputs.size(); ++o)
         results[o] = args.out<float>(static_cast<int>(o)) + begin;
-      compiled(operands, immediates, results, here);
+      compiled(operands, immediates.data(), results, here);
     }
   }
 }

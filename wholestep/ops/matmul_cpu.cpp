@@ -11,6 +11,8 @@
 namespace wholestep {
 namespace {
 
+/// Gradients of weights with so many rows are split by rows, as the update and the next product read them.
+constexpr int64_t kRowsOfWeights = 64;
 constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this, the width of a tile
 /// The same in bf16, where a part takes longer to round the other operand than to multiply.
 constexpr int64_t kColumnUnitBf16 = 64;
@@ -67,7 +69,7 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
-  bool by_rows = d.m >= d.n || (d.transpose_a && d.m >= 64);
+  bool by_rows = d.m >= d.n || (d.transpose_a && d.m >= kRowsOfWeights);
   Split split(by_rows ? d.m : ceil_div(d.n, unit));
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();

@@ -16,24 +16,17 @@ Ints twice_lane(std::integer_sequence<int, i...>) {
   return Ints{2 * i...};
 }
 
-uint32_t lanes_of(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
-
 /// A vector of windows: its place in rows of windows, and which lanes there are of it and of the two vectors
 /// of elements it covers.
 struct Windows {
   Windows(int64_t first_window, int64_t n)
       : at(first_window),
-        lanes(lanes_of(n - at)),
-        low(lanes_of(2 * (n - at))),
-        high(lanes_of(2 * (n - at) - kWidth)) {}
+        lanes(lanes_below(n - at)),
+        low(lanes_below(2 * (n - at))),
+        high(lanes_below(2 * (n - at) - kWidth)) {}
   int64_t at;
   uint32_t lanes, low, high;
 };
-
-constexpr auto kEvens = [](int lane) { return 2 * lane; };
-constexpr auto kOdds = [](int lane) { return 2 * lane + 1; };
-constexpr auto kLowPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth; };
-constexpr auto kHighPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth + kWidth / 2; };
 
 struct Best {
   Vec value;
@@ -67,10 +60,10 @@ void max_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y, int32
                  lower_at = columns + static_cast<int32_t>(second);
       const Vec a = load_lanes(x + first, w.low), b = load_lanes(x + first + kWidth, w.high);
       const Vec c = load_lanes(x + second, w.low), d = load_lanes(x + second + kWidth, w.high);
-      Best best = {shuffle<kEvens>(a, b), upper_at};
-      best.consider(shuffle<kOdds>(a, b), upper_at + 1);
-      best.consider(shuffle<kEvens>(c, d), lower_at);
-      best.consider(shuffle<kOdds>(c, d), lower_at + 1);
+      Best best = {shuffle<kEvenLanes>(a, b), upper_at};
+      best.consider(shuffle<kOddLanes>(a, b), upper_at + 1);
+      best.consider(shuffle<kEvenLanes>(c, d), lower_at);
+      best.consider(shuffle<kOddLanes>(c, d), lower_at + 1);
       store_lanes(y + row * n + w.at, best.value, w.lanes);
       store_lanes(reinterpret_cast<float*>(argmax + row * n + w.at), reinterpret_cast<Vec>(best.index),
                   w.lanes);
@@ -89,8 +82,8 @@ void max_pool_2x2_plane_dx(const float* g, const int32_t* argmax, int64_t rows, 
       auto pairs = [&](int64_t begin) {
         const int32_t even_at = static_cast<int32_t>(begin);
         const Vec even = at == even_at ? gradient : zero(), odd = at == even_at + 1 ? gradient : zero();
-        store_lanes(dx + begin, shuffle<kLowPairs>(even, odd), w.low);
-        store_lanes(dx + begin + kWidth, shuffle<kHighPairs>(even, odd), w.high);
+        store_lanes(dx + begin, shuffle<kFirstPairs>(even, odd), w.low);
+        store_lanes(dx + begin + kWidth, shuffle<kLastPairs>(even, odd), w.high);
       };
       pairs(first);
       pairs(second);
@@ -106,10 +99,10 @@ void average_pool_2x2_plane(const float* x, int64_t rows, int64_t n, float* y) {
       const Vec a = load_lanes(x + first, w.low), b = load_lanes(x + first + kWidth, w.high);
       const Vec c = load_lanes(x + second, w.low), d = load_lanes(x + second + kWidth, w.high);
       Doubles total = {};
-      total += __builtin_convertvector(shuffle<kEvens>(a, b), Doubles);
-      total += __builtin_convertvector(shuffle<kOdds>(a, b), Doubles);
-      total += __builtin_convertvector(shuffle<kEvens>(c, d), Doubles);
-      total += __builtin_convertvector(shuffle<kOdds>(c, d), Doubles);
+      total += __builtin_convertvector(shuffle<kEvenLanes>(a, b), Doubles);
+      total += __builtin_convertvector(shuffle<kOddLanes>(a, b), Doubles);
+      total += __builtin_convertvector(shuffle<kEvenLanes>(c, d), Doubles);
+      total += __builtin_convertvector(shuffle<kOddLanes>(c, d), Doubles);
       store_lanes(y + row * n + w.at, __builtin_convertvector(total * 0.25, Vec), w.lanes);
     }
   });
@@ -120,7 +113,7 @@ void average_pool_2x2_plane_dx(const float* g, int64_t rows, int64_t n, float* d
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t first = 4 * row * n + 2 * w.at;
       const Vec quarter = load_lanes(g + row * n + w.at, w.lanes) * broadcast(0.25f) + zero();
-      const Vec low = shuffle<kLowPairs>(quarter, quarter), high = shuffle<kHighPairs>(quarter, quarter);
+      const Vec low = shuffle<kFirstPairs>(quarter, quarter), high = shuffle<kLastPairs>(quarter, quarter);
       for (int64_t begin = first; begin <= first + 2 * n; begin += 2 * n) {
         store_lanes(dx + begin, low, w.low);
         store_lanes(dx + begin + kWidth, high, w.high);

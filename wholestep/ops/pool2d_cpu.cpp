@@ -43,6 +43,15 @@ std::unique_ptr<PreparedKernel> with_type(DType dtype, Fn&& fn) {
   return dtype == DType::f32 ? fn(float{}) : fn(double{});
 }
 
+/// A call over a batch of planes, run(args, plane), samples spread over workers.
+template <class Fn>
+std::unique_ptr<PreparedKernel> plane_call(int64_t batch, int64_t channels, uint64_t row_inputs,
+                                           uint64_t row_outputs, Fn run) {
+  return row_call(batch, row_inputs, row_outputs, [=](const CpuArgs& args, Range samples) {
+    for (int64_t plane = samples.begin * channels; plane < samples.end * channels; ++plane) run(args, plane);
+  });
+}
+
 template <class T>
 void max_plane(const PoolProblem& p, const T* x, T* y, int32_t* argmax) {
   for (Range rows : p.y.windows)
@@ -128,92 +137,65 @@ PoolProblem pool_problem(const KernelRequest& request) {
 }
 
 std::unique_ptr<PreparedKernel> prepare_max_pool2d(const KernelRequest& request) {
+  const PoolProblem p = pool_problem(request);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(request.inputs[0].shape[0], 1, 3,
-                    [p = pool_problem(request), pairs = is_2x2(pool_problem(request))](const CpuArgs& args,
-                                                                                       Range samples) {
-                      int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-                      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels;
-                           ++plane) {
-                        const T* x = args.in<T>(0) + plane * in;
-                        T* y = args.out<T>(0) + plane * out;
-                        int32_t* argmax = args.out<int32_t>(1) + plane * out;
-                        if constexpr (std::is_same_v<T, float>)
-                          if (pairs) {
-                            max_pool_2x2_plane(x, p.y.out, p.x.out, y, argmax);
-                            continue;
-                          }
-                        max_plane(p, x, y, argmax);
-                      }
-                    });
+    return plane_call(p.batch, p.channels, 1, 3, [p, pairs = is_2x2(p)](const CpuArgs& args, int64_t plane) {
+      const int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
+      const T* x = args.in<T>(0) + plane * in;
+      T* y = args.out<T>(0) + plane * out;
+      int32_t* argmax = args.out<int32_t>(1) + plane * out;
+      if constexpr (std::is_same_v<T, float>)
+        if (pairs) return max_pool_2x2_plane(x, p.y.out, p.x.out, y, argmax);
+      max_plane(p, x, y, argmax);
+    });
   });
 }
 
 std::unique_ptr<PreparedKernel> prepare_max_pool2d_dx(const KernelRequest& request) {
   const Shape &g = request.inputs[0].shape, &dx = request.outputs[0].shape;
-  int64_t channels = g[1], in = dx[2] * dx[3], out = g[2] * g[3];
-  const bool windows = request.attrs.has("kernel");
-  const PoolProblem p = windows ? pool_problem(request) : PoolProblem{};
-  const bool pairs = windows && is_2x2(p);
+  const int64_t rows = g[2], columns = g[3], in = dx[2] * dx[3];
+  const bool pairs = request.attrs.has("kernel") && is_2x2(pool_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(g[0], 3, 1, [=](const CpuArgs& args, Range samples) {
-      for (int64_t plane = samples.begin * channels; plane < samples.end * channels; ++plane) {
-        const T* from = args.in<T>(0) + plane * out;
-        const int32_t* place = args.in<int32_t>(1) + plane * out;
-        T* to = args.out<T>(0) + plane * in;
-        if constexpr (std::is_same_v<T, float>)
-          if (pairs) {
-            max_pool_2x2_plane_dx(from, place, p.y.out, p.x.out, to);
-            continue;
-          }
-        std::fill_n(to, in, T(0));
-        for (int64_t o = 0; o < out; ++o) to[place[o]] += from[o];
-      }
+    return plane_call(g[0], g[1], 3, 1, [=](const CpuArgs& args, int64_t plane) {
+      const int64_t out = rows * columns;
+      const T* from = args.in<T>(0) + plane * out;
+      const int32_t* place = args.in<int32_t>(1) + plane * out;
+      T* to = args.out<T>(0) + plane * in;
+      if constexpr (std::is_same_v<T, float>)
+        if (pairs) return max_pool_2x2_plane_dx(from, place, rows, columns, to);
+      std::fill_n(to, in, T(0));
+      for (int64_t o = 0; o < out; ++o) to[place[o]] += from[o];
     });
   });
 }
 
 std::unique_ptr<PreparedKernel> prepare_avg_pool2d(const KernelRequest& request) {
+  const PoolProblem p = pool_problem(request);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(request.inputs[0].shape[0], 1, 1,
-                    [p = pool_problem(request), pairs = is_2x2(pool_problem(request))](const CpuArgs& args,
-                                                                                       Range samples) {
-                      int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-                      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels;
-                           ++plane) {
-                        const T* x = args.in<T>(0) + plane * in;
-                        T* y = args.out<T>(0) + plane * out;
-                        if constexpr (std::is_same_v<T, float>)
-                          if (pairs) {
-                            average_pool_2x2_plane(x, p.y.out, p.x.out, y);
-                            continue;
-                          }
-                        average_plane(p, x, y);
-                      }
-                    });
+    return plane_call(p.batch, p.channels, 1, 1, [p, pairs = is_2x2(p)](const CpuArgs& args, int64_t plane) {
+      const T* x = args.in<T>(0) + plane * p.y.in * p.x.in;
+      T* y = args.out<T>(0) + plane * p.y.out * p.x.out;
+      if constexpr (std::is_same_v<T, float>)
+        if (pairs) return average_pool_2x2_plane(x, p.y.out, p.x.out, y);
+      average_plane(p, x, y);
+    });
   });
 }
 
 std::unique_ptr<PreparedKernel> prepare_avg_pool2d_dx(const KernelRequest& request) {
-  PoolProblem p = pool_problem(request);
+  const PoolProblem p = pool_problem(request);
   auto rows = readers(p.y), columns = readers(p.x);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(p.batch, 1, 1, [=, pairs = is_2x2(p)](const CpuArgs& args, Range samples) {
-      int64_t in = p.y.in * p.x.in, out = p.y.out * p.x.out;
-      for (int64_t plane = samples.begin * p.channels; plane < samples.end * p.channels; ++plane) {
-        const T* g = args.in<T>(0) + plane * out;
-        T* dx = args.out<T>(0) + plane * in;
-        if constexpr (std::is_same_v<T, float>)
-          if (pairs) {
-            average_pool_2x2_plane_dx(g, p.y.out, p.x.out, dx);
-            continue;
-          }
-        average_plane_dx(p, rows, columns, g, dx);
-      }
+    return plane_call(p.batch, p.channels, 1, 1, [=, pairs = is_2x2(p)](const CpuArgs& args, int64_t plane) {
+      const T* g = args.in<T>(0) + plane * p.y.out * p.x.out;
+      T* dx = args.out<T>(0) + plane * p.y.in * p.x.in;
+      if constexpr (std::is_same_v<T, float>)
+        if (pairs) return average_pool_2x2_plane_dx(g, p.y.out, p.x.out, dx);
+      average_plane_dx(p, rows, columns, g, dx);
     });
   });
 }

@@ -63,10 +63,11 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
   for (int64_t i = elements; i < phase.taps; ++i)
     next.offsets[i] = next.offsets[i - elements] + static_cast<int32_t>(dy.planes.floats);
   next.offsets += phase.taps;
+  const RowCopier copy(kernel);
   for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
     const float* from = weight + (ci / group_in * group_out * group_in + ci % group_in) * kernel;
     for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel, next.weights += elements) {
-      if (elements == kernel) copy_row(from, kernel, next.weights);
+      if (elements == kernel) copy(from, next.weights);
       else
         for (int64_t i = 0; i < elements; ++i) next.weights[i] = from[next.kernel_elements[i]];
     }
@@ -108,18 +109,16 @@ void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase,
 
 // out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs.
 void interleave(const float* even, const float* odd, int64_t count, float* out) {
-  constexpr auto low = [](int i) { return i / 2 + i % 2 * kWidth; };
-  constexpr auto high = [](int i) { return i / 2 + i % 2 * kWidth + kWidth / 2; };
   int64_t i = 0;
   for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
     const Vec a = load(even + i / 2), b = load(odd + i / 2);
-    store(out + i, shuffle<low>(a, b));
-    store(out + i + kWidth, shuffle<high>(a, b));
+    store(out + i, shuffle<kFirstPairs>(a, b));
+    store(out + i + kWidth, shuffle<kLastPairs>(a, b));
   }
   if (i == count) return;
   const Vec a = load_first(even + i / 2, (count - i + 1) / 2), b = load_first(odd + i / 2, (count - i) / 2);
-  store_lanes(out + i, shuffle<low>(a, b), lanes_below(count - i));
-  store_lanes(out + i + kWidth, shuffle<high>(a, b), lanes_below(count - i - kWidth));
+  store_lanes(out + i, shuffle<kFirstPairs>(a, b), lanes_below(count - i));
+  store_lanes(out + i + kWidth, shuffle<kLastPairs>(a, b), lanes_below(count - i - kWidth));
 }
 
 // Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].

@@ -10,14 +10,6 @@ inline void fill_zero(float* out, int64_t count) {
   __builtin_memset(out, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-WHOLESTEP_INLINE void copy_row(const float* from, int64_t count, float* out) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) store(out + i, load(from + i));
-  if (i < count) store_first(out + i, load_first(from + i, count - i), count - i);
-}
-
-WHOLESTEP_INLINE uint32_t lanes_below(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
-
 /// Copies rows of one length.
 struct RowCopier {
   explicit RowCopier(int64_t length) : whole(length / kWidth * kWidth), rest(lanes_below(length - whole)) {}
@@ -39,17 +31,15 @@ struct RowSplitter {
     odd_lanes = lanes_below(odds - whole);
   }
   WHOLESTEP_INLINE void operator()(const float* from, float* even, float* odd) const {
-    constexpr auto evenly = [](int lane) { return 2 * lane; };
-    constexpr auto oddly = [](int lane) { return 2 * lane + 1; };
     for (int64_t i = 0; i < whole; i += kWidth) {
       const Vec a = load(from + 2 * i), b = load(from + 2 * i + kWidth);
-      store(even + i, shuffle<evenly>(a, b));
-      store(odd + i, shuffle<oddly>(a, b));
+      store(even + i, shuffle<kEvenLanes>(a, b));
+      store(odd + i, shuffle<kOddLanes>(a, b));
     }
     if ((even_lanes | odd_lanes) == 0) return;
     const Vec a = load_lanes(from + 2 * whole, low), b = load_lanes(from + 2 * whole + kWidth, high);
-    store_lanes(even + whole, shuffle<evenly>(a, b), even_lanes);
-    store_lanes(odd + whole, shuffle<oddly>(a, b), odd_lanes);
+    store_lanes(even + whole, shuffle<kEvenLanes>(a, b), even_lanes);
+    store_lanes(odd + whole, shuffle<kOddLanes>(a, b), odd_lanes);
   }
   int64_t whole = 0;
   uint32_t low, high, even_lanes, odd_lanes;  // of the vectors behind the whole ones

@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t kFloat = sizeof(float), kOffset = sizeof(int32_t), kNarrowestVector = 4, kWidestVector = 16;
 
+// Planes of at most so many bytes leave room in the first-level cache for what is computed from them.
+constexpr int64_t kCachedPlanes = 24 * 1024;
+
 // Hands out consecutive stretches of memory, each aligned.
 struct Layout {
   int64_t total = 0;
@@ -31,9 +34,6 @@ int64_t taps_of_group(const Conv2d& conv) {
 }
 
 }  // namespace
-
-// Planes of at most so many bytes leave room in the first-level cache for what is computed from them.
-constexpr int64_t kCachedPlanes = 24 * 1024;
 
 int64_t forward_band(const Conv2d& conv) {
   const Planes planes = input_planes(conv);

@@ -138,6 +138,17 @@ WHOLESTEP_INLINE Vec shuffle(Vec a, Vec b) {
   return shuffle<From>(a, b, std::make_index_sequence<kWidth>{});
 }
 
+/// For shuffle(): the even or odd ones of 2 * kWidth lanes; the first or second half of pairs, one of each
+/// operand.
+constexpr auto kEvenLanes = [](int lane) { return 2 * lane; };
+constexpr auto kOddLanes = [](int lane) { return 2 * lane + 1; };
+constexpr auto kFirstPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth; };
+constexpr auto kLastPairs = [](int lane) { return lane / 2 + lane % 2 * kWidth + kWidth / 2; };
+
+/// The bits of the first n lanes, for load_lanes() and store_lanes(); n may be negative, or more than there
+/// are.
+WHOLESTEP_INLINE uint32_t lanes_below(int64_t n) { return n <= 0 ? 0 : n >= kWidth ? ~0u : (1u << n) - 1; }
+
 /// Exchanges the off-diagonal blocks of Step lanes; for Step = 1, 2, 4, ... this transposes a square.
 template <int Step>
 WHOLESTEP_INLINE void transpose_step(Vec (&rows)[kWidth]) {
