@@ -6,9 +6,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "support/compiled.h"
 #include "support/expect_error.h"
 #include "support/formula.h"
 #include "support/op_case.h"
+#include "support/test_device.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
@@ -26,7 +28,7 @@ Tensor integers(const json& values, const Shape& shape) {
   std::vector<int64_t> list;
   for (const json& v : values)
     for (const json& one : v.is_array() ? v : json::array({v})) list.push_back(one);
-  return tensor(list, shape);
+  return test::on_test_device(tensor(list, shape));
 }
 
 struct Case {
@@ -39,7 +41,7 @@ struct Case {
     Shape shape(c["shape"].get<std::vector<int64_t>>());
     std::vector<double> values = test::formula_values<double>(1, shape.numel());
     for (double& v : values) v *= 2;
-    logits = cast(tensor(values, shape), dtype).set_requires_grad();
+    logits = test::on_test_device(cast(tensor(values, shape), dtype)).set_requires_grad();
     int64_t n = shape[1];
     targets = integers(c["targets"], {n, static_cast<int64_t>(c["targets"][0].size())});
     input_lengths = integers(c["input_lengths"], {n});
@@ -53,8 +55,9 @@ struct Case {
 };
 
 void compare(DType dtype, double tolerance) {
-  json reference = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/ctc.json");
-  for (const json& given : reference["cases"]) {
+  WHOLESTEP_NEEDS_TEST_DEVICE();
+  json reference = test::read_reference("ctc.json");
+  for (const json& given : test::of_part(reference["cases"])) {
     SCOPED_TRACE(given["config"].dump() + given["targets"].dump());
     Case c(given, dtype);
     std::vector<Tensor> got = c.value_and_gradient(c.logits);
@@ -66,19 +69,8 @@ void compare(DType dtype, double tolerance) {
         EXPECT_NEAR(values[i], wanted, tolerance * (1 + std::abs(wanted))) << key << " " << i;
       }
     }
-    auto graph = std::make_shared<Graph>();
-    {
-      Trace trace(graph);
-      std::vector<Tensor> traced =
-          c.value_and_gradient(graph->add_input(InputKind::kBatch, "x", c.logits.type()));
-      graph->add_output("value", traced[0]);
-      graph->add_output("gradient", traced[1]);
-    }
-    CompiledStep step(make_plan(graph));
-    step.write("x", c.logits);
-    step.run();
-    EXPECT_TRUE(std::ranges::equal(step.output("value").bytes(), got[0].bytes()));
-    EXPECT_TRUE(std::ranges::equal(step.output("gradient").bytes(), got[1].bytes()));
+    test::expect_compiled_gives([&](const std::vector<Tensor>& x) { return c.value_and_gradient(x[0]); },
+                                {c.logits}, got, "ctc");
   }
 }
 

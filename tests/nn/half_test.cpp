@@ -12,6 +12,7 @@
 #include "support/compiled.h"
 #include "support/formula.h"
 #include "support/op_case.h"
+#include "support/test_device.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
 #include "wholestep/nn/class_losses.h"
@@ -31,7 +32,7 @@ using Json = nlohmann::json;
 using Tensors = std::vector<Tensor>;
 using Function = std::function<Tensor(const Tensors&)>;
 
-Tensor labels() { return tensor(formula_labels(2, 9, 13), {9}); }
+Tensor labels() { return on_test_device(tensor(formula_labels(2, 9, 13), {9})); }
 
 const std::map<std::string, Function>& functions() {
   static const std::map<std::string, Function> table = {
@@ -76,7 +77,7 @@ Shape shape_of(const Json& extents) { return Shape(extents.get<std::vector<int64
 Tensor operand(const Shape& shape, uint32_t k, DType dtype, double scale = 1) {
   std::vector<double> values = formula_values<double>(k, shape.numel());
   for (double& v : values) v *= scale;
-  return converted(tensor(values, shape), dtype);
+  return on_test_device(converted(tensor(values, shape), dtype));
 }
 
 /// Within so many units in the last place of the largest.
@@ -106,12 +107,15 @@ Tensors with_gradients(const Function& f, const Tensors& inputs, const Tensors& 
   return results;
 }
 
-class PyTorchInHalf : public testing::TestWithParam<std::string> {};
+class PyTorchInHalf : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { WHOLESTEP_NEEDS_TEST_DEVICE(); }
+};
 INSTANTIATE_TEST_SUITE_P(Dtypes, PyTorchInHalf, testing::Values("f16", "bf16"),
                          [](const auto& dtype) { return dtype.param; });
 
 TEST_P(PyTorchInHalf, AgreesOnValuesAndGradients) {
-  const Json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/half.json")["cases"];
+  const Json all = read_reference("half.json")["cases"];
   const DType dtype = dtype_from_name(GetParam()).value();
   int found = 0;
   for (const Json& c : all) {
@@ -126,10 +130,11 @@ TEST_P(PyTorchInHalf, AgreesOnValuesAndGradients) {
       layer = read_typed(reader, nn::layer_types());
       ASSERT_TRUE(layer) << text;
       layer->to(dtype);
+      layer->to(test_device());
       parameters = layer->parameters();
       for (size_t i = 0; i < parameters.size(); ++i)
         parameters[i].write(
-            operand(parameters[i].shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).bytes());
+            operand(parameters[i].shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).to_host().bytes());
       f = [&](const Tensors& in) { return (*layer)(in[0]); };
     } else {
       f = functions().at(text);

@@ -9,6 +9,7 @@
 #include "support/expect_error.h"
 #include "support/formula.h"
 #include "support/gradient_check.h"
+#include "support/test_device.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
@@ -28,7 +29,7 @@ using nlohmann::json;
 using test::expect_error;
 
 const json& reference() {
-  static const json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/losses.json");
+  static const json all = test::read_reference("losses.json");
   return all;
 }
 
@@ -41,8 +42,9 @@ std::unique_ptr<nn::Loss> loss_from(const json& spec) {
 
 Tensor input_of(const json& given, DType dtype) {
   Shape shape(given["shape"].get<std::vector<int64_t>>());
-  if (given.contains("labels")) return tensor(given["labels"].get<std::vector<int64_t>>(), shape);
-  return cast(tensor(given["values"].get<std::vector<double>>(), shape), dtype);
+  return test::on_test_device(given.contains("labels")
+                                  ? tensor(given["labels"].get<std::vector<int64_t>>(), shape)
+                                  : cast(tensor(given["values"].get<std::vector<double>>(), shape), dtype));
 }
 
 /// The loss of a case as a function of its inputs.
@@ -67,7 +69,7 @@ std::function<Tensor(const std::vector<Tensor>&)> function_of(const json& c, con
 }
 
 void expect_near(const Tensor& got, const json& wanted, double relative, const std::string& what) {
-  Tensor values = cast(got, DType::f64);
+  Tensor values = cast(got, DType::f64).to_host();
   ASSERT_EQ(values.numel(), static_cast<int64_t>(wanted.size())) << what;
   for (size_t i = 0; i < wanted.size(); ++i) {
     double w = wanted[i].get<double>();
@@ -77,7 +79,8 @@ void expect_near(const Tensor& got, const json& wanted, double relative, const s
 }
 
 void compare(DType dtype, double relative) {
-  for (const json& c : reference()["cases"])
+  WHOLESTEP_NEEDS_TEST_DEVICE();
+  for (const json& c : test::of_part(reference()["cases"]))
     for (const json& result : c["results"]) {
       std::string what = c["loss"].get<std::string>() + c["config"].dump() + result["reduction"].dump();
       bool at_ends = c["loss"] == "bce" && c["inputs"][0]["shape"].size() == 1;

@@ -10,6 +10,7 @@
 #include "support/formula.h"
 #include "support/gradient_check.h"
 #include "support/op_case.h"
+#include "support/test_device.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/tensor_text.h"
@@ -34,10 +35,6 @@ using Json = nlohmann::json;
 using Tensors = std::vector<Tensor>;
 using Function = std::function<Tensors(const Tensors&)>;
 
-Json read_reference(const std::string& name) {
-  return read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/" + name);
-}
-
 /// Of options beside the defaults, by tests/reference/options.py.
 const Json& options() {
   static const Json all = read_reference("options.json");
@@ -59,7 +56,7 @@ Shape shape_of(const Json& extents) { return Shape(extents.get<std::vector<int64
 Tensor operand(const Shape& shape, uint32_t k, DType dtype, double scale = 1) {
   std::vector<double> values = formula_values<double>(k, shape.numel());
   for (double& v : values) v *= scale;
-  return converted(tensor(values, shape), dtype);
+  return on_test_device(converted(tensor(values, shape), dtype));
 }
 
 std::unique_ptr<nn::Module> make_layer(const Json& spec) {
@@ -72,6 +69,7 @@ std::unique_ptr<nn::Module> make_layer(const Json& spec) {
 /// Sets the parameters as the reference does, and expects its names and shapes in its order.
 void set_parameters(nn::Module& module, const Json& expected, DType dtype, const std::string& text) {
   module.to(dtype);
+  module.to(test_device());
   nn::NamedTensors parameters = module.named_parameters();
   ASSERT_EQ(parameters.size(), expected.size()) << text;
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -79,7 +77,7 @@ void set_parameters(nn::Module& module, const Json& expected, DType dtype, const
     ASSERT_EQ(parameters[i].second.shape(), shape_of(expected[i]["shape"]))
         << text << " " << parameters[i].first;
     parameters[i].second.write(
-        operand(parameters[i].second.shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).bytes());
+        operand(parameters[i].second.shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).to_host().bytes());
   }
 }
 
@@ -116,12 +114,15 @@ void compare(const Json& c, nn::Module& module, const Function& f, const Tensors
                         text);
 }
 
-class PyTorchLayer : public testing::TestWithParam<DType> {};
+class PyTorchLayer : public testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override { WHOLESTEP_NEEDS_TEST_DEVICE(); }
+};
 INSTANTIATE_TEST_SUITE_P(Dtypes, PyTorchLayer, testing::Values(DType::f32, DType::f64),
                          [](const auto& dtype) { return std::string(name(dtype.param)); });
 
 TEST_P(PyTorchLayer, AgreesOnLayersOfOneOperand) {
-  for (const Json& c : reference()["one_operand"]) {
+  for (const Json& c : of_part(reference()["one_operand"])) {
     std::string text = c["spec"].dump();
     auto layer = make_layer(c["spec"]);
     ASSERT_TRUE(layer) << text;
@@ -131,7 +132,8 @@ TEST_P(PyTorchLayer, AgreesOnLayersOfOneOperand) {
     set_parameters(*layer, c["parameters"], GetParam(), text);
     Shape x = shape_of(c["x"]);
     int64_t indices = c["indices"];
-    Tensor input = indices ? tensor(formula_labels(1, x.numel(), indices), x) : operand(x, 1, GetParam());
+    Tensor input = indices ? on_test_device(tensor(formula_labels(1, x.numel(), indices), x))
+                           : operand(x, 1, GetParam());
     compare(
         c, *layer, [&](const Tensors& in) { return Tensors{(*layer)(in[0])}; }, {input}, text);
     if (HasFatalFailure()) return;
@@ -249,7 +251,7 @@ TEST_P(PyTorchLayer, AgreesOnOptionsOfLayersOfSeveralOperands) {
   for (size_t row = 0; row < 3; ++row) drawn[row * 5] = 0;
   const Tensor masked = converted(tensor(drawn, {3, 5}), DType::boolean);
   const Tensor padding = converted(tensor<int64_t>({0, 0, 1, 0, 1, 0, 0, 0, 0, 0}, {2, 5}), DType::boolean);
-  for (const Json& c : options()["several_operands"]) {
+  for (const Json& c : of_part(options()["several_operands"])) {
     std::string text = c["spec"].dump();
     auto layer = make_layer(c["spec"]);
     ASSERT_TRUE(layer) << text;
@@ -291,7 +293,7 @@ TEST_P(PyTorchLayer, EmbeddingShortensTheRowsItLooksUp) {
     Shape x = shape_of(c["x"]);
     (*layer)(tensor(formula_labels(1, x.numel(), c["indices"].get<int64_t>()), x));
     expect_near(weight, c["weight_after"], "weight");
-    EXPECT_FALSE(array_equal(weight, before)) << c["spec"];
+    EXPECT_FALSE(array_equal(weight.to_host(), before)) << c["spec"];
   }
   EXPECT_EQ(found, 3);
 }

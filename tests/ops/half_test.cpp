@@ -8,6 +8,7 @@
 #include "support/kernel_run.h"
 #include "support/op_case.h"
 #include "support/op_reference.h"
+#include "support/test_device.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/widen.h"
 
@@ -17,7 +18,12 @@ namespace {
 class OpInHalf : public testing::TestWithParam<const OpDef*> {
  protected:
   const OpDef& op() const { return *GetParam(); }
-  std::vector<OpCase> cases() const { return in_halves(op().cases()); }
+  void SetUp() override { WHOLESTEP_NEEDS_TEST_DEVICE(); }
+  std::vector<OpCase> cases() const { return of_part(in_halves(op().cases())); }
+  static std::vector<Tensor> placed(std::vector<Tensor> operands) {
+    for (Tensor& t : operands) t = on_test_device(t);
+    return operands;
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(AllOps, OpInHalf, testing::ValuesIn(all_ops()),
@@ -25,7 +31,8 @@ INSTANTIATE_TEST_SUITE_P(AllOps, OpInHalf, testing::ValuesIn(all_ops()),
 
 TEST_P(OpInHalf, ResultsAreTheExactOnesOfItsOperandsRoundedOnce) {
   for (const OpCase& request : cases()) {
-    std::vector<Tensor> operands = make_operands(request), results = apply(op(), operands, request.attrs);
+    std::vector<Tensor> operands = make_operands(request),
+                        results = apply(op(), placed(operands), request.attrs);
     Types types;
     for (const Tensor& t : results) types.push_back(t.type());
     EXPECT_EQ(types, infer_types(op(), request.inputs, request.attrs)) << describe(op(), request);
@@ -48,13 +55,13 @@ TEST_P(OpInHalf, ResultsAreTheExactOnesOfItsOperandsRoundedOnce) {
 TEST_P(OpInHalf, GradientsAreThoseOfTheRuleInF32RoundedOnce) {
   if (!op().vjp) return;
   for (const OpCase& request : cases()) {
-    std::vector<Tensor> operands = make_operands(request), wanted;
+    std::vector<Tensor> operands = placed(make_operands(request)), wanted;
     for (Tensor& t : operands)
       if (is_floating(t.dtype())) wanted.push_back(t.set_requires_grad());
     std::vector<Tensor> results = apply(op(), operands, request.attrs), outputs, seeds, expected;
     Types types;
     for (const Tensor& t : results) types.push_back(t.type());
-    std::vector<Tensor> drawn = make_operands({.inputs = types, .low = 0.1, .high = 1}, 3),
+    std::vector<Tensor> drawn = placed(make_operands({.inputs = types, .low = 0.1, .high = 1}, 3)),
                         given(drawn.size());
     for (size_t i = 0; i < results.size(); ++i)
       if (is_floating(types[i].dtype)) outputs.push_back(results[i]), seeds.push_back(given[i] = drawn[i]);

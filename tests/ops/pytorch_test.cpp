@@ -6,6 +6,7 @@
 
 #include "support/formula.h"
 #include "support/op_case.h"
+#include "support/test_device.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
 #include "wholestep/ops/batch_norm.h"
@@ -27,22 +28,22 @@ std::array<int64_t, 2> pair_of(const Json& values) { return {values[0], values[1
 Tensor operand(const Shape& shape, uint32_t k, DType dtype, double low = -1, double high = 1) {
   std::vector<double> values = formula_values<double>(k, shape.numel());
   for (double& v : values) v = low + (high - low) * ((v + 1) / 2);
-  return converted(tensor(values, shape), dtype);
+  return on_test_device(converted(tensor(values, shape), dtype));
 }
 
 class PyTorch : public testing::TestWithParam<DType> {
  protected:
+  void SetUp() override { WHOLESTEP_NEEDS_TEST_DEVICE(); }
   DType dtype() const { return GetParam(); }
 
   /// Cases of one op; an error of the test where there are none.
   std::vector<Json> cases(const std::string& op) const {
-    static const Json all =
-        read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/ops.json")["cases"];
+    static const Json all = read_reference("ops.json")["cases"];
     std::vector<Json> found;
     for (const Json& c : all)
       if (c["op"] == op) found.push_back(c);
     EXPECT_FALSE(found.empty()) << op;
-    return found;
+    return of_part(found);
   }
 
   void expect_near(const Tensor& got, const Json& expected, const std::string& what) const {
@@ -124,7 +125,7 @@ TEST_P(PyTorch, AgreesOnSoftmaxAndCrossEntropy) {
           {operand(shape_of(c["x"]), 1, dtype())});
   for (const Json& c : cases("cross_entropy")) {
     Shape x = shape_of(c["x"]);
-    Tensor labels = tensor(formula_labels(2, x[0], x[1]), {x[0]});
+    Tensor labels = on_test_device(tensor(formula_labels(2, x[0], x[1]), {x[0]}));
     expect_case(c, [&](const auto& in) { return cross_entropy(in[0] * c["scale"].get<double>(), labels); },
                 {operand(x, 1, dtype())});
   }

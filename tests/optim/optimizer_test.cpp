@@ -27,8 +27,7 @@ using test::Problem;
 using test::trained;
 
 const json& reference() {
-  static const json all =
-      read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/optimizers.json");
+  static const json all = test::read_reference("optimizers.json");
   return all;
 }
 

@@ -19,7 +19,7 @@ using test::Problem;
 using test::schedule_from;
 
 const json& reference() {
-  static const json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/optim.json");
+  static const json all = test::read_reference("optim.json");
   return all;
 }
 
@@ -27,7 +27,7 @@ const json& reference() {
 std::vector<json> optimizer_specs() {
   std::vector<json> specs;
   for (const json& c : reference()["trajectories"]) specs.push_back(c["optimizer"]);
-  json first = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/optimizers.json");
+  json first = test::read_reference("optimizers.json");
   for (const json& c : first["trajectories"]) specs.push_back(c["optimizer"]);
   return specs;
 }

@@ -38,7 +38,8 @@ std::vector<Tensor> apply_with_gradients(const OpDef& op, std::vector<Tensor> op
 
 void expect_eager_agrees(const OpDef& op, Backend& device, double relative, size_t most) {
   std::vector<OpCase> cases = op.cases();
-  for (size_t c = 0; c < std::min(most, cases.size()); ++c) {
+  const size_t step = std::max<size_t>(1, (cases.size() + most - 1) / most);
+  for (size_t c = 0; c < cases.size(); c += step) {
     std::vector<Tensor> host = make_operands(cases[c]), there;
     if (host.empty()) continue;  // it runs where nothing lies yet: on the host
     for (const Tensor& t : host) there.push_back(t.to(device));

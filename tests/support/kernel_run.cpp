@@ -73,7 +73,7 @@ std::string refusal(const OpDef& op, const Kernel& kernel, const std::vector<Ten
 
 bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
-    return x.type() == y.type() && std::ranges::equal(x.bytes(), y.bytes());
+    return x.type() == y.type() && std::ranges::equal(x.to_host().bytes(), y.to_host().bytes());
   });
 }
 

@@ -94,9 +94,10 @@ std::vector<OpCase> in_halves(const std::vector<OpCase>& requests) {
 }
 
 std::vector<double> as_doubles(const Tensor& t) {
+  const Tensor host = t.to_host();
   std::vector<double> values;
   visit_stored(t.dtype(), [&](auto zero) {
-    for (auto element : t.data<decltype(zero)>()) values.push_back(static_cast<double>(element));
+    for (auto element : host.data<decltype(zero)>()) values.push_back(static_cast<double>(element));
   });
   return values;
 }
