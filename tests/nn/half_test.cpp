@@ -118,7 +118,7 @@ TEST_P(PyTorchInHalf, AgreesOnValuesAndGradients) {
   const Json all = read_reference("half.json")["cases"];
   const DType dtype = dtype_from_name(GetParam()).value();
   int found = 0;
-  for (const Json& c : all) {
+  for (const Json& c : of_part(all)) {
     if (c["dtype"] != GetParam()) continue;
     ++found;
     std::unique_ptr<nn::Module> layer;
@@ -162,7 +162,9 @@ TEST_P(PyTorchInHalf, AgreesOnValuesAndGradients) {
     expect_compiled_gives([&](const Tensors& x) { return with_gradients(f, x, parameters); }, inputs, eager,
                           text);
   }
-  EXPECT_GT(found, 50);
+  if (is_whole()) {
+    EXPECT_GT(found, 50);
+  }
 }
 
 }  // namespace

@@ -119,10 +119,11 @@ Tensor pictures(int64_t n, int64_t size) {
 TEST(Zoo, ResidualNetworksLearn) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
   Tensor labels = tensor(formula_labels(2, 2, 10), {2});
+  // Batch norm over two values would make steps of their rounding, so the last planes are of 2x2.
   for (std::string name :
        of_part(std::vector<std::string>{"resnet18", "resnet34", "resnet50", "resnet18-cifar"}))
     expect_learns(
-        name, [&] { return of_zoo(name); }, pictures(2, name == "resnet18-cifar" ? 16 : 32), labels, 0.01);
+        name, [&] { return of_zoo(name); }, pictures(2, name == "resnet18-cifar" ? 16 : 64), labels, 0.01);
 }
 
 TEST(Zoo, VggLearnsWithASmallerHead) {

@@ -84,6 +84,7 @@ std::vector<OpCase> cases() {
     cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}}, .attrs = with(true, false)});
   cases.push_back({.inputs = {{DType::f32, {0, 3}}, {DType::f32, {3, 4}}}, .attrs = with(false, false)});
   cases.push_back({.inputs = {{DType::f32, {3, 0}}, {DType::f32, {0, 4}}}, .attrs = with(false, false)});
+  cases.push_back({.inputs = {{DType::f32, {3, 4}}, {DType::f32, {0, 4}}}, .attrs = with(false, true)});
   // Few rows over a wide weight are split by columns.
   cases.push_back({.inputs = {{DType::f32, {3, 517}}, {DType::f32, {1031, 517}}, {DType::f32, {1031}}},
                    .attrs = with(false, true)});

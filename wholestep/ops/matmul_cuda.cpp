@@ -24,7 +24,8 @@ constexpr int64_t kOuterSum = 64;
 std::string refuse_matmul_rows_cuda(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   if (d.transpose_a) return "rows of the first operand do not lie together";
-  if (d.m < 2 || d.m > kCudaRowChunks || d.k == 0) return fmt::format("{} rows of {}", d.m, d.k);
+  if (d.m < 2 || d.m > kCudaRowChunks || d.k == 0 || d.n == 0)
+    return fmt::format("{} rows of {}, {} columns", d.m, d.k, d.n);
   if (int64_t bytes = request.inputs[1].bytes(); bytes > kRowWeightBytes)
     return fmt::format("a weight of {} bytes is too much for every row to read", bytes);
   return "";
