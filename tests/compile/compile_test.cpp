@@ -166,6 +166,38 @@ TEST(Plan, FusesTheUpdateAndReusesMemory) {
   EXPECT_EQ(plan.memory.parameter_bytes, packed_bytes(net.parameters));
 }
 
+/// The gradient of a ReLU is part of the product that makes what it masks, also through a reshape, and not
+/// where something else reads the product too.
+TEST(Plan, FusesTheMaskOfAReluIntoAProductThatNothingElseReads) {
+  const Tensor x = random_tensor({3, 4}, 1), w = random_tensor({4, 12}, 2);
+  for (bool read_twice : {false, true}) {
+    auto results = [&](const Tensor& in) -> std::vector<Tensor> {
+      Tensor h = relu(reshape(matmul(in, w), {9, 4}));
+      Tensor product = reshape(matmul(in, w * 0.5), {9, 4}), masked = where(h > 0.0, product, 0.0);
+      std::vector<Tensor> all = {masked};
+      if (read_twice) all.push_back(product);
+      return all;
+    };
+    auto graph = std::make_shared<Graph>();
+    {
+      Trace trace(graph);
+      std::vector<Tensor> traced = results(graph->add_input(InputKind::kBatch, "x", {DType::f32, {3, 4}}));
+      for (size_t i = 0; i < traced.size(); ++i) graph->add_output(fmt::format("y{}", i), traced[i]);
+    }
+    CompiledStep step(make_plan(graph));
+    int64_t masks = std::ranges::count_if(step.plan().graph->nodes, [](const Node& node) {
+      return node.attrs.text_or("activation", "") == "relu_dx";
+    });
+    EXPECT_EQ(masks, read_twice ? 0 : 1) << to_string(*step.plan().graph);
+    step.write("x", x);
+    step.run();
+    std::vector<Tensor> eager = results(x);
+    for (size_t i = 0; i < eager.size(); ++i)
+      EXPECT_TRUE(std::ranges::equal(step.output(fmt::format("y{}", i)).bytes(), eager[i].bytes())) << i;
+    EXPECT_TRUE(std::ranges::count(eager[0].data<float>(), 0.0F) > 0);
+  }
+}
+
 TEST(Plan, LayoutTurnsTransposesIntoFlags) {
   auto graph = std::make_shared<Graph>();
   {

@@ -87,8 +87,10 @@ Expected matmul(const Question& q) {
                        q.in[1].at(tb ? Index{index[1], k} : Index{k, index[1]});
       value += product, magnitude += std::abs(product);
     }
-    if (q.in.size() == 3) value += q.in[2].at({index[1]}), magnitude += std::abs(q.in[2].at({index[1]}));
-    if (q.attrs.text_or("activation", "") == "relu") value = std::max(value, 0.0);
+    const std::string activation = q.attrs.text_or("activation", "");
+    if (activation == "relu_dx") value *= q.in[2].at(index) > 0;
+    else if (q.in.size() == 3) value += q.in[2].at({index[1]}), magnitude += std::abs(q.in[2].at({index[1]}));
+    if (activation == "relu") value = std::max(value, 0.0);
     e.values.push_back(value);
     e.magnitudes.push_back(magnitude);
   });

@@ -1,6 +1,6 @@
-// Two fusions that keep every bit. An activation that alone reads a matmul or convolution becomes its
-// epilogue. Element-wise nodes of one shape and compute type that feed each other become one region, run as a
-// program over blocks in cache.
+// Two fusions that keep every bit. A ReLU, or the mask of its gradient, that alone reads a product or
+// convolution becomes its epilogue. Element-wise nodes of one shape and compute type that feed each other
+// become one region, run as a program over blocks in cache.
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -16,40 +16,107 @@ namespace {
 constexpr size_t kMaxRegionNodes = 48;     // keeps the registers of a region within L1
 constexpr size_t kMaxRegionOperands = 64;  // phases mark theirs in the bits of a word
 
-// Epilogues
-GraphPtr fuse_epilogues(const Graph& graph) {
-  Rewriter rewriter(graph);
-  auto users = graph.users();
-  auto kept = graph.kept();
-  std::vector<bool> done(graph.nodes.size());
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    const Node& node = graph.nodes[i];
-    if (done[i]) continue;
-    bool takes_epilogue =
-        (node.op->name == "matmul" || node.op->name == "conv2d") && !node.attrs.has("activation");
-    if (takes_epilogue) {
-      size_t value = static_cast<size_t>(node.outputs[0]);
-      if (users[value].size() == 1 && !kept[value]) {
-        size_t next = static_cast<size_t>(users[value][0]);
-        const Node& relu = graph.nodes[next];
-        if (relu.op->name == "relu") {
-          Attrs attrs = node.attrs;
-          attrs.set({"activation", "relu"});
-          rewriter.map(relu.outputs[0], rewriter.add(*node.op, attrs, rewriter.mapped(node.inputs),
-                                                     graph.output_types(node), node)[0]);
-          done[next] = true;
-          continue;
-        }
-      }
-    }
-    rewriter.copy(node);
-  }
-  return rewriter.finish();
-}
-
-// Regions
 bool is_full(const Node& node) { return node.op->name == "full"; }
 
+// Epilogues
+class EpilogueFuser {
+ public:
+  explicit EpilogueFuser(const Graph& graph)
+      : graph_(graph), users_(graph.users()), kept_(graph.kept()), rewriter_(graph) {}
+
+  GraphPtr run() {
+    for (const Node& node : graph_.nodes) {
+      if (node.op->name == "relu") consider_clip(node);
+      else if (node.op->name == "where") consider_mask(node);
+    }
+    for (const Node& node : graph_.nodes) {
+      if (gone_.contains(&node)) continue;
+      if (auto clip = clips_.find(&node); clip != clips_.end()) emit_clip(node, *clip->second);
+      else if (auto mask = masks_.find(&node); mask != masks_.end()) emit_mask(node, mask->second);
+      else rewriter_.copy(node);
+    }
+    return rewriter_.finish();
+  }
+
+ private:
+  /// What a `where` becomes: the product with a mask, and, if there was one between them, a reshape.
+  struct Mask {
+    const Node *product, *reshape;
+    int relu;  ///< the value that is the mask
+  };
+
+  const Node* maker(int value) const {
+    int node = graph_.values[static_cast<size_t>(value)].node;
+    return node < 0 ? nullptr : &graph_.node(node);
+  }
+  /// Who makes the value, if nobody but one reads it.
+  const Node* maker_for_one(int value) const {
+    return users_[static_cast<size_t>(value)].size() == 1 && !kept_[static_cast<size_t>(value)] ? maker(value)
+                                                                                                : nullptr;
+  }
+  bool is_zero(int value) const {
+    const Node* node = maker(value);
+    return node && is_full(*node) && node->attrs.number("value") == 0;
+  }
+
+  void consider_clip(const Node& relu) {
+    const Node* product = maker_for_one(relu.inputs[0]);
+    if (product && (product->op->name == "matmul" || product->op->name == "conv2d") &&
+        !product->attrs.has("activation"))
+      clips_[&relu] = product, gone_.insert(product);
+  }
+
+  /// where(relu > 0, product, 0), as the gradient of a ReLU is written.
+  void consider_mask(const Node& where) {
+    const Node *above = maker_for_one(where.inputs[0]), *product = maker_for_one(where.inputs[1]),
+               *reshape = nullptr;
+    if (product && product->op->name == "reshape")
+      reshape = product, product = maker_for_one(reshape->inputs[0]);
+    if (!above || above->op->name != "greater" || !is_zero(above->inputs[1]) || !is_zero(where.inputs[2]) ||
+        !product || (product->op->name != "matmul" && product->op->name != "conv2d_dx") ||
+        product->inputs.size() != 2 || product->attrs.has("activation"))
+      return;
+    const TensorType& type = graph_.type(where.outputs[0]);
+    if (graph_.type(above->inputs[0]) != type || graph_.type(where.inputs[1]) != type) return;
+    masks_[&where] = {product, reshape, above->inputs[0]};
+    gone_.insert({product, reshape, above});
+  }
+
+  int with_activation(const Node& product, const char* activation, std::vector<int> inputs) {
+    Attrs attrs = product.attrs;
+    attrs.set({"activation", activation});
+    return rewriter_.add(*product.op, attrs, std::move(inputs), graph_.output_types(product), product)[0];
+  }
+
+  void emit_clip(const Node& relu, const Node& product) {
+    rewriter_.map(relu.outputs[0], with_activation(product, "relu", rewriter_.mapped(product.inputs)));
+  }
+
+  void emit_mask(const Node& where, const Mask& mask) {
+    std::vector<int> inputs = rewriter_.mapped(mask.product->inputs);
+    inputs.push_back(rewriter_.mapped(mask.relu));
+    const TensorType& type = graph_.type(mask.product->outputs[0]);
+    if (mask.reshape)
+      inputs.back() = rewriter_.add(find_op("reshape"),
+                                    {{"shape", std::vector<int64_t>(type.shape.begin(), type.shape.end())}},
+                                    {inputs.back()}, {type}, where)[0];
+    int value = with_activation(*mask.product, "relu_dx", inputs);
+    if (mask.reshape)
+      value = rewriter_.add(*mask.reshape->op, mask.reshape->attrs, {value}, graph_.output_types(where),
+                            *mask.reshape)[0];
+    rewriter_.map(where.outputs[0], value);
+  }
+
+  const Graph& graph_;
+  std::vector<std::vector<int>> users_;
+  std::vector<bool> kept_;
+  Rewriter rewriter_;
+  std::map<const Node*, const Node*> clips_;  // products, by the ReLU that clips them
+  std::map<const Node*, Mask> masks_;         // by the `where` that applies them
+  std::set<const Node*> gone_;                // part of one of these
+};
+
+// Regions
 bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
 
 /// The type a node computes in, as the CPU and GPU kernels choose it; nullopt where it cannot join a region.
@@ -287,7 +354,7 @@ class Fuser {
 }  // namespace
 
 GraphPtr fuse(const Graph& graph) {
-  GraphPtr with_epilogues = fuse_epilogues(graph);
+  GraphPtr with_epilogues = EpilogueFuser(graph).run();
   return Fuser(*with_epilogues).run();
 }
 

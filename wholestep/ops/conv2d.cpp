@@ -8,6 +8,7 @@
 #include "wholestep/ops/conv2d_cpu.h"
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/epilogue.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
@@ -112,7 +113,7 @@ void check_gradient(const Shape& g, const Shape& x, const Shape& weight, const A
                                     .expected = to_string(out)});
 }
 
-/// (g [N, Co, Ho, Wo], weight) -> dx [N, Ci, size].
+/// (g [N, Co, Ho, Wo], weight, relu as large as dx) -> dx [N, Ci, size].
 Types infer_conv2d_dx(std::span<const TensorType> in, const Attrs& attrs) {
   check_attrs(attrs);
   check_images(in[0], "g");
@@ -124,6 +125,7 @@ Types infer_conv2d_dx(std::span<const TensorType> in, const Attrs& attrs) {
   Shape x = {in[0].shape[0], in[1].shape[1] * attrs.integer("groups"), attrs.integers("size")[0],
              attrs.integers("size")[1]};
   check_gradient(in[0].shape, x, in[1].shape, attrs);
+  check_mask(in, attrs, {in[0].dtype, x});
   return {{in[0].dtype, x}};
 }
 
@@ -158,9 +160,12 @@ std::vector<Tensor> conv2d_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   return grads;
 }
 std::vector<Tensor> conv2d_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
-  const Tensor &g = r.inputs[0], &weight = r.inputs[1], &h = gs[0];
-  return {r.needs_grad[0] ? conv2d_with(h, weight, r.attrs) : Tensor(),
-          r.needs_grad[1] ? conv2d_dw(h, g, r.attrs, weight.shape()) : Tensor()};
+  const Tensor &g = r.inputs[0], &weight = r.inputs[1],
+               h = masks(r.attrs) ? where(r.inputs[2] > 0.0, gs[0], 0.0) : gs[0];
+  std::vector<Tensor> grads(r.inputs.size());
+  if (r.needs_grad[0]) grads[0] = conv2d_with(h, weight, r.attrs);
+  if (r.needs_grad[1]) grads[1] = conv2d_dw(h, g, r.attrs, weight.shape());
+  return grads;
 }
 std::vector<Tensor> conv2d_dw_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   const Tensor &x = r.inputs[0], &g = r.inputs[1];
@@ -229,6 +234,10 @@ std::vector<OpCase> conv2d_dx_cases() {
     Shape y = output_shape(c.x, c.weight, attrs);
     attrs.set({"size", std::vector<int64_t>{c.x[2], c.x[3]}});
     cases.push_back({.inputs = {{DType::f32, y}, {DType::f32, c.weight}}, .attrs = attrs});
+    cases.push_back(cases.back());
+    cases.back().inputs.push_back({DType::f32, c.x});
+    cases.back().attrs.set({"activation", "relu_dx"});
+    cases.back().distinct = true;
   }
   return cases;
 }
@@ -280,8 +289,10 @@ const OpDef k_conv2d{
     .kernels = kernels(prepare_conv2d_bf16, prepare_conv2d_onednn, prepare_conv2d_direct,
                        prepare_conv2d_reference, refuse_conv2d_samples_cuda, prepare_conv2d_samples_cuda)};
 const OpDef k_conv2d_dx{.name = "conv2d_dx",
-                        .doc = "gradient of conv2d's x, of attribute size, from that of its result",
-                        .operands = {"g", "weight"},
+                        .doc =
+                            "gradient of conv2d's x, of attribute size, from that of its result; activation "
+                            "relu_dx makes it 0 where relu is not above 0",
+                        .operands = {"g", "weight", "relu"},
                         .infer = infer_conv2d_dx,
                         .vjp = conv2d_dx_vjp,
                         .flops = conv2d_flops,
@@ -350,8 +361,9 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
                    .groups = request.attrs.integer("groups"),
                    .y = axis(0),
                    .x = axis(1)},
-          .bias = request.inputs.size() == 3 || request.outputs.size() == 2,
-          .relu = request.attrs.text_or("activation", "") == "relu"};
+          .bias = (!dx && request.inputs.size() == 3) || request.outputs.size() == 2,
+          .masked = masks(request.attrs),
+          .relu = clips(request.attrs)};
 }
 
 std::vector<const OpDef*> conv2d_ops() { return {&k_conv2d, &k_conv2d_dx, &k_conv2d_dw}; }

@@ -53,20 +53,21 @@ __device__ void load_padded(const T* x, T* xs) {
 }
 
 /// Samples a block. Shared memory: weight, padded sample, and with S > 1 the parts of the sums.
-template <class T, class G, int P, int RC, int S, bool TRANSPOSED, bool BIAS, bool RELU>
-__device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* bias, T* y, char*) {
+template <class T, class G, int P, int RC, int S, bool TRANSPOSED, int THIRD, bool RELU>
+__device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* third, T* y, char*) {
   using Tile = ConvTile<G, P, RC, S>;
   constexpr int outputs = G::CO * G::OH * G::OW;
   T* ws = reinterpret_cast<T*>(lane.shared);
   T* xs = ws + (G::CI * G::KH * G::KW * Tile::CP + 3) / 4 * 4;
   T* parts = xs + G::CI * Tile::HP * Tile::WP;  // [S][CO][OH][OW]
   load_weight<T, G::CI, G::CO, G::KH * G::KW, RC, Tile::RP, TRANSPOSED>(weight, ws);
-  auto finish = [&](T value, int co) {
-    if (BIAS) value += bias[co];
-    return RELU && value < T(0) ? T(0) : value;
-  };
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
+    auto finish = [&](T value, int co, int place) {
+      if (THIRD == kBias) value += third[co];
+      value = masked<THIRD>(value, third, n * outputs + place);
+      return RELU && value < T(0) ? T(0) : value;
+    };
     load_padded<T, G, Tile::HP, Tile::WP>(x + n * (G::CI * G::H * G::W), xs);
     __syncthreads();
     T* to = y + n * outputs;
@@ -112,7 +113,7 @@ __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* 
               const int place = (co * G::OH + oh) * G::OW + group * P + p;
               Vector<T, PV> value;
 #pragma unroll
-              for (int v = 0; v < PV; ++v) value.at[v] = S == 1 ? finish(sum[p + v][c], co) : sum[p + v][c];
+              for (int v = 0; v < PV; ++v) value.at[v] = S == 1 ? finish(sum[p + v][c], co, place + v) : sum[p + v][c];
               *reinterpret_cast<Vector<T, PV>*>((S == 1 ? to : parts + part * outputs) + place) = value;
             }
       }
@@ -123,22 +124,22 @@ __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, const T* 
         T total = parts[e];
 #pragma unroll
         for (int s = 1; s < S; ++s) total += parts[s * outputs + e];
-        to[e] = finish(total, e / (G::OH * G::OW));
+        to[e] = finish(total, e / (G::OH * G::OW), e);
       }
       __syncthreads();
     }
   }
 }
-template <class T, class G, int P, int RC, int S, bool TRANSPOSED, bool BIAS, bool RELU>
+template <class T, class G, int P, int RC, int S, bool TRANSPOSED, int THIRD, bool RELU>
 __device__ void conv2d_samples(Lane lane, const T* x, const T* weight, T* y, char* workspace) {
-  conv2d_samples<T, G, P, RC, S, TRANSPOSED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_samples<T, G, P, RC, S, TRANSPOSED, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
 /// dx [CI, H, W] of g [CO, OH, OW] for any stride, the sum over output channels in S parts. Pixels of one class, the
 /// remainders of h + PH and w + PW by the stride, meet the same taps; a warp's pixels are of one class, so that it skips
 /// the other taps together. Shared memory: weight as [CO][KH][KW][blocks][RP], g, and with S > 1 the parts of the sums.
-template <class T, class G, int RC, int S>
-__device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx, char*) {
+template <class T, class G, int RC, int S, int THIRD>
+__device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, const T* third, T* dx, char*) {
   constexpr int taps = G::KH * G::KW, RP = RC == 1 ? 1 : (RC + 3) / 4 * 4, WV = RP < 4 ? RP : 4;
   constexpr int blocks = (G::CI + RC - 1) / RC, CP = blocks * RP, outputs = G::CI * G::H * G::W;
   constexpr int rows = (G::H + G::SH - 1) / G::SH, columns = (G::W + G::SW - 1) / G::SW;
@@ -192,7 +193,7 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
       for (int c = 0; c < RC; ++c)
         if (block * RC + c < G::CI) {
           const int place = ((block * RC + c) * G::H + h) * G::W + w;
-          if (S == 1) to[place] = sum[c];
+          if (S == 1) to[place] = masked<THIRD>(sum[c], third, n * outputs + place);
           else parts[part * outputs + place] = sum[c];
         }
     }
@@ -202,11 +203,15 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
         T total = parts[e];
 #pragma unroll
         for (int s = 1; s < S; ++s) total += parts[s * outputs + e];
-        to[e] = total;
+        to[e] = masked<THIRD>(total, third, n * outputs + e);
       }
       __syncthreads();
     }
   }
+}
+template <class T, class G, int RC, int S, int THIRD>
+__device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx, char* workspace) {
+  conv2d_dx_samples<T, G, RC, S, THIRD>(lane, g, weight, nullptr, dx, workspace);
 }
 
 /// Adds up the parts of dw and db, which lie behind one another.
@@ -304,8 +309,8 @@ __device__ void conv2d_dw_samples(Lane lane, const T* x, const T* g, T*, T*, cha
 }
 
 // Plain kernels for every convolution: a thread an element of the result.
-template <class T, class G, int GROUPS, bool BIAS, bool RELU>
-__device__ void conv2d_plain(Lane lane, const T* x, const T* weight, const T* bias, T* y, char*) {
+template <class T, class G, int GROUPS, int THIRD, bool RELU>
+__device__ void conv2d_plain(Lane lane, const T* x, const T* weight, const T* third, T* y, char*) {
   constexpr int CG = G::CI / GROUPS;
   const int64_t at = lane.chunk * kThreads + threadIdx.x;
   if (at >= int64_t(G::BATCH) * G::CO * G::OH * G::OW) return;
@@ -321,16 +326,16 @@ __device__ void conv2d_plain(Lane lane, const T* x, const T* weight, const T* bi
           total = fused_multiply_add(x[((n * G::CI + first + ci) * G::H + h) * G::W + w],
                                      weight[((int64_t(co) * CG + ci) * G::KH + kh) * G::KW + kw], total);
       }
-  if (BIAS) total += bias[co];
+  if (THIRD == kBias) total += third[co];
   y[at] = RELU && total < T(0) ? T(0) : total;
 }
-template <class T, class G, int GROUPS, bool BIAS, bool RELU>
+template <class T, class G, int GROUPS, int THIRD, bool RELU>
 __device__ void conv2d_plain(Lane lane, const T* x, const T* weight, T* y, char* workspace) {
-  conv2d_plain<T, G, GROUPS, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_plain<T, G, GROUPS, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
-template <class T, class G, int GROUPS>
-__device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, T* dx, char*) {
+template <class T, class G, int GROUPS, int THIRD>
+__device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, const T* third, T* dx, char*) {
   constexpr int CG = G::CI / GROUPS, OG = G::CO / GROUPS;
   const int64_t at = lane.chunk * kThreads + threadIdx.x;
   if (at >= int64_t(G::BATCH) * G::CI * G::H * G::W) return;
@@ -346,7 +351,11 @@ __device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, T* dx, c
           total = fused_multiply_add(g[((n * G::CO + co) * G::OH + oh / G::SH) * G::OW + ow / G::SW],
                                      weight[((int64_t(co) * CG + ci % CG) * G::KH + kh) * G::KW + kw], total);
       }
-  dx[at] = total;
+  dx[at] = masked<THIRD>(total, third, at);
+}
+template <class T, class G, int GROUPS, int THIRD>
+__device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, T* dx, char* workspace) {
+  conv2d_dx_plain<T, G, GROUPS, THIRD>(lane, g, weight, nullptr, dx, workspace);
 }
 
 /// A block an element of dw.

@@ -6,6 +6,7 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/conv.h"
 #include "wholestep/backend/cpu/kernels.h"
+#include "wholestep/ops/epilogue.h"
 
 namespace wholestep {
 
@@ -13,8 +14,13 @@ namespace wholestep {
 struct Conv2dProblem {
   int64_t batch;
   Conv2d conv;
-  bool bias;  ///< there is one, or its gradient beside the weight's
+  bool bias;    ///< there is one, or its gradient beside the weight's
+  bool masked;  ///< activation "relu_dx" of conv2d_dx
   bool relu;
+  int64_t third() const { return third_operand(bias, masked); }
+  uint64_t row_inputs() const {
+    return masked ? 5 : 1;
+  }  ///< of conv2d and conv2d_dx: what lies sample by sample
 };
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);

@@ -168,7 +168,7 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
 }  // namespace
 
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
-  if (request.outputs.size() == 1) return add_split_join(call, request, parts, false, false);
+  if (request.outputs.size() == 1) return add_split_join(call, request, parts, 0, false);
   const int64_t weights = request.outputs[0].shape.numel();
   const TensorType part{DType::f32, {weights + request.outputs[1].shape.numel()}};
   add_join(call, part, parts, 0, [&](int64_t ways) {
@@ -202,9 +202,10 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_samples_cuda(const KernelR
     add(3, 0, "conv2d_dw_tensor_samples", shape, tile.kernel_rows);
     add_conv2d_join(*call, request, call->phases[0].chunks);
   } else if (request.op == "conv2d_dx") {
-    add(1, 1, "conv2d_dx_tensor_samples", conv2d_geometry(p.batch, conv2d_input_gradient(p.conv)), shape);
+    add(p.row_inputs(), 1, "conv2d_dx_tensor_samples",
+        conv2d_geometry(p.batch, conv2d_input_gradient(p.conv)), shape);
   } else {
-    add(1, 1, "conv2d_forward_tensor_samples", shape, p.bias, p.relu);
+    add(1, 1, "conv2d_forward_tensor_samples", shape, p.third(), p.relu);
   }
   return call;
 }
@@ -222,7 +223,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_samples_cuda(const KernelRequest&
   call->phases.push_back(
       cuda_row_phase(p.batch, 1, 1,
                      device_function("conv2d_samples", DType::f32, conv2d_geometry(p.batch, p.conv),
-                                     tile.pixels, tile.channels, tile.split, false, p.bias, p.relu),
+                                     tile.pixels, tile.channels, tile.split, false, p.third(), p.relu),
                      tile.shared_bytes));
   return call;
 }
@@ -244,15 +245,15 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_samples_cuda(const KernelReque
     Conv2d c = conv2d_input_gradient(p.conv);
     Tile tile = *forward_tile(c);
     run = device_function("conv2d_samples", DType::f32, conv2d_geometry(p.batch, c), tile.pixels,
-                          tile.channels, tile.split, true, false, false);
+                          tile.channels, tile.split, true, p.third(), false);
     shared = tile.shared_bytes;
   } else {
     Tile tile = *dx_tile(p.conv);
     run = device_function("conv2d_dx_samples", DType::f32, conv2d_geometry(p.batch, p.conv), tile.channels,
-                          tile.split);
+                          tile.split, p.third());
     shared = tile.shared_bytes;
   }
-  call->phases.push_back(cuda_row_phase(p.batch, 1, 1, run, shared));
+  call->phases.push_back(cuda_row_phase(p.batch, p.row_inputs(), 1, run, shared));
   return call;
 }
 
@@ -283,9 +284,9 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
   int64_t elements = request.outputs[0].shape.numel();
   CudaPhase phase = {.chunks = ceil_div(elements, kCudaThreads)};
   if (request.op == "conv2d") {
-    phase.run = device_function("conv2d_plain", dtype, shape, p.conv.groups, p.bias, p.relu);
+    phase.run = device_function("conv2d_plain", dtype, shape, p.conv.groups, p.third(), p.relu);
   } else if (request.op == "conv2d_dx") {
-    phase.run = device_function("conv2d_dx_plain", dtype, shape, p.conv.groups);
+    phase.run = device_function("conv2d_dx_plain", dtype, shape, p.conv.groups, p.third());
   } else {
     phase.run = device_function("conv2d_dw_plain", dtype, shape, p.conv.groups);
     phase.chunks = elements;

@@ -27,7 +27,7 @@ std::unique_ptr<CpuCall> sample_call(const Conv2dProblem& problem, int64_t scrat
   call->workspace_bytes = split.chunks() * stride;
   call->phases.push_back({.chunks = split.chunks(),
                           .rows = problem.batch,
-                          .row_inputs = 1,
+                          .row_inputs = problem.row_inputs(),
                           .row_outputs = 1,
                           .run = [=, run = std::move(run)](const CpuArgs& args, int64_t chunk) {
                             run(args, range_of(split[chunk]), args.workspace + chunk * stride);
@@ -50,9 +50,10 @@ std::unique_ptr<PreparedKernel> input_gradient_call(const KernelRequest& request
   Conv2dProblem p = conv2d_problem(request);
   return sample_call(p, kernels.conv_input_gradient_workspace_bytes(p.conv),
                      [p, &kernels](const CpuArgs& args, SampleRange samples, void* scratch) {
-                       kernels.conv_input_gradient(p.conv,
-                                                   {args.in<float>(0), args.in<float>(1), args.out<float>(0)},
-                                                   samples, scratch);
+                       const float* mask = p.masked ? args.in<float>(2) : nullptr;
+                       kernels.conv_input_gradient(
+                           p.conv, {args.in<float>(0), args.in<float>(1), args.out<float>(0), mask}, samples,
+                           scratch);
                      });
 }
 

@@ -220,7 +220,7 @@ std::unique_ptr<PreparedKernel> sample_call(const Conv2dProblem& p,
   call->phases.push_back(
       {.chunks = split.chunks(),
        .rows = p.batch,
-       .row_inputs = 1,
+       .row_inputs = p.row_inputs(),
        .row_outputs = 1,
        .run = [=](const CpuArgs& args, int64_t index) {
          OneThread one;
@@ -234,6 +234,9 @@ std::unique_ptr<PreparedKernel> sample_call(const Conv2dProblem& p,
          c.out.run(c.stream, {r, out}, out, samples.size() * out_sample);
          if (is_forward && (p.bias || p.relu))
            add_bias(p, p.bias ? args.in<float>(2) : nullptr, samples, args.out<float>(0));
+         if (p.masked)
+           for (int64_t i = 0; i < samples.size() * out_sample; ++i)
+             if (!(args.in<float>(2)[samples.begin * out_sample + i] > 0)) out[i] = 0;
        }});
   return call;
 }

@@ -8,10 +8,14 @@ namespace {
 /// Strides of the three tensors, in elements: x [N, Ci, H, W], weight [Co, Cg, Kh, Kw], y [N, Co, Ho, Wo].
 struct Loops : Conv2d {
   int64_t batch, group_in, group_out, x_plane, y_plane, taps;
-  bool bias, relu;
+  bool bias, masked, relu;
 
   explicit Loops(const Conv2dProblem& problem)
-      : Conv2d(problem.conv), batch(problem.batch), bias(problem.bias), relu(problem.relu) {
+      : Conv2d(problem.conv),
+        batch(problem.batch),
+        bias(problem.bias),
+        masked(problem.masked),
+        relu(problem.relu) {
     group_in = in_channels / groups;
     group_out = out_channels / groups;
     x_plane = y.in * x.in;
@@ -111,14 +115,19 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest&
   Loops c(conv2d_problem(request));
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(c.batch, 1, 1, [c](const CpuArgs& args, Range samples) {
+    return row_call(c.batch, c.masked ? 5 : 1, 1, [c](const CpuArgs& args, Range samples) {
       for (int64_t n = samples.begin; n < samples.end; ++n) {
         const T* g = args.in<T>(0) + n * c.out_channels * c.y_plane;
-        T* dx = args.out<T>(0) + n * c.in_channels * c.x_plane;
+        const int64_t first = n * c.in_channels * c.x_plane;
+        const T* mask = c.masked ? args.in<T>(2) + first : nullptr;
+        T* dx = args.out<T>(0) + first;
         for (int64_t channel = 0; channel < c.in_channels; ++channel)
           for (int64_t h = 0; h < c.y.in; ++h)
-            for (int64_t w = 0; w < c.x.in; ++w)
-              *dx++ = static_cast<T>(input_gradient(c, g, args.in<T>(1), channel, h, w));
+            for (int64_t w = 0; w < c.x.in; ++w) {
+              *dx = static_cast<T>(input_gradient(c, g, args.in<T>(1), channel, h, w));
+              if (mask && !(*mask++ > 0)) *dx = 0;
+              ++dx;
+            }
       }
     });
   });

@@ -86,8 +86,8 @@ __device__ void rotate(float (&values)[N], int t) {
 
 /// Pixels are the rows of the product, channels its columns, rows of the kernel its sum. A warp has 16 runs of pixels, NB
 /// groups of 8 channels and one of SPLIT parts of the sum. Shared memory: the sample, and with SPLIT > 1 the parts.
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, bool BIAS, bool RELU>
-__device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, int THIRD, bool RELU>
+__device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
   using Tile = SampleTile<G, RUN, ROW, PLANE>;
   constexpr int R = Taps::KH * G::CI, depth = ((R + 7) / 8 + SPLIT - 1) / SPLIT * 8, all = G::OH * Tile::runs;
   constexpr int units = (all + 15) / 16, blocks = ((G::CO + 7) / 8 + NB - 1) / NB, classes = Taps::SH * Taps::SW;
@@ -117,7 +117,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
           const int channel = first_channel + nb * 8 + t * 2 + r % 2;
-          const float shift = BIAS && part == 0 && channel < G::CO ? bias[channel] : 0;
+          const float shift = THIRD == kBias && part == 0 && channel < G::CO ? third[channel] : 0;
 #pragma unroll
           for (int i = 0; i < RUN; ++i) sum[i][nb][r] = shift;
         }
@@ -173,11 +173,14 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll
           for (int i = 0; i < RUN; ++i) values[i] = RELU && SPLIT == 1 ? relu(sum[i][nb][r]) : sum[i][nb][r];
           rotate(values, t);
-          float* to = (SPLIT == 1 ? result : parts + part * Taps::outputs) + (channel * Taps::H + h) * Taps::W + taps.b;
+          const int row = (channel * Taps::H + h) * Taps::W + taps.b;
+          float* to = (SPLIT == 1 ? result : parts + part * Taps::outputs) + row;
 #pragma unroll
           for (int i = 0; i < RUN; ++i) {
             const int ow = run % Tile::runs * RUN + (i + t) % RUN;
-            if ((G::OW % RUN == 0 && Taps::W % Taps::SW == 0) || ow * Taps::SW + taps.b < Taps::W) to[ow * Taps::SW] = values[i];
+            if ((G::OW % RUN == 0 && Taps::W % Taps::SW == 0) || ow * Taps::SW + taps.b < Taps::W)
+              to[ow * Taps::SW] =
+                  SPLIT == 1 ? masked<THIRD>(values[i], third, n * Taps::outputs + row + ow * Taps::SW) : values[i];
           }
         }
     }
@@ -188,6 +191,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
             float total = parts[e];
 #pragma unroll
             for (int part = 1; part < SPLIT; ++part) total += parts[part * Taps::outputs + e];
+            total = masked<THIRD>(total, third, n * Taps::outputs + e);
             return RELU ? relu(total) : total;
           },
           [&](int e, float value) { result[e] = value; });
@@ -195,18 +199,23 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
     }
   }
 }
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, bool BIAS, bool RELU>
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int THIRD, bool RELU>
 __device__ void conv2d_forward_tensor_samples(Lane lane, const float* x, const float* weight, const float* bias, float* y,
                                               char* workspace) {
-  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, BIAS, RELU>(lane, x, weight, bias, y, workspace);
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, THIRD, RELU>(lane, x, weight, bias, y, workspace);
 }
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, bool BIAS, bool RELU>
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int THIRD, bool RELU>
 __device__ void conv2d_forward_tensor_samples(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
-  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Forward<G>, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class F>
 __device__ void conv2d_dx_tensor_samples(Lane lane, const float* g, const float* weight, float* dx, char* workspace) {
-  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Turned<G, F>, false, false>(lane, g, weight, nullptr, dx, workspace);
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Turned<G, F>, kNoThird, false>(lane, g, weight, nullptr, dx, workspace);
+}
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class F>
+__device__ void conv2d_dx_tensor_samples(Lane lane, const float* g, const float* weight, const float* mask, float* dx,
+                                         char* workspace) {
+  conv2d_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, Turned<G, F>, kMask, false>(lane, g, weight, mask, dx, workspace);
 }
 
 /// Partial sums of dw over a block's samples, and with BIAS of db, the sum of the gradient, to the workspace as [chunk] of

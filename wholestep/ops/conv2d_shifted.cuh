@@ -21,8 +21,8 @@ struct ShiftedOutputs {
 
 /// A block has PER tiles and all N >= CO output channels; the weight stays in shared memory. K input channels of a tile at
 /// a time go through one of two windows: a window is filled, from registers, while the other is multiplied.
-template <class G, int K, int N, int PER, bool TURNED, bool BIAS, bool RELU>
-__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
   using Rows = SwizzledRows<K>;
   constexpr int taps = G::KH * G::KW, slices = (G::CI + K - 1) / K;
   using Outputs = ShiftedOutputs<G>;
@@ -93,7 +93,7 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, c
 #pragma unroll
       for (int e = 0; e < N / 2; ++e) {
         const int co = e / 4 * 8 + t * 2 + e % 2;
-        sum[e / 4][e % 4] = BIAS && (N == G::CO || co < G::CO) ? bias[co] : 0;
+        sum[e / 4][e % 4] = THIRD == kBias && (N == G::CO || co < G::CO) ? third[co] : 0;
       }
     const char* from = windows + item % 2 * window_bytes;
     auto prepare = [&] {
@@ -122,20 +122,29 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, c
           tile % Outputs::tiles * Outputs::step + Outputs::first_of(group) + warp % 4 * 16 + half * 8 + g;
       const int row = output / pitch, column = output % pitch;
       if (row >= G::OH || column >= G::OW) continue;
-      float* to = y + int64_t(n) * (G::CO * G::OH * G::OW) + row * G::OW + column;
+      const int64_t to = int64_t(n) * (G::CO * G::OH * G::OW) + row * G::OW + column;
 #pragma unroll
-      for (int e = 0; e < N / 4; ++e) {
-        const int co = e / 2 * 8 + t * 2 + e % 2;
-        if (N != G::CO && co >= G::CO) continue;
-        const float value = sum[e / 2][half * 2 + e % 2];
-        to[co * (G::OH * G::OW)] = RELU && value < 0 ? 0 : value;
+      for (int first_e = 0; first_e < N / 4; first_e += 8) {
+        float of_mask[8];  // all on their way before the first is waited for
+#pragma unroll
+        for (int u = 0; u < 8 && first_e + u < N / 4; ++u) {
+          const int e = first_e + u, co = e / 2 * 8 + t * 2 + e % 2;
+          if (THIRD == kMask) of_mask[u] = N == G::CO || co < G::CO ? third[to + co * (G::OH * G::OW)] : 0;
+        }
+#pragma unroll
+        for (int u = 0; u < 8 && first_e + u < N / 4; ++u) {
+          const int e = first_e + u, co = e / 2 * 8 + t * 2 + e % 2;
+          if (N != G::CO && co >= G::CO) continue;
+          const float value = masked<THIRD>(sum[e / 2][half * 2 + e % 2], of_mask, u);
+          y[to + co * (G::OH * G::OW)] = RELU && value < 0 ? 0 : value;
+        }
       }
     }
   }
 }
-template <class G, int K, int N, int PER, bool TURNED, bool BIAS, bool RELU>
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
-  conv2d_shifted<G, K, N, PER, TURNED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_shifted<G, K, N, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
 /// Where a block is in its rows of the output: `ahead` rows of the input are still to come before those of `row` are there.

@@ -115,7 +115,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
   call->phases.push_back({.chunks = ceil_div(shifted.tiles, per_block),
                           .in_memory = true,
                           .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k,
-                                                 shifted.n, per_block, dx, !dx && p.bias, !dx && p.relu),
+                                                 shifted.n, per_block, dx, p.third(), p.relu),
                           .shared_bytes = shifted.shared_bytes});
   return call;
 }

@@ -77,8 +77,8 @@ struct ConvWeight {
 
 /// A block has PER tiles of X * 16 * WM output channels and as many pixels as its other warps hold, each Y groups of 8.
 /// SC input channels at a time go through one of two halves of shared memory, while the tensor cores work on the other.
-template <class G, class Pixels, int X, int Y, int WM, int SC, int PER, bool TURNED, bool BIAS, bool RELU>
-__device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, const float* bias, float* y, char*) {
+template <class G, class Pixels, int X, int Y, int WM, int SC, int PER, bool TURNED, int THIRD, bool RELU>
+__device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
   constexpr int taps = G::KH * G::KW, TM = X * 16 * WM, slices = (G::CI + SC - 1) / SC;
   constexpr int tiles_m = (G::CO + TM - 1) / TM, tiles = tiles_m * Pixels::tiles;
   constexpr int plane = with_rest(Pixels::words, 8, 16), patch_words = SC * plane;
@@ -150,7 +150,8 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
 
     const int tile = first + item / slices, co = tile % tiles_m * TM + m + g;
     const Pixels at(tile / tiles_m);
-    float* to = y + (int64_t(at.n) * G::CO + co) * Pixels::S;
+    const int64_t first_plane = (int64_t(at.n) * G::CO + co) * Pixels::S;
+    float* to = y + first_plane;
 #pragma unroll
     for (int j = 0; j < Y; ++j) {
       int offset[2];
@@ -162,7 +163,8 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
         Vector<float, 2> value = {sum[i / 2][j][i % 2 * 2], sum[i / 2][j][i % 2 * 2 + 1]};
 #pragma unroll
         for (int v = 0; v < 2; ++v) {
-          if (BIAS) value.at[v] += bias[co + i * 8];
+          if (THIRD == kBias) value.at[v] += third[co + i * 8];
+          if (offset[v] >= 0) value.at[v] = masked<THIRD>(value.at[v], third, first_plane + i * 8 * Pixels::S + offset[v]);
           if (RELU && value.at[v] < 0) value.at[v] = 0;
         }
         if (Pixels::VY >= 2) {
@@ -176,9 +178,9 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
     }
   }
 }
-template <class G, class Pixels, int X, int Y, int WM, int SC, int PER, bool TURNED, bool BIAS, bool RELU>
+template <class G, class Pixels, int X, int Y, int WM, int SC, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
-  conv2d_tensor<G, Pixels, X, Y, WM, SC, PER, TURNED, BIAS, RELU>(lane, x, weight, nullptr, y, workspace);
+  conv2d_tensor<G, Pixels, X, Y, WM, SC, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
 /// Part of the pixels' sum of dw [CO, CI, KH, KW], and with BIAS of db [CO], the sum of g, to the workspace as [SPLITS] of

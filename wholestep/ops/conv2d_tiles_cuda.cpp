@@ -63,7 +63,7 @@ struct Best {
   }
 };
 
-std::optional<Tiles> forward_tiles(int64_t batch, const Conv2d& c, bool turned, bool bias, bool relu) {
+std::optional<Tiles> forward_tiles(int64_t batch, const Conv2d& c, bool turned, int64_t third, bool relu) {
   Best best;
   int64_t taps = c.y.kernel * c.x.kernel;
   for (int64_t x : {1, 2, 4})
@@ -87,7 +87,7 @@ std::optional<Tiles> forward_tiles(int64_t batch, const Conv2d& c, bool turned, 
           best.offer(cycles, 2 * 4 * stage, [&] {
             std::string geometry = conv2d_geometry(batch, c);
             return Tiles{.run = device_function("conv2d_tensor", geometry, pixels.text(geometry), x, y,
-                                                warps_m, channels, per_block, turned, bias, relu),
+                                                warps_m, channels, per_block, turned, third, relu),
                          .blocks = ceil_div(tiles, per_block),
                          .parts = 1};
           });
@@ -134,8 +134,7 @@ std::optional<Tiles> weight_tiles(int64_t batch, const Conv2d& c) {
 std::optional<Tiles> tiles_of(const KernelRequest& request, const Conv2dProblem& p) {
   if (request.op == "conv2d_dw") return weight_tiles(p.batch, p.conv);
   bool dx = request.op == "conv2d_dx";
-  return forward_tiles(p.batch, dx ? conv2d_input_gradient(p.conv) : p.conv, dx, !dx && p.bias,
-                       !dx && p.relu);
+  return forward_tiles(p.batch, dx ? conv2d_input_gradient(p.conv) : p.conv, dx, p.third(), p.relu);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
-// matmul: inference, gradient and kernels. Operands (a, b[, bias]); attributes transpose_a, transpose_b and
-// activation
-// ("relu", set by the fuse pass). Every element of the result is one sum over k in order, however the work is
-// split.
+// matmul: inference, gradient and kernels. Operands (a, b), a bias or the result of a ReLU; attributes
+// transpose_a, transpose_b and activation, set by the fuse pass: "relu", or "relu_dx", where that result
+// masks. Every element of the result is one sum over k in order, however the work is split.
 #include "wholestep/ops/matmul.h"
 
 #include <fmt/format.h>
 
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/epilogue.h"
 #include "wholestep/ops/matmul_cpu.h"
 #include "wholestep/ops/matmul_cuda.h"
 #include "wholestep/ops/reduce.h"
@@ -23,19 +23,22 @@ MatmulDims matmul_dims(std::span<const TensorType> in, const Attrs& attrs) {
           .k = a[ta ? 0 : 1],
           .transpose_a = ta,
           .transpose_b = tb,
-          .bias = in.size() == 3,
-          .relu = attrs.text_or("activation", "") == "relu"};
+          .bias = in.size() == 3 && !masks(attrs),
+          .masked = masks(attrs),
+          .relu = clips(attrs)};
 }
 
 /// C = op(A) op(B), so dA = dC op(B)^T and dB = op(A)^T dC, each transposed back where its operand was.
 std::vector<Tensor> matmul_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   const Tensor &a = r.inputs[0], &b = r.inputs[1];
-  Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
+  const bool masked = masks(r.attrs);
+  Tensor g = gs[0];
+  if (r.attrs.has("activation")) g = where((masked ? r.inputs[2] : r.outputs[0]) > 0.0, g, 0.0);
   bool ta = r.attrs.flag("transpose_a"), tb = r.attrs.flag("transpose_b");
   std::vector<Tensor> grads(r.inputs.size());
   if (r.needs_grad[0]) grads[0] = ta ? matmul(b, g, tb, true) : matmul(g, b, false, !tb);
   if (r.needs_grad[1]) grads[1] = tb ? matmul(g, a, true, ta) : matmul(a, g, !ta, false);
-  if (grads.size() == 3 && r.needs_grad[2]) grads[2] = sum(g, {0});
+  if (grads.size() == 3 && !masked && r.needs_grad[2]) grads[2] = sum(g, {0});
   return grads;
 }
 
@@ -60,6 +63,7 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
     throw Error(
         ErrorCode::kUsage,
         {.what = "bias has the wrong shape", .got = to_string(in[2]), .expected = fmt::format("[{}]", d.n)});
+  check_mask(in, attrs, {in[0].dtype, {d.m, d.n}});
   return {{in[0].dtype, {d.m, d.n}}};
 }
 
@@ -90,6 +94,12 @@ std::vector<OpCase> cases() {
                    .attrs = with(false, true)});
   cases.push_back({.inputs = {{DType::f32, {4, 5}}, {DType::f32, {5, 3}}, {DType::f32, {3}}},
                    .attrs = {{"transpose_a", false}, {"transpose_b", false}, {"activation", "relu"}}});
+  // The mask of a ReLU on products by rows, in tiles, with sums in parts, and of few rows over a wide weight.
+  for (auto [m, n, k] :
+       {std::array<int64_t, 3>{7, 13, 5}, {33, 130, 65}, {32, 70, 784}, {33, 64, 2048}, {3, 1031, 517}})
+    cases.push_back({.inputs = {{DType::f32, {m, k}}, {DType::f32, {k, n}}, {DType::f32, {m, n}}},
+                     .attrs = {{"transpose_a", false}, {"transpose_b", false}, {"activation", "relu_dx"}},
+                     .distinct = true});
   cases.push_back(
       {.inputs = {{DType::f32, {6, 50176}}, {DType::f32, {25, 50176}}}, .attrs = with(false, true)});
   // Sums shared out among the warps of a block: rows and columns that fill no tile, fewer slices than warps.
@@ -103,7 +113,9 @@ std::vector<OpCase> cases() {
 
 const OpDef k_matmul{
     .name = "matmul",
-    .doc = "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0",
+    .doc =
+        "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0, relu_dx makes 0 what "
+        "lies where the third operand is not above 0",
     .operands = {"a", "b", "bias"},
     .infer = infer,
     .vjp = matmul_vjp,

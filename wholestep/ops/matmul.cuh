@@ -3,15 +3,26 @@
 #pragma once
 #include "tensor_core.cuh"
 
-template <class T, bool BIAS, bool RELU>
-__device__ T matmul_epilogue(T value, const T* bias, int64_t n) {
-  if (BIAS) value += bias[n];
+/// What the third operand of a product or convolution is: none, a bias of every column or channel, or as large as the result,
+/// which is 0 where that is not above 0: the mask of a ReLU.
+constexpr int kNoThird = 0, kBias = 1, kMask = 2;
+
+template <int THIRD, class T>
+__device__ T masked(T value, const T* mask, int64_t at) {
+  return THIRD == kMask && !(mask[at] > T(0)) ? T(0) : value;
+}
+
+/// Element `at` of the result, in column n.
+template <class T, int THIRD, bool RELU>
+__device__ T matmul_epilogue(T value, const T* third, int64_t n, int64_t at) {
+  if (THIRD == kBias) value += third[n];
+  value = masked<THIRD>(value, third, at);
   return RELU && value < T(0) ? T(0) : value;
 }
 
 /// One row, op(b) = b^T with b [N, K]: a warp a dot product, U at a time so that loads are in flight.
-template <class T, int N, int K, bool BIAS, bool RELU>
-__device__ void dot_row(const T* row, const T* b, const T* bias, T* c) {
+template <class T, int N, int K, int THIRD, bool RELU>
+__device__ void dot_row(const T* row, const T* b, const T* third, T* c) {
   constexpr int V = K % 4 == 0 ? 4 : 1;
   constexpr int per_warp = (N + kWarps - 1) / kWarps, U = per_warp < 8 ? per_warp : 8;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -42,13 +53,13 @@ __device__ void dot_row(const T* row, const T* b, const T* bias, T* c) {
       if (lane == u) mine = total;
     }
     const int n = first + lane * kWarps + warp;
-    if (lane < U && n < N) c[n] = matmul_epilogue<T, BIAS, RELU>(mine, bias, n);
+    if (lane < U && n < N) c[n] = matmul_epilogue<T, THIRD, RELU>(mine, third, n, n);
   }
 }
 
 /// One row, op(b) = b [K, N]: threads along n, in groups that share out k; the groups' sums are added in order.
-template <class T, int N, int K, bool BIAS, bool RELU>
-__device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* partial) {
+template <class T, int N, int K, int THIRD, bool RELU>
+__device__ void axpy_row(const T* row, const T* b, const T* third, T* c, T* partial) {
   constexpr int V = N % 4 == 0 ? 4 : 1, columns = N / V;
   constexpr int groups = columns >= kThreads ? 1 : (kThreads / columns < K ? kThreads / columns : K);
   constexpr int depth = (K + groups - 1) / groups;
@@ -71,13 +82,13 @@ __device__ void axpy_row(const T* row, const T* b, const T* bias, T* c, T* parti
   for (int n = threadIdx.x; n < N; n += kThreads) {
     T total = partial[n];
     for (int g = 1; g < groups; ++g) total += partial[g * N + n];
-    c[n] = matmul_epilogue<T, BIAS, RELU>(total, bias, n);
+    c[n] = matmul_epilogue<T, THIRD, RELU>(total, third, n, n);
   }
 }
 
 /// Shared memory: K + groups * N elements, at most K + max(N, kThreads * 4).
-template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
-__device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T* c, char*) {
+template <class T, int M, int N, int K, bool TB, int THIRD, bool RELU>
+__device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* third, T* c, char*) {
   T* copy = reinterpret_cast<T*>(lane.shared);
   T* partial = copy + (K + 3) / 4 * 4;
   const Range rows = rows_of<M>(lane);
@@ -88,22 +99,23 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* bias, T*
       __syncthreads();
       row = copy;
     }
-    if (TB) dot_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N);
-    else axpy_row<T, N, K, BIAS, RELU>(row, b, bias, c + m * N, partial);
+    const T* of_row = THIRD == kMask ? third + m * N : third;
+    if (TB) dot_row<T, N, K, THIRD, RELU>(row, b, of_row, c + m * N);
+    else axpy_row<T, N, K, THIRD, RELU>(row, b, of_row, c + m * N, partial);
     __syncthreads();
   }
 }
-template <class T, int M, int N, int K, bool TB, bool BIAS, bool RELU>
+template <class T, int M, int N, int K, bool TB, int THIRD, bool RELU>
 __device__ void matmul_rows(Lane lane, const T* a, const T* b, T* c, char* workspace) {
-  matmul_rows<T, M, N, K, TB, BIAS, RELU>(lane, a, b, nullptr, c, workspace);
+  matmul_rows<T, M, N, K, TB, THIRD, RELU>(lane, a, b, nullptr, c, workspace);
 }
 
 /// A tile [16 X, 8 Y] of c on tensor cores, where c is too small to keep a GPU busy: every warp of the block sums its own
 /// slices of k, which come straight into its registers, and the warps' sums are added in order. A slice of 4 V of the sum
 /// is permuted, the same for both operands, so that a thread's V elements of a row lie side by side. K is a multiple of 8.
 /// Shared memory: kWarps * 128 X Y words.
-template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
-__device__ void matmul_warps(Lane lane, const float* a, const float* b, const float* bias, float* c, char*) {
+template <int64_t M, int64_t N, int64_t K, bool TB, int THIRD, bool RELU, int X, int Y>
+__device__ void matmul_warps(Lane lane, const float* a, const float* b, const float* third, float* c, char*) {
   constexpr int64_t tiles_n = (N + 8 * Y - 1) / (8 * Y);
   constexpr int V = K % 16 == 0 ? 4 : 2, slices = K / (4 * V), rounds = (slices + kWarps - 1) / kWarps;
   constexpr int most = (X * Y == 1 ? 16 : 8) / V, U = rounds < most ? rounds : most;  // slices in flight
@@ -164,12 +176,12 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
     for (int w = 1; w < kWarps; ++w) total += parts[w * (X * Y * 128) + e];
     const int i = e / (Y * 128), j = e / 128 % Y, r = e / 32 % 4, g = e % 32 / 4, t = e % 4;
     const int64_t m = m0 + i * 16 + r / 2 * 8 + g, n = n0 + j * 8 + t * 2 + r % 2;
-    if (m < M && n < N) c[m * N + n] = matmul_epilogue<float, BIAS, RELU>(total, bias, n);
+    if (m < M && n < N) c[m * N + n] = matmul_epilogue<float, THIRD, RELU>(total, third, n, m * N + n);
   }
 }
-template <int64_t M, int64_t N, int64_t K, bool TB, bool BIAS, bool RELU, int X, int Y>
+template <int64_t M, int64_t N, int64_t K, bool TB, int THIRD, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c, char* workspace) {
-  matmul_warps<M, N, K, TB, BIAS, RELU, X, Y>(lane, a, b, nullptr, c, workspace);
+  matmul_warps<M, N, K, TB, THIRD, RELU, X, Y>(lane, a, b, nullptr, c, workspace);
 }
 
 /// c = a^T b with a [K, M], b [K, N] and a short sum, on tensor cores: each of TILES warps a tile [16, 16] of c, all of it
@@ -215,9 +227,9 @@ __device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.
 /// With SPLITS > 1 the partial sums go to the workspace, each PART elements after the one before. Shared memory:
 /// (TM + TN + 2) * TK elements.
-template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
+template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int TM, int TN, int TK,
           int SPLITS, int64_t PART = M * N>
-__device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T* c, char* workspace) {
+__device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* third, T* c, char* workspace) {
   constexpr int64_t tiles_n = (N + TN - 1) / TN, tiles = (M + TM - 1) / TM * tiles_n;
   constexpr int64_t depth = ((K + SPLITS - 1) / SPLITS + TK - 1) / TK * TK;
   constexpr int X = TM / 16, Y = TN / 32, SA = TM + 1, SB = TN + 1;
@@ -281,19 +293,19 @@ __device__ void matmul_tiles(Lane lane, const T* a, const T* b, const T* bias, T
     for (int s = 0; s < Y; ++s) {
       const int64_t m = m0 + i + 16 * r, n = n0 + j + 32 * s;
       if (m < M && n < N)
-        out[m * N + n] = SPLITS == 1 ? matmul_epilogue<T, BIAS, RELU>(sum[r][s], bias, n) : sum[r][s];
+        out[m * N + n] = SPLITS == 1 ? matmul_epilogue<T, THIRD, RELU>(sum[r][s], third, n, m * N + n) : sum[r][s];
     }
 }
-template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int TM, int TN, int TK,
+template <class T, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int TM, int TN, int TK,
           int SPLITS, int64_t PART = M * N>
 __device__ void matmul_tiles(Lane lane, const T* a, const T* b, T* c, char* workspace) {
-  matmul_tiles<T, M, N, K, TA, TB, BIAS, RELU, TM, TN, TK, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
+  matmul_tiles<T, M, N, K, TA, TB, THIRD, RELU, TM, TN, TK, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
 }
 
 /// The same on tensor cores. Shared memory: Tile::shared_words words.
-template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS,
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
           int64_t PART = M * N>
-__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* bias, float* c, char* workspace) {
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* third, float* c, char* workspace) {
   constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
   constexpr int64_t tiles = tiles_m * tiles_n, depth = ((K + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
   const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
@@ -310,17 +322,23 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
   float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * PART;
   product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
     if (m0 + m >= M || n0 + n >= N) return;
-    if (SPLITS == 1 && (BIAS || RELU))
+    const int64_t at = (m0 + m) * N + n0 + n;
+    if (SPLITS == 1 && (THIRD != kNoThird || RELU)) {
+      constexpr int V = THIRD == kMask && N % 4 == 0 ? 4 : 1;
+      Vector<float, V> of_mask = {};
+      if (V == 4) of_mask = *reinterpret_cast<const Vector<float, V>*>(third + at);
 #pragma unroll
       for (int v = 0; v < 4; ++v)
-        if (n0 + n + v < N) values.at[v] = matmul_epilogue<float, BIAS, RELU>(values.at[v], bias, n0 + n + v);
-    store_four<N % 4 == 0>(out + (m0 + m) * N + n0 + n, values, N - n0 - n);
+        if (V == 4) values.at[v] = masked<kMask>(values.at[v], of_mask.at, v % V);
+        else if (n0 + n + v < N) values.at[v] = matmul_epilogue<float, THIRD, RELU>(values.at[v], third, n0 + n + v, at + v);
+    }
+    store_four<N % 4 == 0>(out + at, values, N - n0 - n);
   });
 }
-template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, bool BIAS, bool RELU, int SPLITS,
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
           int64_t PART = M * N>
 __device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, char* workspace) {
-  matmul_tensor<Tile, M, N, K, TA, TB, BIAS, RELU, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
+  matmul_tensor<Tile, M, N, K, TA, TB, THIRD, RELU, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
 }
 
 /// Adds up the partial sums [PARTS][N] of the workspace: each of WAYS groups of threads a run of them in order, then the
@@ -343,13 +361,13 @@ __device__ void join_parts(Lane lane, const char* workspace, Store store) {
   for (int w = 1; w < WAYS; ++w) total += sums[w * width + threadIdx.x];
   store(at, total);
 }
-template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int PARTS, int WAYS>
-__device__ void matmul_join(Lane lane, const T*, const T*, const T* bias, T* c, char* workspace) {
+template <class T, int64_t M, int64_t N, int THIRD, bool RELU, int PARTS, int WAYS>
+__device__ void matmul_join(Lane lane, const T*, const T*, const T* third, T* c, char* workspace) {
   join_parts<T, M * N, PARTS, WAYS>(lane, workspace, [&](int64_t at, T total) {
-    c[at] = matmul_epilogue<T, BIAS, RELU>(total, bias, at % N);
+    c[at] = matmul_epilogue<T, THIRD, RELU>(total, third, at % N, at);
   });
 }
-template <class T, int64_t M, int64_t N, bool BIAS, bool RELU, int PARTS, int WAYS>
+template <class T, int64_t M, int64_t N, int THIRD, bool RELU, int PARTS, int WAYS>
 __device__ void matmul_join(Lane lane, const T* a, const T* b, T* c, char* workspace) {
-  matmul_join<T, M, N, BIAS, RELU, PARTS, WAYS>(lane, a, b, nullptr, c, workspace);
+  matmul_join<T, M, N, THIRD, RELU, PARTS, WAYS>(lane, a, b, nullptr, c, workspace);
 }

@@ -79,15 +79,17 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
           : 0;
   call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
-  if (by_rows) phase.rows = d.m, phase.row_inputs = d.transpose_a ? 0 : 1, phase.row_outputs = 1;
-  phase.run = [=, &kernels, bias = d.bias](const CpuArgs& args, int64_t chunk) {
+  if (by_rows)
+    phase.rows = d.m, phase.row_inputs = (d.transpose_a ? 0 : 1) | (d.masked ? 4 : 0), phase.row_outputs = 1;
+  phase.run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
                              : GemmPart{0, gemm.m, part.begin * unit, std::min(gemm.n, part.end * unit)};
-    kernels.gemm(gemm,
-                 {args.in<float>(0), args.in<float>(1), bias ? args.in<float>(2) : nullptr,
-                  args.out<float>(0), packed > 0 ? args.workspace : nullptr},
-                 range, args.workspace + packed + chunk * scratch);
+    kernels.gemm(
+        gemm,
+        {args.in<float>(0), args.in<float>(1), d.bias ? args.in<float>(2) : nullptr, args.out<float>(0),
+         packed > 0 ? args.workspace : nullptr, d.masked ? args.in<float>(2) : nullptr},
+        range, args.workspace + packed + chunk * scratch);
   };
   call->phases.push_back(std::move(phase));
   return call;
@@ -122,7 +124,8 @@ std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const Cp
                                                out);
                             for (int64_t i = begin; i < end; ++i) {
                               if (d.bias) out[i] += args.in<float>(2)[i % d.n];
-                              if (d.relu && out[i] < 0) out[i] = 0;
+                              if ((d.relu && out[i] < 0) || (d.masked && !(args.in<float>(2)[i] > 0)))
+                                out[i] = 0;
                             }
                           }});
   return call;
@@ -140,7 +143,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request
 }
 
 template <class T>
-void matmul_plain(const MatmulDims& d, const T* a, const T* b, const T* bias, T* c, Range rows) {
+void matmul_plain(const MatmulDims& d, const T* a, const T* b, const T* third, T* c, Range rows) {
   int64_t a_row = d.transpose_a ? 1 : d.k, a_column = d.transpose_a ? d.m : 1;
   int64_t b_row = d.transpose_b ? 1 : d.n, b_column = d.transpose_b ? d.k : 1;
   for (int64_t i = rows.begin; i < rows.end; ++i)
@@ -150,8 +153,9 @@ void matmul_plain(const MatmulDims& d, const T* a, const T* b, const T* bias, T*
         total += static_cast<double>(a[i * a_row + k * a_column]) *
                  static_cast<double>(b[k * b_row + j * b_column]);
       T value = static_cast<T>(total);
-      if (bias) value = static_cast<T>(value + bias[j]);
-      c[i * d.n + j] = d.relu && value < T(0) ? T(0) : value;
+      if (d.bias) value = static_cast<T>(value + third[j]);
+      bool zero = (d.relu && value < T(0)) || (d.masked && !(third[i * d.n + j] > T(0)));
+      c[i * d.n + j] = zero ? T(0) : value;
     }
 }
 template void matmul_plain(const MatmulDims&, const float*, const float*, const float*, float*, Range);
@@ -161,10 +165,11 @@ std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& re
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   auto of = [&](auto zero) {
     using T = decltype(zero);
-    return row_call(d.m, d.transpose_a ? 0 : 1, 1, [=](const CpuArgs& args, Range rows) {
-      matmul_plain<T>(d, args.in<T>(0), args.in<T>(1), d.bias ? args.in<T>(2) : nullptr, args.out<T>(0),
-                      rows);
-    });
+    return row_call(d.m, (d.transpose_a ? 0 : 1) | (d.masked ? 4 : 0), 1,
+                    [=](const CpuArgs& args, Range rows) {
+                      matmul_plain<T>(d, args.in<T>(0), args.in<T>(1),
+                                      d.third() != 0 ? args.in<T>(2) : nullptr, args.out<T>(0), rows);
+                    });
   };
   return request.inputs[0].dtype == DType::f32 ? of(float{}) : of(double{});
 }

@@ -5,13 +5,15 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/graph/op.h"
+#include "wholestep/ops/epilogue.h"
 
 namespace wholestep {
 
-/// op(a) [m, k] times op(b) [k, n], plus bias [n].
+/// op(a) [m, k] times op(b) [k, n], plus bias [n]; see epilogue.h for the rest.
 struct MatmulDims {
   int64_t m, n, k;
-  bool transpose_a, transpose_b, bias, relu;
+  bool transpose_a, transpose_b, bias, masked, relu;
+  int64_t third() const { return third_operand(bias, masked); }
 };
 MatmulDims matmul_dims(std::span<const TensorType> inputs, const Attrs& attrs);
 /// The gradients of one product, or of a batch of them, by matmul().
@@ -33,9 +35,9 @@ bool worth_sharing(const Gemm& gemm);
 int64_t pack_shared_first(CpuCall& call, const Gemm& gemm, const CpuKernels& kernels);
 /// The product as the kernels of backend/cpu/gemm.h take it.
 Gemm matmul_gemm(const MatmulDims& dims);
-/// Rows of the result by plain loops with sums in f64; bias may be null.
+/// Rows of the result by plain loops with sums in f64; `third` is the bias or the mask, or null.
 template <class T>
-void matmul_plain(const MatmulDims& dims, const T* a, const T* b, const T* bias, T* c, Range rows);
+void matmul_plain(const MatmulDims& dims, const T* a, const T* b, const T* third, T* c, Range rows);
 /// By matmul_plain().
 std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& request);
 

@@ -35,10 +35,10 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   auto call = cuda_call(request, "matmul.cuh");
   int64_t elements = rounded_up(d.k, 4) + std::max(d.n, kCudaThreads * 4);
-  call->phases.push_back(cuda_row_phase(
-      d.m, 1, 1,
-      device_function("matmul_rows", request.inputs[0].dtype, d.m, d.n, d.k, d.transpose_b, d.bias, d.relu),
-      elements * size_bytes(request.inputs[0].dtype)));
+  call->phases.push_back(cuda_row_phase(d.m, d.masked ? 5 : 1, 1,
+                                        device_function("matmul_rows", request.inputs[0].dtype, d.m, d.n, d.k,
+                                                        d.transpose_b, d.third(), d.relu),
+                                        elements * size_bytes(request.inputs[0].dtype)));
   return call;
 }
 
@@ -63,7 +63,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_warps_cuda(const KernelRequest& r
   call->phases.push_back(
       {.chunks = blocks(),
        .in_memory = true,
-       .run = device_function("matmul_warps", d.m, d.n, d.k, d.transpose_b, d.bias, d.relu, x, y),
+       .run = device_function("matmul_warps", d.m, d.n, d.k, d.transpose_b, d.third(), d.relu, x, y),
        .shared_bytes = kCudaThreads / 32 * 128 * x * y * 4});
   return call;
 }
@@ -79,12 +79,12 @@ void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t re
                          .shared_bytes = kCudaThreads * size_bytes(part.dtype)});
 }
 
-void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu) {
+void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, int64_t third, bool relu) {
   const TensorType& result = request.outputs[0];
   int64_t rows = result.shape[0], columns = result.shape.numel() / std::max<int64_t>(rows, 1);
   call.headers.push_back("matmul.cuh");
-  add_join(call, result, parts, bias ? 4u : 0u, [&](int64_t ways) {
-    return device_function("matmul_join", result.dtype, rows, columns, bias, relu, parts, ways);
+  add_join(call, result, parts, third != 0 ? 4u : 0u, [&](int64_t ways) {
+    return device_function("matmul_join", result.dtype, rows, columns, third, relu, parts, ways);
   });
 }
 
@@ -96,7 +96,7 @@ std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const M
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back(
       {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
-  if (splits > 1) add_split_join(*call, request, splits, d.bias, d.relu);
+  if (splits > 1) add_split_join(*call, request, splits, d.third(), d.relu);
   return call;
 }
 
@@ -106,7 +106,7 @@ std::string refuse_matmul_outer_cuda(const KernelRequest& request) {
   if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
   if (!tf32_allowed()) return "TF32 is switched off";
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
-  if (!d.transpose_a || d.transpose_b || d.bias || d.relu) return "not the gradient of a weight";
+  if (!d.transpose_a || d.transpose_b || d.third() != 0 || d.relu) return "not the gradient of a weight";
   if (d.k == 0 || d.k > kOuterSum) return fmt::format("a sum of {} is not short", d.k);
   if (d.m % 2 != 0 || d.n % 2 != 0) return "rows do not begin at even elements";
   if (ceil_div(d.m, 16) * ceil_div(d.n, 16) > kManyBlocks * kCudaWarps)
@@ -138,7 +138,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& 
   TensorShape shape = tensor_shape(d.m, d.n, d.k);
   return tiled_call(request, d, shape.tiles * shape.splits, shape.splits,
                     device_function("matmul_tensor", shape.tile.text(), d.m, d.n, d.k, d.transpose_a,
-                                    d.transpose_b, d.bias, d.relu, shape.splits),
+                                    d.transpose_b, d.third(), d.relu, shape.splits),
                     shape.tile.shared_bytes());
 }
 
@@ -163,7 +163,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_tiles_cuda(const KernelRequest& r
   int64_t tiles = ceil_div(d.m, tile_m) * ceil_div(d.n, tile_n), splits = tile_splits(tiles, d.k);
   return tiled_call(request, d, tiles * splits, splits,
                     device_function("matmul_tiles", dtype, d.m, d.n, d.k, d.transpose_a, d.transpose_b,
-                                    d.bias, d.relu, tile_m, tile_n, tile_k, splits),
+                                    d.third(), d.relu, tile_m, tile_n, tile_k, splits),
                     (tile_m + tile_n + 2) * tile_k * size_bytes(dtype));
 }
 

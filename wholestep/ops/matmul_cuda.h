@@ -19,7 +19,7 @@ int64_t tile_splits(int64_t tiles, int64_t k);
 void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t reads,
               const std::function<std::string(int64_t ways)>& run);
 /// The phase that adds up, in order, `parts` partial results in the workspace, by matmul.cuh.
-void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, bool bias, bool relu);
+void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, int64_t third, bool relu);
 
 /// A row of the result a block: for the rows of a batch over a weight that a block reads quickly.
 std::string refuse_matmul_rows_cuda(const KernelRequest& request);

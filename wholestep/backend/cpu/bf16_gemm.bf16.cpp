@@ -106,18 +106,19 @@ void gemm(const Gemm& g, const GemmOperands& o, const GemmPart& part, void* scra
   const Matrix b = Matrix{o.b, g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1}.at(0, part.n0);
   const bool transposed = o.packed != nullptr && bf16_shares_a(g);
   const int64_t first_shared = transposed ? part.m0 : part.n0;
-  Product p = {.a = a,
-               .b = b,
-               .packed_b = o.packed == nullptr ? nullptr
-                                               : static_cast<const char*>(o.packed) +
-                                                     first_shared / kTile * steps_of(g.k) * kTileBytes,
-               .rows = part.m1 - part.m0,
-               .columns = part.n1 - part.n0,
-               .depth = g.k,
-               .epilogue = {g.alpha, g.beta, o.bias == nullptr ? nullptr : o.bias + part.n0, g.relu},
-               .c = o.c + part.m0 * g.ldc + part.n0,
-               .ldc = g.ldc,
-               .transposed = transposed};
+  Product p = {
+      .a = a,
+      .b = b,
+      .packed_b = o.packed == nullptr ? nullptr
+                                      : static_cast<const char*>(o.packed) +
+                                            first_shared / kTile * steps_of(g.k) * kTileBytes,
+      .rows = part.m1 - part.m0,
+      .columns = part.n1 - part.n0,
+      .depth = g.k,
+      .epilogue = {g.alpha, g.beta, o.bias == nullptr ? nullptr : o.bias + part.n0, g.relu, o.mask, o.c},
+      .c = o.c + part.m0 * g.ldc + part.n0,
+      .ldc = g.ldc,
+      .transposed = transposed};
   if (transposed) {
     p.a = b.transposed(), p.b = a.transposed();
     p.rows = part.n1 - part.n0, p.columns = part.m1 - part.m0;

@@ -39,6 +39,7 @@ struct ConvInputGradient {
   const float* dy;
   const float* weight;
   float* dx;
+  const float* mask = nullptr;  ///< as dx, which becomes 0 where it is not above 0; or null
 };
 
 /// dweight and dbias summed over the samples of one call. Callers give every chunk of samples a buffer of its

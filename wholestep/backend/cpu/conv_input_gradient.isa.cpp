@@ -107,35 +107,52 @@ void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase,
                .scratch = scratch});
 }
 
-// out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs.
-void interleave(const float* even, const float* odd, int64_t count, float* out) {
+// out[i] = 0 where mask[i] is not above 0.
+void apply_mask(const float* mask, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) store(out + i, masked(load(out + i), load(mask + i)));
+  if (i < count)
+    store_first(out + i, masked(load_first(out + i, count - i), load_first(mask + i, count - i)), count - i);
+}
+
+// out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs, or 0 where there is a mask and it is not
+// above 0.
+void interleave(const float* even, const float* odd, const float* mask, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
     const Vec a = load(even + i / 2), b = load(odd + i / 2);
-    store(out + i, shuffle<kFirstPairs>(a, b));
-    store(out + i + kWidth, shuffle<kLastPairs>(a, b));
+    Vec first = shuffle<kFirstPairs>(a, b), last = shuffle<kLastPairs>(a, b);
+    if (mask != nullptr) first = masked(first, load(mask + i)), last = masked(last, load(mask + i + kWidth));
+    store(out + i, first);
+    store(out + i + kWidth, last);
   }
   if (i == count) return;
   const Vec a = load_first(even + i / 2, (count - i + 1) / 2), b = load_first(odd + i / 2, (count - i) / 2);
   store_lanes(out + i, shuffle<kFirstPairs>(a, b), lanes_below(count - i));
   store_lanes(out + i + kWidth, shuffle<kLastPairs>(a, b), lanes_below(count - i - kWidth));
+  if (mask != nullptr) apply_mask(mask + i, count - i, out + i);
 }
 
 // Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].
-void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns, int64_t slot, float* dx) {
+void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns, int64_t slot,
+                   const float* mask, float* dx) {
   const GradientPhase& y = phases[0].y;
   const int64_t stride = conv.x.stride, phase_floats = conv.in_channels * y.count * slot;
   const int64_t even = phases[0].x.first == 0 ? 0 : 1;
   for (int64_t channel = 0; channel < conv.in_channels; ++channel) {
-    float* out = dx + (channel * conv.y.in + y.first) * conv.x.in;
-    for (int64_t row = 0; row < y.count; ++row, columns += slot, out += conv.y.stride * conv.x.in) {
+    for (int64_t row = 0; row < y.count; ++row, columns += slot) {
+      const int64_t at = (channel * conv.y.in + y.first + row * conv.y.stride) * conv.x.in;
+      float* out = dx + at;
+      const float* of_row = mask == nullptr ? nullptr : mask + at;
       if (stride == 2) {
-        interleave(columns + even * phase_floats, columns + (1 - even) * phase_floats, conv.x.in, out);
+        interleave(columns + even * phase_floats, columns + (1 - even) * phase_floats, of_row, conv.x.in,
+                   out);
         continue;
       }
       for (int64_t p = 0; p < stride; ++p)
         for (int64_t j = 0; j < phases[p].x.count; ++j)
           out[phases[p].x.first + j * stride] = columns[p * phase_floats + j];
+      if (of_row != nullptr) apply_mask(of_row, conv.x.in, out);
     }
   }
 }
@@ -164,6 +181,7 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
     copy_channels(operands.dy + n * conv.out_channels * out_plane, conv.out_channels, conv.y.out, conv.x.out,
                   padded + dy.lead_y * dy.planes.pitch + dy.lead_x, dy.planes.floats, dy.planes.pitch);
     float* dx = operands.dx + n * conv.in_channels * in_plane;
+    const float* mask = operands.mask == nullptr ? nullptr : operands.mask + n * conv.in_channels * in_plane;
     for (int64_t phase_y = 0; phase_y < conv.y.stride; ++phase_y) {
       const Phase* row = phases + phase_y * conv.x.stride;
       if (conv.x.stride == 1) {
@@ -174,8 +192,9 @@ void conv_input_gradient(const Conv2d& conv, const ConvInputGradient& operands, 
       for (int64_t phase_x = 0; phase_x < conv.x.stride; ++phase_x)
         run_phase(conv, dy, row[phase_x], padded, columns + phase_x * conv.in_channels * channel, channel,
                   memory + place.total);
-      merge_columns(conv, row, columns, slot, dx);
+      merge_columns(conv, row, columns, slot, mask, dx);
     }
+    if (conv.x.stride == 1 && mask != nullptr) apply_mask(mask, conv.in_channels * in_plane, dx);
   }
 }
 

@@ -26,6 +26,7 @@ struct GemmOperands {
   const float* bias;  ///< [n], or null
   float* c;
   const void* packed = nullptr;  ///< what CpuKernels::pack_shared made of a or b, if anything
+  const float* mask = nullptr;   ///< as C, or null: where it is not above 0, C becomes 0, last of all
 };
 
 /// Which part of C to compute: rows [m0, m1), columns [n0, n1). Pointers stay those of the whole matrices.

@@ -28,7 +28,7 @@ Product product_of(const Gemm& g, const GemmOperands& o, const GemmPart& part) {
   Matrix a = Matrix{o.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1}.at(part.m0, 0);
   Matrix b = Matrix{o.b, g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1}.at(0, part.n0);
   int64_t m = part.m1 - part.m0, n = part.n1 - part.n0;
-  Epilogue epilogue = {g.alpha, g.beta, o.bias == nullptr ? nullptr : o.bias + part.n0, g.relu};
+  Epilogue epilogue = {g.alpha, g.beta, o.bias == nullptr ? nullptr : o.bias + part.n0, g.relu, o.mask, o.c};
   float* c = o.c + part.m0 * g.ldc + part.n0;
   if (g.transpose_b && m < n && 2 * m >= kWidth)
     return {b.transposed(), a.transposed(), n, m, g.k, epilogue, c, g.ldc, true};

@@ -10,11 +10,12 @@ struct Epilogue {
   float alpha, beta;
   const float* bias;  ///< null, or of the first column it is applied to
   bool relu;
+  const float *mask = nullptr, *c = nullptr;  ///< null, or the mask and C from their first elements on
 };
 
 /// Whether complete sums are the outputs as they are.
 inline bool is_plain(const Epilogue& e) {
-  return e.alpha == 1 && e.beta == 0 && e.bias == nullptr && !e.relu;
+  return e.alpha == 1 && e.beta == 0 && e.bias == nullptr && !e.relu && e.mask == nullptr;
 }
 
 /// `lanes` outputs from complete sums: c holds the old values, bias belongs to the same columns.
@@ -22,7 +23,8 @@ WHOLESTEP_INLINE Vec finish(Vec sums, const float* c, const float* bias, int64_t
   Vec t = broadcast(e.alpha) * sums;
   if (e.beta != 0) t = t + broadcast(e.beta) * load_first(c, lanes);
   if (bias != nullptr) t = t + load_first(bias, lanes);
-  return e.relu ? max(zero(), t) : t;
+  if (e.relu) t = max(zero(), t);
+  return e.mask == nullptr ? t : masked(t, load_first(e.mask + (c - e.c), lanes));
 }
 
 struct Tile {

@@ -107,6 +107,9 @@ WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
 // `lanes`; other lanes are zero, or not written. max(a, b) is a > b ? a : b, so that max(zero(), x) keeps NaN
 // and -0: the library's ReLU.
 
+/// x where m is above 0, else 0.
+WHOLESTEP_INLINE Vec masked(Vec x, Vec m) { return m > zero() ? x : zero(); }
+
 /// Keeps a value that is used several times in a register: compilers like to read it from memory again and
 /// again.
 WHOLESTEP_INLINE void in_register(Vec& v) {
