@@ -45,7 +45,9 @@ std::vector<Expected> conv2d_dx(const Question& q) {
                      dx.add(q.out[0].offset(to), q.in[0].at(g) * q.in[1].at(w));
                    });
   if (q.attrs.has("activation"))
-    for_each(q.out[0].shape, [&](const Index& to) { dx.values[q.out[0].offset(to)] *= q.in[2].at(to) > 0; });
+    for_each(q.out[0].shape, [&](const Index& to) {
+      if (!(q.in[2].at(to) > 0)) dx.values[q.out[0].offset(to)] = 0;
+    });
   return {dx};
 }
 std::vector<Expected> conv2d_dw(const Question& q) {

@@ -88,7 +88,7 @@ Expected matmul(const Question& q) {
       value += product, magnitude += std::abs(product);
     }
     const std::string activation = q.attrs.text_or("activation", "");
-    if (activation == "relu_dx") value *= q.in[2].at(index) > 0;
+    if (activation == "relu_dx") value = q.in[2].at(index) > 0 ? value : 0;
     else if (q.in.size() == 3) value += q.in[2].at({index[1]}), magnitude += std::abs(q.in[2].at({index[1]}));
     if (activation == "relu") value = std::max(value, 0.0);
     e.values.push_back(value);
