@@ -112,34 +112,31 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, c
                               b + (tap * slices * N * Rows::bytes + k * 4) / 16);
     end_warpgroup_products();
     prepare();
-    wait_for_warpgroup_products();
-    if (slice != slices - 1) continue;
 
-    const int tile = first + item / slices, n = tile / Outputs::tiles;
+    // Calls fn(value, its place in y) for the values of the tile that this thread has.
+    auto each = [&](auto fn) {
+      const int tile = first + item / slices, n = tile / Outputs::tiles;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int output =
-          tile % Outputs::tiles * Outputs::step + Outputs::first_of(group) + warp % 4 * 16 + half * 8 + g;
-      const int row = output / pitch, column = output % pitch;
-      if (row >= G::OH || column >= G::OW) continue;
-      const int64_t to = int64_t(n) * (G::CO * G::OH * G::OW) + row * G::OW + column;
+      for (int half = 0; half < 2; ++half) {
+        const int output =
+            tile % Outputs::tiles * Outputs::step + Outputs::first_of(group) + warp % 4 * 16 + half * 8 + g;
+        const int row = output / pitch, column = output % pitch;
+        if (row >= G::OH || column >= G::OW) continue;
+        const int64_t to = int64_t(n) * (G::CO * G::OH * G::OW) + row * G::OW + column;
 #pragma unroll
-      for (int first_e = 0; first_e < N / 4; first_e += 8) {
-        float of_mask[8];  // all on their way before the first is waited for
-#pragma unroll
-        for (int u = 0; u < 8 && first_e + u < N / 4; ++u) {
-          const int e = first_e + u, co = e / 2 * 8 + t * 2 + e % 2;
-          if (THIRD == kMask) of_mask[u] = N == G::CO || co < G::CO ? third[to + co * (G::OH * G::OW)] : 0;
-        }
-#pragma unroll
-        for (int u = 0; u < 8 && first_e + u < N / 4; ++u) {
-          const int e = first_e + u, co = e / 2 * 8 + t * 2 + e % 2;
-          if (N != G::CO && co >= G::CO) continue;
-          const float value = masked<THIRD>(sum[e / 2][half * 2 + e % 2], of_mask, u);
-          y[to + co * (G::OH * G::OW)] = RELU && value < 0 ? 0 : value;
-        }
+        for (int e = 0; e < N / 4; ++e)
+          if (const int co = e / 2 * 8 + t * 2 + e % 2; N == G::CO || co < G::CO)
+            fn(half * (N / 4) + e, to + co * (G::OH * G::OW));
       }
-    }
+    };
+    float of_mask[N / 2];  // on its way while the products are made
+    if (THIRD == kMask && slice == slices - 1) each([&](int v, int64_t at) { of_mask[v] = third[at]; });
+    wait_for_warpgroup_products();
+    if (slice == slices - 1)
+      each([&](int v, int64_t at) {
+        const float value = masked<THIRD>(sum[v % (N / 4) / 2][v / (N / 4) * 2 + v % 2], of_mask, v);
+        y[at] = RELU && value < 0 ? 0 : value;
+      });
   }
 }
 template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
