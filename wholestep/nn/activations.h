@@ -7,7 +7,7 @@
 
 namespace wholestep::nn {
 
-/// A layer without fields that applies one op.
+// A layer without fields that applies one op.
 template <class Config, Tensor (*function)(const Tensor&)>
 class FunctionLayer final : public ConfiguredLayer<Config> {
  public:
@@ -16,7 +16,7 @@ class FunctionLayer final : public ConfiguredLayer<Config> {
   Tensor forward(const Tensor& x) override { return function(x); }
 };
 
-inline Tensor identity(const Tensor& x) { return x; }
+inline Tensor identity(const Tensor& x) { return x; }  ///< x
 
 struct IdentityConfig {
   static constexpr const char *kType = "Identity", *kDoc = "y = x";
@@ -35,20 +35,23 @@ struct SigmoidConfig {
   ConfigFields fields() { return {}; }
 };
 struct SiLUConfig {
-  static constexpr const char *kType = "SiLU", *kDoc = "y = x / (1 + exp(-x))";
+  static constexpr const char *kType = "SiLU", *kDoc = "y = x / (1 + exp(-x)) (Elfwing et al. 2017)";
   ConfigFields fields() { return {}; }
 };
 
 struct SELUConfig {
-  static constexpr const char *kType = "SELU", *kDoc = "y = 1.0507 x where x > 0, else 1.7581 (exp(x) - 1)";
+  static constexpr const char
+      *kType = "SELU",
+      *kDoc = "y = 1.0507 x where x > 0, else 1.7581 (exp(x) - 1) (Klambauer et al. 2017)";
   ConfigFields fields() { return {}; }
 };
 struct MishConfig {
-  static constexpr const char *kType = "Mish", *kDoc = "y = x tanh(log(1 + exp(x)))";
+  static constexpr const char *kType = "Mish", *kDoc = "y = x tanh(log(1 + exp(x))) (Misra 2019)";
   ConfigFields fields() { return {}; }
 };
 struct HardswishConfig {
-  static constexpr const char *kType = "Hardswish", *kDoc = "y = x min(max(x + 3, 0), 6) / 6";
+  static constexpr const char *kType = "Hardswish",
+                              *kDoc = "y = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)";
   ConfigFields fields() { return {}; }
 };
 
@@ -62,7 +65,9 @@ using Mish = FunctionLayer<MishConfig, mish>;
 using Hardswish = FunctionLayer<HardswishConfig, hardswish>;
 
 struct GELUConfig {
-  static constexpr const char *kType = "GELU", *kDoc = "y = x Phi(x), Phi the normal distribution function";
+  static constexpr const char
+      *kType = "GELU",
+      *kDoc = "y = x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016)";
   std::string approximate = "none";
   ConfigFields fields() {
     return {{"approximate", &approximate, "none: exact; tanh: by a tanh", {}, {"none", "tanh"}}};
@@ -76,7 +81,8 @@ class GELU final : public ConfiguredLayer<GELUConfig> {
 };
 
 struct ELUConfig {
-  static constexpr const char *kType = "ELU", *kDoc = "y = x where x > 0, else alpha (exp(x) - 1)";
+  static constexpr const char *kType = "ELU",
+                              *kDoc = "y = x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016)";
   double alpha = 1;
   ConfigFields fields() { return {{"alpha", &alpha, "minus the value far below 0"}}; }
 };
@@ -103,7 +109,8 @@ class Softplus final : public ConfiguredLayer<SoftplusConfig> {
 };
 
 struct PReLUConfig {
-  static constexpr const char *kType = "PReLU", *kDoc = "y = x where x > 0, else a x with a learned slope a";
+  static constexpr const char *kType = "PReLU",
+                              *kDoc = "y = x where x > 0, else a x with a learned slope a (He et al. 2015)";
   int64_t num_parameters = 1;
   double init = 0.25;
   ConfigFields fields() {

@@ -10,7 +10,7 @@ struct MultiheadAttentionConfig {
       *kType = "MultiheadAttention",
       *kDoc =
           "attention in num_heads parts of embed_dim; of one input x [T, N, embed_dim], of x "
-          "to itself";
+          "to itself (Vaswani et al. 2017)";
   int64_t embed_dim = 0;
   int64_t num_heads = 0;
   double dropout = 0;

@@ -19,10 +19,11 @@ struct BatchNorm1dConfig {
 };
 
 struct BatchNorm2dConfig {
-  static constexpr const char *kType = "BatchNorm2d",
-                              *kDoc =
-                                  "y = (x - mean) / sqrt(var + eps) * weight + bias a channel of x "
-                                  "[N, num_features, H, W]; of the batch while training, recorded otherwise";
+  static constexpr const char
+      *kType = "BatchNorm2d",
+      *kDoc =
+          "y = (x - mean) / sqrt(var + eps) * weight + bias a channel of x "
+          "[N, num_features, H, W]; of the batch while training, recorded otherwise (Ioffe & Szegedy 2015)";
   int64_t num_features = 0;
   double eps = 1e-5;
   double momentum = 0.1;
@@ -32,7 +33,8 @@ struct BatchNorm2dConfig {
 
 /// Parameters weight and bias [num_features] where affine; buffers running_mean, running_var (unbiased)
 /// [num_features] and num_batches_tracked (i64), updated by every call while training:
-/// running = (1 - momentum) running + momentum batch.
+/// running = (1 - momentum) running + momentum batch. PyTorch's momentum=None, which records the mean of all
+/// batches, and track_running_stats=False are not there.
 template <class Config>
 class BatchNorm final : public ConfiguredLayer<Config> {
  public:

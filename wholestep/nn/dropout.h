@@ -6,8 +6,9 @@
 namespace wholestep::nn {
 
 struct DropoutConfig {
-  static constexpr const char *kType = "Dropout",
-                              *kDoc = "while training: 0 with probability p, else x / (1 - p); otherwise x";
+  static constexpr const char
+      *kType = "Dropout",
+      *kDoc = "while training: 0 with probability p, else x / (1 - p); otherwise x (Srivastava et al. 2014)";
   double p = 0.5;
   ConfigFields fields() { return {{"p", &p, "probability of dropping an element", {.min = 0, .max = 1}}}; }
 };

@@ -46,7 +46,7 @@ void LayerNorm::reset_parameters(const init::Draws&) { reset_affine(weight_, bia
 
 ConfigFields RMSNormConfig::fields() {
   return {shape_field(normalized_shape),
-          eps_field(eps, "added to the mean square; f32's smallest step by default"),
+          eps_field(eps, "added to the mean square; 2^-23 by default, of f64 too, where PyTorch adds 2^-52"),
           {"elementwise_affine", &elementwise_affine, "scale by learned numbers"}};
 }
 

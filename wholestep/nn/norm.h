@@ -5,8 +5,9 @@
 namespace wholestep::nn {
 
 struct LayerNormConfig {
-  static constexpr const char *kType = "LayerNorm",
-                              *kDoc = "y = (x - mean) / sqrt(var + eps) * weight + bias over the last axes";
+  static constexpr const char
+      *kType = "LayerNorm",
+      *kDoc = "y = (x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba et al. 2016)";
   std::vector<int64_t> normalized_shape = {0};
   double eps = 1e-5;
   bool elementwise_affine = true;
@@ -28,8 +29,9 @@ class LayerNorm final : public ConfiguredLayer<LayerNormConfig> {
 };
 
 struct RMSNormConfig {
-  static constexpr const char *kType = "RMSNorm",
-                              *kDoc = "y = x / sqrt(mean of x^2 + eps) * weight over the last axes";
+  static constexpr const char
+      *kType = "RMSNorm",
+      *kDoc = "y = x / sqrt(mean of x^2 + eps) * weight over the last axes (Zhang & Sennrich 2019)";
   std::vector<int64_t> normalized_shape = {0};
   double eps = 0x1p-23;
   bool elementwise_affine = true;
@@ -50,8 +52,9 @@ class RMSNorm final : public ConfiguredLayer<RMSNormConfig> {
 };
 
 struct GroupNormConfig {
-  static constexpr const char *kType = "GroupNorm",
-                              *kDoc = "LayerNorm over groups of channels of x [N, num_channels, ...]";
+  static constexpr const char
+      *kType = "GroupNorm",
+      *kDoc = "LayerNorm over groups of channels of x [N, num_channels, ...] (Wu & He 2018)";
   int64_t num_groups = 0;
   int64_t num_channels = 0;
   double eps = 1e-5;

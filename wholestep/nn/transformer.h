@@ -11,7 +11,7 @@ struct TransformerEncoderLayerConfig {
       *kType = "TransformerEncoderLayer",
       *kDoc =
           "attention of x [T, N, d_model] to itself, then two linear layers, each with a way "
-          "around it and a LayerNorm";
+          "around it and a LayerNorm (Vaswani et al. 2017)";
   int64_t d_model = 0;
   int64_t nhead = 0;
   int64_t dim_feedforward = 2048;
@@ -67,6 +67,10 @@ class TransformerEncoderLayer final : public ConfiguredLayer<TransformerEncoderL
 /// Attention of a target to itself and to a memory, then two linear layers. Its config is the encoder
 /// layer's, and so are its parameters, with multihead_attn and norm3 more.
 class TransformerDecoderLayer final : public Module {
+  static constexpr const char *kType = "TransformerDecoderLayer",
+                              *kDoc =
+                                  "attention of a target to itself and to a memory, then two linear layers, "
+                                  "each with a way around it and a LayerNorm (Vaswani et al. 2017)";
  public:
   explicit TransformerDecoderLayer(TransformerEncoderLayerConfig config,
                                    std::source_location where = std::source_location::current());

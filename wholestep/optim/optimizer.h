@@ -24,6 +24,7 @@ inline Tensor moving_average(const Tensor& old, const Tensor& value, double shar
   return old * share + value * (1 - share);
 }
 
+/// It minimises: what torch.optim does with maximize=True is to minimise the loss negated.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -125,7 +126,7 @@ class ConfiguredOptimizer : public Optimizer {
   Config config_;
 };
 
-const std::vector<ConfigType<Optimizer>>& optimizer_types();
+const std::vector<ConfigType<Optimizer>>& optimizer_types();  ///< those that files can name
 /// From {"type": "adam", "lr": 0.001, "groups": [{"parameters": "*.bias", "lr": 0.01}], ...}; null where
 /// problems are left in the reader. A group without a type has the options around it, but for those it gives.
 std::unique_ptr<Optimizer> read_optimizer(ConfigReader& reader);
