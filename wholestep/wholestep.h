@@ -29,6 +29,7 @@
 #include "wholestep/ops/attention.h"
 #include "wholestep/ops/batch_norm.h"
 #include "wholestep/ops/checkpoint.h"
+#include "wholestep/ops/conv1d.h"
 #include "wholestep/ops/conv2d.h"
 #include "wholestep/ops/conv_transpose2d.h"
 #include "wholestep/ops/creation.h"

@@ -111,6 +111,21 @@ TEST(Init, T59XavierVarianceIsTwoOverTheSumOfFans) {
   }
 }
 
+TEST(Init, GainAndFanWidenAsPyTorchsDo) {
+  // Deviations and bounds over [300, 40, 5, 5] of torch.nn.init with gain=1.7, and a=0.5, mode="fan_out".
+  Tensor t = empty({300, 40, 5, 5});
+  init::xavier_normal(t, init::stream(6, "a"), 1.7);
+  EXPECT_NEAR(Moments(t).std, 0.026077, 0.0001);
+  init::xavier_uniform(t, init::stream(6, "b"), 1.7);
+  EXPECT_NEAR(Moments(t).std, 0.026077, 0.0001);
+  EXPECT_NEAR(Moments(t).high, 0.045166, 0.00001);
+  init::kaiming_normal(t, init::stream(6, "c"), 0.5, init::Fan::out);
+  EXPECT_NEAR(Moments(t).std, 0.014606, 0.0001);
+  init::kaiming_uniform(t, init::stream(6, "d"), 0.5, init::Fan::out);
+  EXPECT_NEAR(Moments(t).std, 0.014606, 0.0001);
+  EXPECT_NEAR(Moments(t).high, 0.025298, 0.00001);
+}
+
 TEST(Init, TruncatedNormalStaysInsideAndHasTheSpreadOfItsFormula) {
   Tensor t = empty({200000});
   init::trunc_normal(t, 0.5, 1, init::stream(1, "t"), -1, 1);

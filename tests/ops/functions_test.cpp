@@ -18,10 +18,12 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
 #include "wholestep/ops/arrange.h"
+#include "wholestep/ops/conv1d.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/einsum.h"
 #include "wholestep/ops/indexing.h"
 #include "wholestep/ops/pointwise.h"
+#include "wholestep/ops/pool2d.h"
 #include "wholestep/ops/reductions.h"
 #include "wholestep/ops/sort.h"
 
@@ -42,6 +44,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
     name, [](const Tensors& x) -> Tensors { return __VA_ARGS__; } \
   }
 
+const Pool2dOptions kSquare = {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}};
+Tensor whole(const Tensor& i) { return cast(i, DType::f64) - 10.0; }
 Tensors both(const Sorted& sorted) { return {sorted.values, sorted.indices}; }
 
 const std::map<std::string, Function>& functions() {
@@ -171,6 +175,29 @@ const std::map<std::string, Function>& functions() {
         CALL("linspace", linspace(-1, 2, 7)),
         CALL("linspace of one", linspace(3, 5, 1)),
         CALL("likes", zeros_like(x[0]), ones_like(x[0]), full_like(x[0], -2)),
+
+        CALL("conv1d", conv1d(x[0], x[1], x[2])),
+        CALL("conv1d options",
+             conv1d(x[0], x[1], {}, {.stride = 2, .padding = 3, .dilation = 2, .groups = 2})),
+        CALL("max_pool2d ceil", max_pool2d(x[0], kSquare, true)),
+        CALL("max_pool2d ceil pairs",
+             max_pool2d(x[0], {.kernel = {2, 4}, .stride = {3, 3}, .padding = {1, 0}}, true)),
+        CALL("avg_pool2d ceil", avg_pool2d(x[0], kSquare, true)),
+        CALL("avg_pool2d without padding", avg_pool2d(x[0], kSquare, false, false)),
+        CALL("avg_pool2d ceil without padding",
+             avg_pool2d(x[0], {.kernel = {2, 4}, .stride = {3, 3}, .padding = {1, 2}}, true, false)),
+        CALL("flatten 0 to 1", flatten(x[0], 0, 1)),
+        CALL("flatten 1 to -2", flatten(x[0], 1, -2)),
+        CALL("flatten 1", flatten(x[0])),
+        CALL("flatten one axis", flatten(x[0], 1, 1)),
+
+        CALL("fmod", fmod(x[0], x[1])),
+        CALL("remainder", remainder(x[0], x[1])),
+        CALL("remainder by -0.7", remainder(x[0], -0.7)),
+        CALL("floor_divide", floor_divide(x[0], x[1])),
+        CALL("remainder near whole quotients", remainder(whole(x[0]), -0.1)),
+        CALL("floor_divide near whole quotients", floor_divide(whole(x[0]), 0.1)),
+        CALL("floor_divide by 0", floor_divide(whole(x[0]), cast(x[0], DType::f64) * 0.0)),
     };
     for (double p : {2.0, 1.0, 0.0, 3.0, 2.5, kInfinity, -kInfinity}) {
       std::string order =
@@ -425,6 +452,15 @@ TEST(Functions, SayWhatIsWrongWordForWord) {
   EXPECT_MESSAGE(topk(x, 4),
                  "topk of more elements than there are (axis -1 of f32[2, 3]): got k = 4, expected 0 to 3");
   EXPECT_MESSAGE(clamp(x, std::nullopt), "clamp needs a lower or an upper bound: got neither");
+  EXPECT_MESSAGE(flatten(x, 1, 0), "flatten ends before it begins: got axes 1 to 0 of f32[2, 3]");
+  EXPECT_MESSAGE(
+      conv1d(x, x),
+      "conv1d is of sequences: got f32[2, 3] and f32[2, 3], expected x [N, Ci, L], weight [Co, Ci / "
+      "groups, K]");
+  EXPECT_MESSAGE(
+      max_pool2d(zeros({1, 1, 3, 3}), {.kernel = {0, 1}}, true),
+      "kernel of a pooling is out of range (max_pool2d of x f32[1, 1, 3, 3]): got {kernel=[0, 1]}, "
+      "expected a vertical and a horizontal value, at least 1");
   EXPECT_MESSAGE(glu(x), "glu halves an axis of even extent: got f32[2, 3]");
   EXPECT_MESSAGE(arange(0, 5, -1), "no step leads from start to stop: got 0 to 5 by -1");
   EXPECT_MESSAGE(einsum("ij,jk", {x}),

@@ -205,8 +205,36 @@ def creation():
     case("likes", [[2, 3]], lambda x: (torch.zeros_like(x), torch.ones_like(x), torch.full_like(x, -2)))
 
 
+def windows():
+    case("conv1d", [[2, 4, 11], [6, 4, 3], [6]], F.conv1d)
+    case("conv1d options", [[2, 4, 11], [6, 2, 3]], lambda x, w: F.conv1d(x, w, None, 2, 3, 2, 2))
+    pictures = [[2, 3, 7, 8]]
+    case("max_pool2d ceil", pictures, lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True))
+    case("max_pool2d ceil pairs", pictures, lambda x: F.max_pool2d(x, (2, 4), (3, 3), (1, 0), ceil_mode=True))
+    case("avg_pool2d ceil", pictures, lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True))
+    case("avg_pool2d without padding", pictures, lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False))
+    case("avg_pool2d ceil without padding", pictures, lambda x: F.avg_pool2d(x, (2, 4), (3, 3), (1, 2), True, False))
+    case("flatten 0 to 1", [[2, 3, 4]], lambda x: x.flatten(0, 1))
+    case("flatten 1 to -2", [[2, 3, 4, 5]], lambda x: x.flatten(1, -2))
+    case("flatten 1", [[2, 3, 4]], lambda x: x.flatten(1))
+    case("flatten one axis", [[2, 3]], lambda x: x.flatten(1, 1))
+
+
+def division():
+    pairs = [[4, 9], [9]]
+    case("fmod", pairs, torch.fmod, -5, 5)
+    case("remainder", pairs, torch.remainder, -5, 5)
+    case("remainder by -0.7", [[23]], lambda x: torch.remainder(x, -0.7), -5, 5)
+    case("floor_divide", pairs, lambda x, y: torch.div(x, y, rounding_mode="floor"), -5, 5)
+    # 1 / 0.1 is 10 when rounded and 9.99... exactly.
+    whole = lambda i: i - 10.0
+    case("remainder near whole quotients", [], lambda i: torch.remainder(whole(i), -0.1), i=([41], 21))
+    case("floor_divide near whole quotients", [], lambda i: torch.floor_divide(whole(i), 0.1), i=([41], 21))
+    case("floor_divide by 0", [], lambda i: torch.floor_divide(whole(i), i * 0.0), i=([21], 21))
+
+
 def main():
-    for group in (reductions, arranging, indexing, products, pointwise, creation):
+    for group in (reductions, arranging, indexing, products, pointwise, creation, windows, division):
         group()
     lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in CASES)
     print(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}')

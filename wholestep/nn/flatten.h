@@ -10,6 +10,7 @@ struct FlattenConfig {
   int64_t start_dim = 1;
   ConfigFields fields() { return {{"start_dim", &start_dim, "first axis that is merged"}}; }
 };
+/// PyTorch's nn.Flatten with end_dim = -1; flatten() takes both.
 class Flatten final : public ConfiguredLayer<FlattenConfig> {
  public:
   explicit Flatten(FlattenConfig c = {}, std::source_location where = std::source_location::current())

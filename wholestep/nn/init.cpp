@@ -19,12 +19,13 @@ void fill(const Tensor& t, Draw&& draw) {
   });
 }
 
-double kaiming_std(const Tensor& weight, double a) {
-  return std::sqrt(2 / ((1 + a * a) * static_cast<double>(fans_of(weight.shape()).in)));
-}
-double xavier_std(const Tensor& weight) {
+double kaiming_std(const Tensor& weight, double a, Fan fan) {
   Fans fans = fans_of(weight.shape());
-  return std::sqrt(2.0 / static_cast<double>(fans.in + fans.out));
+  return std::sqrt(2 / ((1 + a * a) * static_cast<double>(fan == Fan::in ? fans.in : fans.out)));
+}
+double xavier_std(const Tensor& weight, double gain) {
+  Fans fans = fans_of(weight.shape());
+  return gain * std::sqrt(2.0 / static_cast<double>(fans.in + fans.out));
 }
 // A uniform distribution over +-b has the standard deviation b / sqrt(3).
 void uniform_of_std(const Tensor& weight, double std, PhiloxStream random) {
@@ -101,17 +102,17 @@ void orthogonal(const Tensor& weight, PhiloxStream random, double gain) {
   });
 }
 
-void kaiming_uniform(const Tensor& weight, PhiloxStream random, double a) {
-  uniform_of_std(weight, kaiming_std(weight, a), random);
+void kaiming_uniform(const Tensor& weight, PhiloxStream random, double a, Fan fan) {
+  uniform_of_std(weight, kaiming_std(weight, a, fan), random);
 }
-void kaiming_normal(const Tensor& weight, PhiloxStream random, double a) {
-  normal(weight, 0, kaiming_std(weight, a), random);
+void kaiming_normal(const Tensor& weight, PhiloxStream random, double a, Fan fan) {
+  normal(weight, 0, kaiming_std(weight, a, fan), random);
 }
-void xavier_uniform(const Tensor& weight, PhiloxStream random) {
-  uniform_of_std(weight, xavier_std(weight), random);
+void xavier_uniform(const Tensor& weight, PhiloxStream random, double gain) {
+  uniform_of_std(weight, xavier_std(weight, gain), random);
 }
-void xavier_normal(const Tensor& weight, PhiloxStream random) {
-  normal(weight, 0, xavier_std(weight), random);
+void xavier_normal(const Tensor& weight, PhiloxStream random, double gain) {
+  normal(weight, 0, xavier_std(weight, gain), random);
 }
 
 PhiloxStream Draws::operator()(std::string_view parameter) const {

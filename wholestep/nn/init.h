@@ -17,6 +17,7 @@ Fans fans_of(const Shape& weight);  ///< kUsage for fewer than two axes
 /// The stream a tensor of this name is drawn from: the same values whatever else a model holds.
 PhiloxStream stream(uint64_t seed, std::string_view name);
 
+/// The same number everywhere, drawn from [low, high), or from a normal distribution.
 void constant(const Tensor& t, double value);
 void uniform(const Tensor& t, double low, double high, PhiloxStream random);
 void normal(const Tensor& t, double mean, double std, PhiloxStream random);
@@ -27,13 +28,15 @@ void trunc_normal(const Tensor& t, double mean, double std, PhiloxStream random,
 /// orthogonal with length `gain` (Saxe et al. 2014). kUsage for fewer than two axes.
 void orthogonal(const Tensor& weight, PhiloxStream random, double gain = 1);
 
-/// Variance 2 / ((1 + a^2) fan_in): keeps the variance of activations through layers followed by a leaky ReLU
-/// of slope a (He et al. 2015). a = 0 is ReLU; a = sqrt(5) is PyTorch's default for Linear and Conv.
-void kaiming_uniform(const Tensor& weight, PhiloxStream random, double a = 0);
-void kaiming_normal(const Tensor& weight, PhiloxStream random, double a = 0);
-/// Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
-void xavier_uniform(const Tensor& weight, PhiloxStream random);
-void xavier_normal(const Tensor& weight, PhiloxStream random);
+enum class Fan { in, out };
+/// Variance 2 / ((1 + a^2) fan): with fan_in keeps the variance of activations, with fan_out that of
+/// gradients, through layers followed by a leaky ReLU of slope a (He et al. 2015). a = 0 is ReLU; a = sqrt(5)
+/// is PyTorch's default for Linear and Conv. `fan` is PyTorch's mode.
+void kaiming_uniform(const Tensor& weight, PhiloxStream random, double a = 0, Fan fan = Fan::in);
+void kaiming_normal(const Tensor& weight, PhiloxStream random, double a = 0, Fan fan = Fan::in);
+/// Variance 2 gain^2 / (fan_in + fan_out) (Glorot & Bengio 2010).
+void xavier_uniform(const Tensor& weight, PhiloxStream random, double gain = 1);
+void xavier_normal(const Tensor& weight, PhiloxStream random, double gain = 1);
 
 /// What a module draws its own parameters from: streams under its path in the model.
 struct Draws {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "wholestep/nn/layer.h"
-#include "wholestep/nn/pool_windows.h"
+#include "wholestep/ops/pool2d.h"
 #include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
@@ -32,7 +32,9 @@ struct MaxPool1dConfig {
   bool ceil_mode = false;
   ConfigFields fields() { return Pool1dFields::list(kernel_size, stride, padding, ceil_mode); }
   std::vector<std::string> problems() const { return Pool1dFields::problems(kernel_size, padding); }
-  Tensor pool(const Tensor& x, const Pool2dOptions& options) const { return max_pool(x, options, ceil_mode); }
+  Tensor pool(const Tensor& x, const Pool2dOptions& options) const {
+    return max_pool2d(x, options, ceil_mode);
+  }
 };
 
 struct AvgPool1dConfig {
@@ -49,10 +51,11 @@ struct AvgPool1dConfig {
   }
   std::vector<std::string> problems() const { return Pool1dFields::problems(kernel_size, padding); }
   Tensor pool(const Tensor& x, const Pool2dOptions& options) const {
-    return avg_pool(x, options, ceil_mode, count_include_pad);
+    return avg_pool2d(x, options, ceil_mode, count_include_pad);
   }
 };
 
+/// PyTorch's nn.MaxPool1d, but for dilation and return_indices, and nn.AvgPool1d.
 template <class PoolConfig>
 class Pool1d final : public ConfiguredLayer<PoolConfig> {
  public:

@@ -1,7 +1,7 @@
 // Pooling layers over the pooling ops.
 #include "wholestep/nn/pool2d.h"
 
-#include "wholestep/nn/pool_windows.h"
+#include "wholestep/ops/pool2d.h"
 
 namespace wholestep::nn {
 
@@ -27,13 +27,13 @@ std::vector<std::string> Pool2dFields::problems(const Size2d& kernel_size, const
 
 Tensor MaxPool2d::forward(const Tensor& x) {
   const Config& c = config();
-  return max_pool(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding}, c.ceil_mode);
+  return max_pool2d(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding}, c.ceil_mode);
 }
 
 Tensor AvgPool2d::forward(const Tensor& x) {
   const Config& c = config();
-  return avg_pool(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding}, c.ceil_mode,
-                  c.count_include_pad);
+  return avg_pool2d(x, {.kernel = c.kernel_size, .stride = c.stride, .padding = c.padding}, c.ceil_mode,
+                    c.count_include_pad);
 }
 
 Tensor AdaptiveAvgPool2d::forward(const Tensor& x) { return adaptive_avg_pool2d(x, config().output_size); }

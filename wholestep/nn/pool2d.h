@@ -38,6 +38,7 @@ struct AdaptiveAvgPool2dConfig {
   ConfigFields fields() { return {{"output_size", &output_size, "rows and columns of y", {.min = 1}}}; }
 };
 
+/// PyTorch's nn.MaxPool2d but for dilation and return_indices; max_pool2d_with_argmax() gives the places.
 class MaxPool2d final : public ConfiguredLayer<MaxPool2dConfig> {
  public:
   explicit MaxPool2d(MaxPool2dConfig c, std::source_location where = std::source_location::current())
@@ -45,6 +46,7 @@ class MaxPool2d final : public ConfiguredLayer<MaxPool2dConfig> {
   Tensor forward(const Tensor& x) override;
 };
 
+/// PyTorch's nn.AvgPool2d but for divisor_override.
 class AvgPool2d final : public ConfiguredLayer<AvgPool2dConfig> {
  public:
   explicit AvgPool2d(AvgPool2dConfig c, std::source_location where = std::source_location::current())

@@ -95,6 +95,7 @@ std::vector<OpCase> cases_of(int arity, Domain domain, bool condition_first, std
                   op_name == "reciprocal" || op_name == "div" || op_name == "log1p";
   double low = positive ? 0.5 : -2, high = 2;
   if (op_name == "floor") low = -1.95, high = -1.05;  // it jumps at every integer
+  if (op_name == "fmod") low = 1.05, high = 1.95;     // and it where x / y is one: here at x = y alone
   std::vector<std::vector<Shape>> shapes =
       arity == 1 ? std::vector<std::vector<Shape>>{{{}}, {{1}}, {{7}}, {{0, 3}}, {{3, 5, 37}}, {{2, 1031}}}
                  : std::vector<std::vector<Shape>>{

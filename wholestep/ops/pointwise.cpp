@@ -29,6 +29,29 @@ Tensor round(const Tensor& x) {
   return below + cast(logical_or(over > 0.5, logical_and(equal(over, 0.5), odd > 0.0)), x.dtype());
 }
 
+namespace {
+/// Where fmod(x, y) = m has the other sign than y: there floor(x / y) is one below the truncated quotient.
+Tensor signs_differ(const Tensor& m, const Tensor& y) {
+  return logical_and(not_equal(m, 0.0), not_equal(m < 0.0, y < 0.0));
+}
+}  // namespace
+
+Tensor remainder(const Tensor& x, const Tensor& y) {
+  return rounded_once(x, [&](const Tensor& w) {
+    Tensor v = widened(y), m = fmod(w, v);
+    return where(signs_differ(m, v), m + v, m);
+  });
+}
+Tensor remainder(const Tensor& x, double y) { return remainder(x, scalar(y, x.dtype())); }
+Tensor floor_divide(const Tensor& x, const Tensor& y) {
+  return rounded_once(x, [&](const Tensor& w) {
+    Tensor v = widened(y), m = fmod(w, v);
+    Tensor quotient = round((w - m) / v) - cast(signs_differ(m, v), w.dtype());
+    return where(equal(v, 0.0), floor(w / v), quotient);
+  });
+}
+Tensor floor_divide(const Tensor& x, double y) { return floor_divide(x, scalar(y, x.dtype())); }
+
 Tensor lerp(const Tensor& start, const Tensor& end, double weight) {
   return rounded_once(start, [&](const Tensor& w) { return w + weight * (widened(end) - w); });
 }

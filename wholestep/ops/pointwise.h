@@ -16,6 +16,13 @@ Tensor isinf(const Tensor& x);        ///< bool
 Tensor logical_not(const Tensor& x);  ///< bool, of any dtype: x is 0
 Tensor ceil(const Tensor& x);         ///< smallest integer not below x; gradient 0
 Tensor round(const Tensor& x);        ///< nearest integer, ties to even; gradient 0
+/// x - y * floor(x / y) of the exact quotient: 0, or of the sign of y (fmod(), an element-wise op, is 0 or of
+/// the sign of x). NaN where y is 0.
+Tensor remainder(const Tensor& x, const Tensor& y);
+Tensor remainder(const Tensor& x, double y);
+/// floor(x / y) of the exact quotient, so that x is floor_divide(x, y) * y + remainder(x, y); gradient 0.
+Tensor floor_divide(const Tensor& x, const Tensor& y);
+Tensor floor_divide(const Tensor& x, double y);
 Tensor lerp(const Tensor& start, const Tensor& end, double weight);  ///< start + weight * (end - start)
 
 Tensor elu(const Tensor& x, double alpha = 1);   ///< x where x > 0, else alpha * (exp(x) - 1)

@@ -4,10 +4,13 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/gather.h"
 #include "wholestep/ops/pool2d_cpu.h"
 #include "wholestep/ops/pool2d_cuda.h"
+#include "wholestep/ops/pool_windows.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
@@ -256,11 +259,15 @@ MaxPool2dResult max_pool2d_with_argmax(const Tensor& x, const Pool2dOptions& opt
   std::vector<Tensor> results = apply(k_max_pool2d, {x}, windows_of(options));
   return {results[0], results[1]};
 }
-Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  return max_pool2d_with_argmax(x, options).y;
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options, bool ceil_mode) {
+  constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  return max_pool2d_with_argmax(ceil_mode ? with_ceil_border(x, options, kNothing) : x, options).y;
 }
-Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  return apply1(k_avg_pool2d, {x}, windows_of(options));
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool ceil_mode, bool count_include_pad) {
+  bool padded = options.padding[0] + options.padding[1] > 0;
+  Tensor y = apply1(k_avg_pool2d, {ceil_mode ? with_ceil_border(x, options, 0) : x}, windows_of(options));
+  if (!ceil_mode && (count_include_pad || !padded)) return y;
+  return y * mean_scales(x, options, ceil_mode, count_include_pad);
 }
 Tensor adaptive_avg_pool2d(const Tensor& x, const std::array<int64_t, 2>& size) {
   if (x.rank() == 4 && size == std::array<int64_t, 2>{1, 1}) return mean(x, {2, 3}, true);

@@ -361,14 +361,16 @@ Tensor reshape(const Tensor& x, std::vector<int64_t> shape) {
 Tensor reshape(const Tensor& x, const Shape& shape) {
   return x.shape() == shape ? x : apply1(k_reshape, {x}, {{"shape", list(shape)}});
 }
-Tensor flatten(const Tensor& x, int64_t start_axis) {
-  int first = normalize_axis(start_axis, x.rank());
+Tensor flatten(const Tensor& x, int64_t start_axis, int64_t end_axis) {
+  int first = normalize_axis(start_axis, x.rank()), last = normalize_axis(end_axis, x.rank());
+  if (last < first)
+    throw Error(ErrorCode::kUsage,
+                {.what = "flatten ends before it begins",
+                 .got = fmt::format("axes {} to {} of {}", start_axis, end_axis, to_string(x.type()))});
   Shape shape;
-  int64_t merged = 1;
   for (int axis = 0; axis < x.rank(); ++axis)
-    if (axis < first) shape.push_back(x.shape()[axis]);
-    else merged *= x.shape()[axis];
-  shape.push_back(merged);
+    if (axis <= first || axis > last) shape.push_back(x.shape()[axis]);
+    else shape.set(first, shape[first] * x.shape()[axis]);
   return reshape(x, shape);
 }
 Tensor permute(const Tensor& x, std::vector<int64_t> axes) {

@@ -13,8 +13,9 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 inline Tensor reshape(const Tensor& x, std::initializer_list<int64_t> shape) {
   return reshape(x, std::vector<int64_t>(shape));
 }
-/// Axes from start_axis on merged into one: [N, C, H, W] -> [N, C*H*W] for 1.
-Tensor flatten(const Tensor& x, int64_t start_axis = 1);
+/// Axes start_axis to end_axis merged into one: [N, C, H, W] -> [N, C*H*W] by default, which is nn.Flatten's;
+/// torch.flatten begins with axis 0. kUsage where end_axis is before start_axis.
+Tensor flatten(const Tensor& x, int64_t start_axis = 1, int64_t end_axis = -1);
 /// Axis i of the result is axis axes[i] of x.
 Tensor permute(const Tensor& x, std::vector<int64_t> axes);
 Tensor transpose(const Tensor& x);  ///< [M, N] -> [N, M]

@@ -6,7 +6,7 @@ typedef unsigned char uint8_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 namespace std {
-using ::cos, ::erf, ::exp, ::expm1, ::floor, ::log, ::log1p, ::pow, ::sin, ::sqrt, ::tanh;
+using ::cos, ::erf, ::exp, ::expm1, ::floor, ::fmod, ::log, ::log1p, ::pow, ::sin, ::sqrt, ::tanh;
 }
 
 /// 16-bit floating-point numbers as storage: rounded to and widened from float.

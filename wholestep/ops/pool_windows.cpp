@@ -1,12 +1,10 @@
 // A border behind x makes windows of the ops' own kind; counts known from the shapes make the means.
-#include "wholestep/nn/pool_windows.h"
-
-#include <limits>
+#include "wholestep/ops/pool_windows.h"
 
 #include "wholestep/ops/arrange.h"
 #include "wholestep/ops/elementwise.h"
 
-namespace wholestep::nn {
+namespace wholestep {
 namespace {
 
 /// The windows of one axis.
@@ -33,32 +31,23 @@ struct Windows {
   }
 };
 
-bool has_axes(const Tensor& x) { return x.rank() == 4; }  // else the op says what is wrong
+}  // namespace
 
-Tensor with_border(const Tensor& x, const Windows& rows, const Windows& columns, double value) {
+Tensor with_ceil_border(const Tensor& x, const Pool2dOptions& options, double value) {
+  if (x.rank() != 4 || options.kernel[0] < 1 || options.kernel[1] < 1) return x;
+  Windows rows(x, options, 0, true), columns(x, options, 1, true);
   return pad(x, {0, columns.border(), 0, rows.border()}, value);
 }
 
-}  // namespace
-
-Tensor max_pool(const Tensor& x, const Pool2dOptions& options, bool ceil_mode) {
-  if (!ceil_mode || !has_axes(x)) return max_pool2d(x, options);
-  Windows rows(x, options, 0, true), columns(x, options, 1, true);
-  return max_pool2d(with_border(x, rows, columns, -std::numeric_limits<double>::infinity()), options);
-}
-
-Tensor avg_pool(const Tensor& x, const Pool2dOptions& options, bool ceil_mode, bool count_include_pad) {
-  bool padded = options.padding[0] + options.padding[1] > 0;
-  if ((!ceil_mode && (count_include_pad || !padded)) || !has_axes(x)) return avg_pool2d(x, options);
+Tensor mean_scales(const Tensor& x, const Pool2dOptions& options, bool ceil_mode, bool count_include_pad) {
   Windows rows(x, options, 0, ceil_mode), columns(x, options, 1, ceil_mode);
-  Tensor y = avg_pool2d(with_border(x, rows, columns, 0), options);
-  std::vector<double> scales;  // of means over all of a window
+  std::vector<double> scales;
   for (int64_t i = 0; i < rows.count; ++i)
     for (int64_t j = 0; j < columns.count; ++j)
       scales.push_back(
           static_cast<double>(rows.kernel * columns.kernel) /
           static_cast<double>(rows.elements(i, count_include_pad) * columns.elements(j, count_include_pad)));
-  return y * cast(tensor(scales, {rows.count, columns.count}), x.dtype());
+  return cast(tensor(scales, {rows.count, columns.count}), x.dtype());
 }
 
-}  // namespace wholestep::nn
+}  // namespace wholestep
