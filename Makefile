@@ -25,7 +25,7 @@ test: build test-references
 bench: command
 	$(BUILD)/wholestep bench --work W1,W2,W3,W4,W4s
 
-# Figures of this machine into README.md, and the tables of the program into docs/reference.md.
+# Figures of this machine into README.md, and what tables and headers say into docs/reference.md.
 measure: command
 	tools/update-readme-table $(BUILD)/wholestep $(MEASURE_OPTIONS)
 

@@ -132,7 +132,7 @@ TEST(Inspect, EveryStagePrintsAsTextAndAsAGraph) {
 
 TEST(List, EveryKindHasNamesAndDocs) {
   TempDir dir;
-  for (const char* kind : {"layers", "losses", "optimizers", "schedules", "ops", "models"}) {
+  for (const char* kind : {"layers", "losses", "optimizers", "schedules", "ops", "models", "library"}) {
     json list = ok(dir, std::string("list ") + kind + " --json").json();
     EXPECT_GE(list.size(), 2u) << kind;
     for (const json& entry : list)
@@ -143,6 +143,10 @@ TEST(List, EveryKindHasNamesAndDocs) {
   for (const json& op : ok(dir, "list ops --json").json())
     if (op["name"] == "conv2d") {
       EXPECT_EQ(op["dtypes"], (json{"f32", "f64", "f16", "bf16"}));
+      EXPECT_EQ(op["source"], "wholestep/ops/conv2d.cpp");
+      EXPECT_THAT(op["shapes"].get<std::string>(), HasSubstr("weight [Co, Ci / groups, Kh, Kw]"));
+    } else if (op["name"] == "mul") {
+      EXPECT_EQ(op["gradient"], "dx = g * y, dy = g * x");
     } else if (op["name"] == "where") {
       EXPECT_EQ(op["dtypes"].size(), 8u);
     }

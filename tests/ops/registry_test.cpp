@@ -11,6 +11,7 @@
 #include "support/kernel_run.h"
 #include "support/op_case.h"
 #include "support/op_reference.h"
+#include "support/shape_rule.h"
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/isa.h"
 #include "wholestep/backend/cpu/precision.h"
@@ -97,6 +98,19 @@ TEST_P(OpTable, RowIsComplete) {
       EXPECT_EQ(refusal(op(), *cpu_kernels_of(op()).back(), operands, typed.attrs), "")
           << "the last kernel accepts everything: " << describe(op(), typed);
     }
+  }
+}
+
+TEST_P(OpTable, ShapesAndGradientsAreSaid) {
+  EXPECT_EQ(op().gradient.empty(), op().vjp == nullptr)
+      << "the row of " << op().name << " gives its gradient where it has one";
+  EXPECT_THAT(op().where.file_name(), testing::HasSubstr("wholestep/ops/"));
+  for (const OpCase& request : cases()) {
+    EXPECT_EQ(shape_rule_error(op(), request), "") << describe(op(), request) << ": " << op().shapes;
+    for (size_t i = 0; op().vjp && i < std::min(op().operands.size(), request.inputs.size()); ++i)
+      if (is_floating(request.inputs[i].dtype)) {
+        EXPECT_THAT(op().gradient, testing::HasSubstr("d" + op().operands[i]));
+      }
   }
 }
 

@@ -8,8 +8,12 @@
 #include "wholestep/base/suggest.h"
 #include "wholestep/cli/app.h"
 #include "wholestep/graph/widen.h"
+#include "wholestep/nn/ctc_loss.h"
+#include "wholestep/nn/embedding_losses.h"
 #include "wholestep/nn/loss.h"
+#include "wholestep/nn/transformer.h"
 #include "wholestep/nn/zoo.h"
+#include "wholestep/optim/lbfgs.h"
 #include "wholestep/optim/optimizer.h"
 
 namespace wholestep::cli {
@@ -22,6 +26,7 @@ struct Entry {
   std::vector<ConfigFieldRow> fields = {};
   std::vector<std::string> dtypes = {};   // of the first operand that is not a condition, and its equals
   std::vector<std::string> kernels = {};  // "cpu/direct", fastest first
+  std::string shapes = {}, gradient = {}, source = {};
 };
 
 template <class Types>
@@ -60,7 +65,10 @@ bool takes(const OpDef& op, const OpCase& request) {
 std::vector<Entry> ops() {
   std::vector<Entry> entries;
   for (const OpDef* op : all_ops()) {
-    Entry entry{op->name, op->doc};
+    Entry entry{.name = op->name, .doc = op->doc, .shapes = op->shapes, .gradient = op->gradient};
+    entry.source = op->where.file_name();
+    if (size_t root = entry.source.rfind("wholestep/"); root != std::string::npos)
+      entry.source.erase(0, root);
     const std::vector<OpCase> cases = op->cases();
     for (DType dtype :
          {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32, DType::i64, DType::u8, DType::boolean})
@@ -79,6 +87,19 @@ std::vector<Entry> models() {
   return entries;
 }
 
+/// What only programs can name: losses of more than an output and a target, and what the host leads.
+std::vector<Entry> library() {
+  auto entry = [](const char* name, const char* doc, ConfigFields fields) {
+    return Entry{name, doc, document_fields(fields)};
+  };
+  using Decoder = nn::TransformerDecoderLayer;
+  return {entry(Decoder::kType, Decoder::kDoc, nn::TransformerEncoderLayerConfig().fields()),
+          entry("CosineEmbeddingLoss", nn::CosineEmbeddingConfig::kDoc, nn::CosineEmbeddingConfig().fields()),
+          entry("TripletMarginLoss", nn::TripletMarginConfig::kDoc, nn::TripletMarginConfig().fields()),
+          entry("CTCLoss", nn::CTCConfig::kDoc, nn::CTCConfig().fields()),
+          entry("LBFGS", optim::LBFGSConfig::kDoc, optim::LBFGSConfig().fields())};
+}
+
 struct Kind {
   std::string name;
   std::vector<Entry> (*entries)();
@@ -91,7 +112,8 @@ const std::vector<Kind>& kinds() {
       {"optimizers", [] { return typed_entries(optim::optimizer_types()); }},
       {"schedules", [] { return typed_entries(optim::schedule_types()); }},
       {"ops", ops},
-      {"models", models}};
+      {"models", models},
+      {"library", library}};
   return all;
 }
 
@@ -102,7 +124,10 @@ json to_json(const std::vector<Entry>& entries) {
     for (const ConfigFieldRow& field : entry.fields)
       object["fields"].push_back(
           {{"name", field.name}, {"type", field.type}, {"default", field.fallback}, {"doc", field.doc}});
-    if (!entry.kernels.empty()) object["dtypes"] = entry.dtypes, object["kernels"] = entry.kernels;
+    if (!entry.kernels.empty()) {
+      object["dtypes"] = entry.dtypes, object["kernels"] = entry.kernels, object["source"] = entry.source;
+      object["shapes"] = entry.shapes, object["gradient"] = entry.gradient;
+    }
     list.push_back(std::move(object));
   }
   return list;
@@ -127,8 +152,9 @@ void print_entries(const std::vector<Entry>& entries) {
     fmt::print("{:<{}}  {}\n", entry.name, width, entry.doc);
     print_fields(entry.fields);
     if (!entry.kernels.empty())
-      fmt::print("    dtypes: {}\n    kernels: {}\n", fmt::join(entry.dtypes, " "),
-                 fmt::join(entry.kernels, ", "));
+      fmt::print("    shapes: {}\n    gradient: {}\n    dtypes: {}\n    kernels: {}\n    source: {}\n",
+                 entry.shapes, entry.gradient.empty() ? "none" : entry.gradient, fmt::join(entry.dtypes, " "),
+                 fmt::join(entry.kernels, ", "), entry.source);
   }
 }
 
@@ -150,14 +176,16 @@ void list(const std::string& kind_name, bool as_json) {
 }  // namespace
 
 void add_list(CLI::App& app) {
-  CLI::App* verb = add_verb(app, "list", "Layers, losses, optimizers, schedules, ops and models there are",
-                            "  wholestep list layers\n  wholestep list optimizers --json\n");
+  CLI::App* verb =
+      add_verb(app, "list", "Layers, losses, optimizers, schedules, ops, models and what programs have more",
+               "  wholestep list layers\n  wholestep list optimizers --json\n");
   struct Options {
     std::string kind;
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  verb->add_option("kind", o->kind, "layers, losses, optimizers, schedules, ops or models")->required();
+  verb->add_option("kind", o->kind, "layers, losses, optimizers, schedules, ops, models or library")
+      ->required();
   verb->add_flag("--json", o->json, "a JSON array on standard output");
   verb->callback([o] { list(o->kind, o->json); });
 }

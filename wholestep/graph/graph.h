@@ -26,7 +26,7 @@ struct Node {
 };
 
 enum class InputKind { kBatch, kParameter, kState, kConstant };
-std::string_view name(InputKind kind);
+std::string_view name(InputKind kind);  ///< "batch", "parameter", "state", "constant"
 
 struct GraphInput {
   int value = -1;

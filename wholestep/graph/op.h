@@ -2,6 +2,7 @@
 // an op is a reading of its row: inference, differentiation, kernels, cost, documentation and the cases its
 // tests run.
 #pragma once
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,20 +37,27 @@ struct OpCase {
 
 struct OpDef {
   std::string name;
-  std::string doc;                    ///< formula, shapes, source
+  std::string doc;                    ///< formula and where it is from
   std::vector<std::string> operands;  ///< names of the inputs, for messages
+  /// "a [M, K], b [K, N] -> [M, N]" of operands and results, in order. "..." in brackets is any axes, which
+  /// broadcast; behind an item, more of any shape; "shape..." the extents in an attribute. For the reference.
+  std::string shapes = {};
+  /// Types of the results; kUsage, saying what and why, for operands that do not fit.
   Types (*infer)(std::span<const TensorType> inputs, const Attrs& attrs) = nullptr;
   /// Gradients of the inputs, in this library's own ops; an undefined Tensor means no gradient. Of the output
   /// gradients at least one is defined; those of results that nothing depends on are not. Null: not
   /// differentiable.
   std::vector<Tensor> (*vjp)(const OpRecord& record, std::span<const Tensor> output_grads) = nullptr;
+  std::string gradient = {};  ///< its formula, "dx = g * y, dy = g * x"; g, g1, ... are the results'
   double (*flops)(const KernelRequest& request) = nullptr;  ///< null: one per output element
   std::vector<OpCase> (*cases)() = nullptr;
   std::vector<Kernel> kernels = {};
   bool elementwise = false;  ///< computed element by element from broadcast inputs: may join a fused region
   bool takes_half = false;   ///< its kernels and its rule take f16 and bf16 as they are; else see widen.h
+  std::source_location where = std::source_location::current();  ///< of the row
 };
 
+/// Of one call, as the row counts them.
 double flops(const OpDef& op, const KernelRequest& request);
 
 /// Every op, in the order of the documentation. Defined by ops/registry.cpp, the one list.
@@ -69,11 +77,11 @@ Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& a
 /// Result types with errors that name the op and its operands.
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs);
 
-/// The first kernel of `backend` that accepts, and why the ones before it did not.
 struct KernelChoice {
   const Kernel* kernel = nullptr;
   std::vector<std::string> refusals;  ///< "direct: groups is 2"
 };
+/// The first kernel of `backend` that accepts, and why the ones before it did not.
 KernelChoice choose_kernel(const OpDef& op, const KernelRequest& request, std::string_view backend);
 
 /// Names the part of the model being built: a path such as "layers.3" and where the user wrote it. While

@@ -10,8 +10,8 @@ namespace wholestep {
 /// f32 for f16 and bf16; any other dtype is itself. Values do not change.
 constexpr DType widened(DType dtype) { return is_half(dtype) ? DType::f32 : dtype; }
 Types widened(Types types);
-Tensor widened(const Tensor& t);  ///< undefined where t is
-std::vector<Tensor> widened(std::vector<Tensor> tensors);
+Tensor widened(const Tensor& t);                           ///< undefined where t is
+std::vector<Tensor> widened(std::vector<Tensor> tensors);  ///< each of them
 
 /// Whether the op runs on widened operands because its kernels take no f16 and bf16.
 bool runs_widened(const OpDef& op, std::span<const TensorType> inputs);

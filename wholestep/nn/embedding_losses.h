@@ -5,13 +5,14 @@
 namespace wholestep::nn {
 
 struct CosineEmbeddingConfig {
-  static constexpr const char* kType = "cosine-embedding";
+  static constexpr const char
+      *kType = "cosine-embedding",
+      *kDoc = "1 - cos(a, b) where target is 1, max(0, cos(a, b) - margin) where it is -1";
   double margin = 0;
   std::string reduction = "mean";  ///< or "sum", "none": [N]
   ConfigFields fields();
 };
-/// 1 - cos(a, b) where target is 1, max(0, cos(a, b) - margin) where it is -1; a and b [N, D], target [N] of
-/// their dtype. PyTorch's nn.CosineEmbeddingLoss.
+/// Of a and b [N, D], target [N] of their dtype. PyTorch's nn.CosineEmbeddingLoss.
 class CosineEmbeddingLoss {
  public:
   explicit CosineEmbeddingLoss(CosineEmbeddingConfig config = {});
@@ -22,7 +23,11 @@ class CosineEmbeddingLoss {
 };
 
 struct TripletMarginConfig {
-  static constexpr const char* kType = "triplet-margin";
+  static constexpr const char
+      *kType = "triplet-margin",
+      *kDoc =
+          "max(0, d(anchor, positive) - d(anchor, negative) + margin), d(x, y) the p-norm of x - y + eps; "
+          "with swap the smaller of d(anchor, negative) and d(positive, negative)";
   double margin = 1;
   double p = 2;
   double eps = 1e-6;
@@ -30,9 +35,7 @@ struct TripletMarginConfig {
   std::string reduction = "mean";  ///< or "sum", "none": [N]
   ConfigFields fields();
 };
-/// max(0, d(anchor, positive) - d(anchor, negative) + margin) of embeddings [N, D], d(x, y) the p-norm of
-/// x - y + eps; with swap the smaller of d(anchor, negative) and d(positive, negative). Balntas et al. 2016,
-/// PyTorch's nn.TripletMarginLoss.
+/// Of embeddings [N, D]. Balntas et al. 2016, PyTorch's nn.TripletMarginLoss.
 class TripletMarginLoss {
  public:
   explicit TripletMarginLoss(TripletMarginConfig config = {});

@@ -88,7 +88,7 @@ void check_log_probabilities(std::string_view loss, const Module& model);
 /// kBadConfig naming the loss unless it regresses().
 void check_regresses(const Loss& loss);
 
-const std::vector<ConfigType<Loss>>& loss_types();
+const std::vector<ConfigType<Loss>>& loss_types();  ///< those that files can name
 /// From {"type": "cross-entropy", "label_smoothing": 0.1}; null where problems are left in the reader.
 std::unique_ptr<Loss> read_loss(ConfigReader& reader);
 

@@ -64,14 +64,13 @@ class TransformerEncoderLayer final : public ConfiguredLayer<TransformerEncoderL
   LayerNorm norm1_, norm2_;
 };
 
-/// Attention of a target to itself and to a memory, then two linear layers. Its config is the encoder
-/// layer's, and so are its parameters, with multihead_attn and norm3 more.
+/// Its config is the encoder layer's, and so are its parameters, with multihead_attn and norm3 more.
 class TransformerDecoderLayer final : public Module {
+ public:
   static constexpr const char *kType = "TransformerDecoderLayer",
                               *kDoc =
                                   "attention of a target to itself and to a memory, then two linear layers, "
                                   "each with a way around it and a LayerNorm (Vaswani et al. 2017)";
- public:
   explicit TransformerDecoderLayer(TransformerEncoderLayerConfig config,
                                    std::source_location where = std::source_location::current());
   Tensor forward(const Tensor& x) override;  ///< kUsage: a memory is missing
@@ -82,7 +81,7 @@ class TransformerDecoderLayer final : public Module {
                     const AttentionMask& memory_mask = {}) {
     return call(tgt, [&] { return decode(tgt, memory, tgt_mask, memory_mask); });
   }
-  std::string_view type() const override { return "TransformerDecoderLayer"; }
+  std::string_view type() const override { return kType; }
 
  protected:
   void members(MemberVisitor& member) override;

@@ -18,7 +18,7 @@ struct ZooEntry {
   nlohmann::json (*spec)();                                  ///< the JSON form
   nlohmann::json (*for_table)(const TableSizes&) = nullptr;  ///< the same for rows; null: of one size alone
 };
-const std::vector<ZooEntry>& zoo();
+const std::vector<ZooEntry>& zoo();  ///< every network that is known by name
 
 /// The named network of the zoo, for a table where it has such a form and one is given, else the model in
 /// the file of that name. kBadConfig with the nearest name where it is neither.

@@ -129,10 +129,15 @@ std::vector<OpCase> dx_cases() {
 const OpDef k_batch_norm{
     .name = "batch_norm",
     .doc =
-        "(x - mean) / sqrt(var + eps) * gamma + beta with the batch's mean and biased variance, also given",
+        "(x - mean) / sqrt(var + eps) * gamma + beta with the batch's mean and biased variance, also given "
+        "(Ioffe & Szegedy 2015)",
     .operands = {"x", "gamma", "beta"},
+    .shapes = "x [N, C, ...], gamma [C], beta [C] -> [N, C, ...], [C], [C]",
     .infer = infer,
     .vjp = vjp,
+    .gradient =
+        "dx = s gamma (g - (sum(g) + n sum(g n)) / m) + (g1 + 2 g2 (x - mean)) / m, dgamma = sum(g n), dbeta "
+        "= sum(g); s = 1 / sqrt(var + eps), n = s (x - mean), m elements a channel",
     .flops = batch_norm_flops,
     .cases = cases,
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm},
@@ -141,8 +146,10 @@ const OpDef k_batch_norm_dx{
     .name = "batch_norm_dx",
     .doc = "gradients of batch_norm's x, gamma and beta from that of its y",
     .operands = {"x", "gamma", "mean", "var", "g"},
+    .shapes = "x [N, C, ...], gamma [C], mean [C], var [C], g [N, C, ...] -> [N, C, ...], [C], [C]",
     .infer = infer_dx,
     .vjp = dx_vjp,
+    .gradient = "dx, dgamma, dmean, dvar, dg: the derivatives of the dx, dgamma and dbeta of batch_norm",
     .flops = batch_norm_flops,
     .cases = dx_cases,
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_batch_norm_dx},

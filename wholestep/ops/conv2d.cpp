@@ -282,31 +282,40 @@ const OpDef k_conv2d{
     .name = "conv2d",
     .doc = "cross-correlation of x with weight, plus bias; activation relu clips at 0",
     .operands = {"x", "weight", "bias"},
+    .shapes = "x [N, Ci, H, W], weight [Co, Ci / groups, Kh, Kw], bias [Co] -> [N, Co, Ho, Wo]",
     .infer = infer_conv2d,
     .vjp = conv2d_vjp,
+    .gradient = "dx = conv2d_dx(g, weight), (dweight, dbias) = conv2d_dw(x, g)",
     .flops = conv2d_flops,
     .cases = conv2d_cases,
     .kernels = kernels(prepare_conv2d_bf16, prepare_conv2d_onednn, prepare_conv2d_direct,
                        prepare_conv2d_reference, refuse_conv2d_samples_cuda, prepare_conv2d_samples_cuda)};
-const OpDef k_conv2d_dx{.name = "conv2d_dx",
-                        .doc =
-                            "gradient of conv2d's x, of attribute size, from that of its result; activation "
-                            "relu_dx makes it 0 where relu is not above 0",
-                        .operands = {"g", "weight", "relu"},
-                        .infer = infer_conv2d_dx,
-                        .vjp = conv2d_dx_vjp,
-                        .flops = conv2d_flops,
-                        .cases = conv2d_dx_cases,
-                        .kernels = kernels(prepare_conv2d_dx_bf16, prepare_conv2d_dx_onednn,
-                                           prepare_conv2d_dx_direct, prepare_conv2d_dx_reference,
-                                           refuse_conv2d_dx_samples_cuda, prepare_conv2d_dx_samples_cuda)};
+const OpDef k_conv2d_dx{
+    .name = "conv2d_dx",
+    .doc =
+        "gradient of conv2d's x, of attribute size, from that of its result; activation "
+        "relu_dx makes it 0 where relu is not above 0",
+    .operands = {"g", "weight", "relu"},
+    .shapes = "g [N, Co, Ho, Wo], weight [Co, Ci / groups, Kh, Kw], relu [N, Ci, H, W] -> [N, Ci, H, W]",
+    .infer = infer_conv2d_dx,
+    .vjp = conv2d_dx_vjp,
+    .gradient =
+        "dg = conv2d(h, weight), dweight = conv2d_dw(h, g), drelu = none; under relu_dx h is 0 where relu is "
+        "not above 0",
+    .flops = conv2d_flops,
+    .cases = conv2d_dx_cases,
+    .kernels =
+        kernels(prepare_conv2d_dx_bf16, prepare_conv2d_dx_onednn, prepare_conv2d_dx_direct,
+                prepare_conv2d_dx_reference, refuse_conv2d_dx_samples_cuda, prepare_conv2d_dx_samples_cuda)};
 const OpDef k_conv2d_dw{.name = "conv2d_dw",
                         .doc =
                             "gradient of conv2d's weight, of attribute kernel, from that of its result; with "
                             "attribute bias also the bias's",
                         .operands = {"x", "g"},
+                        .shapes = "x [N, Ci, H, W], g [N, Co, Ho, Wo] -> [Co, Ci / groups, Kh, Kw], [Co]",
                         .infer = infer_conv2d_dw,
                         .vjp = conv2d_dw_vjp,
+                        .gradient = "dx = conv2d_dx(g, h), dg = conv2d(x, h) + h1",
                         .flops = conv2d_flops,
                         .cases = conv2d_dw_cases,
                         .kernels = kernels(prepare_conv2d_dw_bf16, prepare_conv2d_dw_onednn,

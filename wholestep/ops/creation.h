@@ -8,6 +8,7 @@
 
 namespace wholestep {
 
+/// Every element 0, or 1.
 inline Tensor zeros(const Shape& shape, DType dtype = DType::f32) { return zeros(TensorType{dtype, shape}); }
 Tensor ones(const Shape& shape, DType dtype = DType::f32);
 /// start, start + step, ... before stop. kUsage where step does not lead from start to stop.
@@ -18,6 +19,7 @@ requires std::integral<T> || std::floating_point<T> Tensor arange(T start, T sto
   return arange(static_cast<double>(start), static_cast<double>(stop), static_cast<double>(step),
                 std::integral<T> ? DType::i64 : DType::f32);
 }
+/// The same from 0 by 1.
 template <class T>
 Tensor arange(T stop) {
   return arange(T(0), stop);
@@ -35,8 +37,9 @@ Tensor randn(const Shape& shape, DType dtype = DType::f32);
 /// Restarts the current RandomState of this thread from a seed.
 void manual_seed(uint64_t seed);
 
-// Where x lies:
+/// Where x lies.
 Tensor new_full(const Tensor& x, const Shape& shape, double value, DType dtype);
+/// Of the shape and dtype of x, where it lies.
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 Tensor full_like(const Tensor& x, double value);

@@ -130,6 +130,15 @@ std::vector<OpCase> cases_of(int arity, Domain domain, bool condition_first, std
 #undef COMPARE
 #undef TERNARY
 
+/// "dx = g / y, dy = -g * out / y" of the table's texts.
+std::string gradient_text(const std::vector<std::string>& texts) {
+  std::string text;
+  for (size_t i = 0; i < texts.size(); ++i)
+    text +=
+        fmt::format("{}d{} = {}", i > 0 ? ", " : "", "xyz"[i], texts[i] == "kNoGradient" ? "none" : texts[i]);
+  return text;
+}
+
 std::vector<Kernel> kernels() {
   return {{.backend = "cpu", .name = "blocks", .prepare = prepare_elementwise_cpu},
           {.backend = "cuda", .name = "generated", .prepare = prepare_elementwise_cuda}};
@@ -205,34 +214,41 @@ double fused_flops(const KernelRequest& request) {
 
 }  // namespace
 
-#define UNARY(op, domain, expression, dx)         \
-  const OpDef k_##op{.name = #op,                 \
-                     .doc = #expression,          \
-                     .operands = {"x"},           \
-                     .infer = infer_same<domain>, \
-                     .vjp = op##_vjp,             \
-                     .cases = op##_cases,         \
-                     .kernels = kernels(),        \
-                     .elementwise = true};        \
+constexpr const char* kTwo = "x [...], y [...] -> [...]";
+
+#define UNARY(op, domain, expression, dx)              \
+  const OpDef k_##op{.name = #op,                      \
+                     .doc = #expression,               \
+                     .operands = {"x"},                \
+                     .shapes = "x [...] -> [...]",     \
+                     .infer = infer_same<domain>,      \
+                     .vjp = op##_vjp,                  \
+                     .gradient = gradient_text({#dx}), \
+                     .cases = op##_cases,              \
+                     .kernels = kernels(),             \
+                     .elementwise = true};             \
   Tensor op(const Tensor& x) { return apply1(k_##op, {x}); }
 #define FUNCTIONS2(op)                                                                       \
   Tensor op(const Tensor& x, const Tensor& y) { return apply1(k_##op, {x, y}); }             \
   Tensor op(const Tensor& x, double y) { return apply1(k_##op, {x, scalar(y, x.dtype())}); } \
   Tensor op(double x, const Tensor& y) { return apply1(k_##op, {scalar(x, y.dtype()), y}); }
-#define BINARY(op, domain, expression, dx, dy)    \
-  const OpDef k_##op{.name = #op,                 \
-                     .doc = #expression,          \
-                     .operands = {"x", "y"},      \
-                     .infer = infer_same<domain>, \
-                     .vjp = op##_vjp,             \
-                     .cases = op##_cases,         \
-                     .kernels = kernels(),        \
-                     .elementwise = true};        \
+#define BINARY(op, domain, expression, dx, dy)              \
+  const OpDef k_##op{.name = #op,                           \
+                     .doc = #expression,                    \
+                     .operands = {"x", "y"},                \
+                     .shapes = kTwo,                        \
+                     .infer = infer_same<domain>,           \
+                     .vjp = op##_vjp,                       \
+                     .gradient = gradient_text({#dx, #dy}), \
+                     .cases = op##_cases,                   \
+                     .kernels = kernels(),                  \
+                     .elementwise = true};                  \
   FUNCTIONS2(op)
 #define COMPARE(op, domain, expression)              \
   const OpDef k_##op{.name = #op,                    \
                      .doc = #expression,             \
                      .operands = {"x", "y"},         \
+                     .shapes = kTwo,                 \
                      .infer = infer_compare<domain>, \
                      .cases = op##_cases,            \
                      .kernels = kernels(),           \
@@ -242,8 +258,10 @@ double fused_flops(const KernelRequest& request) {
   const OpDef k_##op{.name = #op,                                                                    \
                      .doc = #expression,                                                             \
                      .operands = {"x", "y", "z"},                                                    \
+                     .shapes = "x [...], y [...], z [...] -> [...]",                                 \
                      .infer = infer_where<domain>,                                                   \
                      .vjp = op##_vjp,                                                                \
+                     .gradient = gradient_text({#dx, #dy, #dz}),                                     \
                      .cases = op##_cases,                                                            \
                      .kernels = kernels(),                                                           \
                      .elementwise = true};                                                           \
@@ -263,8 +281,10 @@ double fused_flops(const KernelRequest& request) {
 const OpDef k_cast{.name = "cast",
                    .doc = "x converted to attribute dtype; bool is x != 0",
                    .operands = {"x"},
+                   .shapes = "x [...] -> [...]",
                    .infer = infer_cast,
                    .vjp = cast_vjp,
+                   .gradient = "dx = cast(g)",
                    .cases = cast_cases,
                    .kernels = kernels(),
                    .elementwise = true,
@@ -272,6 +292,7 @@ const OpDef k_cast{.name = "cast",
 const OpDef k_full{.name = "full",
                    .doc = "a tensor of attributes shape and dtype, every element `value`",
                    .operands = {},
+                   .shapes = "-> [shape...]",
                    .infer = infer_full,
                    .cases = full_cases,
                    .kernels = kernels(),
@@ -279,6 +300,7 @@ const OpDef k_full{.name = "full",
 const OpDef k_fused{.name = "fused",
                     .doc = "an element-wise region: attribute `program` over broadcast operands",
                     .operands = {},
+                    .shapes = "[...], ... -> [shape...], ...",
                     .infer = infer_fused,
                     .flops = fused_flops,
                     .cases = fused_cases,

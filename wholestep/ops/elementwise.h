@@ -47,6 +47,6 @@ WHOLESTEP_OPERATOR(>=, greater_equal)
 WHOLESTEP_OPERATOR(<, less)
 WHOLESTEP_OPERATOR(<=, less_equal)
 #undef WHOLESTEP_OPERATOR
-inline Tensor operator-(const Tensor& x) { return neg(x); }
+inline Tensor operator-(const Tensor& x) { return neg(x); }  ///< neg(x)
 
 }  // namespace wholestep

@@ -12,7 +12,7 @@ Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index);
 /// of x and is nowhere longer but along the axis; the result has its shape.
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index);
 /// x, and along axis 0 of three: out[index[i][j][k]][j][k] += src[i][j][k] for every element of index, in
-/// row- major order. index has the rank of x and src and is nowhere longer than src, nor than x but along the
+/// row-major order. index has the rank of x and src and is nowhere longer than src, nor than x but along the
 /// axis.
 Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src);
 /// index [...] -> i64 [..., num_classes]: 1 at the index, else 0. -1: one more than the largest index, which

@@ -117,8 +117,12 @@ const OpDef k_matmul{
         "op(a) op(b) + bias, op transposing where asked; activation relu clips at 0, relu_dx makes 0 what "
         "lies where the third operand is not above 0",
     .operands = {"a", "b", "bias"},
+    .shapes = "op(a) [M, K], op(b) [K, N], bias [N] (relu_dx: [M, N]) -> [M, N]",
     .infer = infer,
     .vjp = matmul_vjp,
+    .gradient =
+        "da = g b^T, db = a^T g, dbias = sum of g over M; under relu g is 0 where the result is, under "
+        "relu_dx where the third operand is not above 0",
     .flops = matmul_flops,
     .cases = cases,
     .kernels = {

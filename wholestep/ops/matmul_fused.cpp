@@ -93,6 +93,7 @@ const OpDef k_matmul_fused{
     .doc =
         "an element-wise region over op(a) op(b), register 0 of attribute `program`, and broadcast operands",
     .operands = {"a", "b"},
+    .shapes = "op(a) [M, K], op(b) [K, N], [...], ... -> [M, N], ...",
     .infer = infer_fused,
     .flops = fused_flops,
     .cases = fused_cases,
@@ -108,6 +109,7 @@ const OpDef k_matmul_squares{
     .name = "matmul_squares",
     .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
     .operands = {"a", "b"},
+    .shapes = "op(a) [M, K], op(b) [K, N] -> []",
     .infer = infer_squares,
     .flops = squares_flops,
     .cases = product_cases,

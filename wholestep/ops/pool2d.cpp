@@ -191,31 +191,41 @@ std::vector<OpCase> adaptive_cases() {
           of({9, 1, 8, 8}, {4, 2}), of({0, 1, 3, 3}, {2, 2})};
 }
 
-#define ROW(op, text, names, rule, types, flop, test_cases, kernel)                          \
+#define ROW(op, text, names, shape_rule, rule, dx, types, flop, test_cases, kernel)          \
   const OpDef k_##op{.name = #op,                                                            \
                      .doc = text,                                                            \
                      .operands = names,                                                      \
+                     .shapes = shape_rule,                                                   \
                      .infer = types,                                                         \
                      .vjp = rule,                                                            \
+                     .gradient = dx,                                                         \
                      .flops = flop,                                                          \
                      .cases = test_cases,                                                    \
                      .kernels = {{.backend = "cpu", .name = "reference", .prepare = kernel}, \
                                  {.backend = "cuda", .name = "elements", .prepare = kernel##_cuda}}};
+#define kForward "x [N, C, H, W] -> [N, C, Ho, Wo]"
+#define kBackward "g [N, C, Ho, Wo] -> [N, C, H, W]"
 const std::vector<std::string> kX = {"x"}, kG = {"g"}, kGArgmax = {"g", "argmax"};
-ROW(max_pool2d, "largest element of every window, and its flat index in the plane", kX, max_vjp, infer_max,
-    window_flops, forward_cases, prepare_max_pool2d)
-ROW(max_pool2d_dx, "zeros of attribute size plus g at argmax", kGArgmax, max_dx_vjp, infer_max_dx, nullptr,
-    max_dx_cases, prepare_max_pool2d_dx)
-ROW(avg_pool2d, "mean of every window, padding counted as zeros", kX, avg_vjp, infer_avg, window_flops,
-    forward_cases, prepare_avg_pool2d)
-ROW(avg_pool2d_dx, "gradient of avg_pool2d's x, of attribute size", kG, avg_dx_vjp, infer_avg_dx,
-    window_flops, avg_dx_cases, prepare_avg_pool2d_dx)
+ROW(max_pool2d, "largest element of every window, and its flat index in the plane", kX,
+    kForward ", [N, C, Ho, Wo]", max_vjp, "dx = max_pool2d_dx(g, argmax)", infer_max, window_flops,
+    forward_cases, prepare_max_pool2d)
+ROW(max_pool2d_dx, "zeros of attribute size plus g at argmax", kGArgmax,
+    "g [N, C, Ho, Wo], argmax [N, C, Ho, Wo] -> [N, C, H, W]", max_dx_vjp, "dg = h at argmax", infer_max_dx,
+    nullptr, max_dx_cases, prepare_max_pool2d_dx)
+ROW(avg_pool2d, "mean of every window, padding counted as zeros", kX, kForward, avg_vjp,
+    "dx = avg_pool2d_dx(g)", infer_avg, window_flops, forward_cases, prepare_avg_pool2d)
+ROW(avg_pool2d_dx, "gradient of avg_pool2d's x, of attribute size", kG, kBackward, avg_dx_vjp,
+    "dg = avg_pool2d(h)", infer_avg_dx, window_flops, avg_dx_cases, prepare_avg_pool2d_dx)
 ROW(adaptive_avg_pool2d,
-    "means over a grid of attribute size: bins floor(i H / size) to ceil((i + 1) H / size)", kX, adaptive_vjp,
-    infer_adaptive, window_flops, adaptive_cases, prepare_avg_pool2d)
-ROW(adaptive_avg_pool2d_dx, "gradient of adaptive_avg_pool2d's x, of attribute size", kG, adaptive_dx_vjp,
-    infer_adaptive, window_flops, adaptive_cases, prepare_avg_pool2d_dx)
+    "means over a grid of attribute size: bins floor(i H / size) to ceil((i + 1) H / size)", kX, kForward,
+    adaptive_vjp, "dx = adaptive_avg_pool2d_dx(g)", infer_adaptive, window_flops, adaptive_cases,
+    prepare_avg_pool2d)
+ROW(adaptive_avg_pool2d_dx, "gradient of adaptive_avg_pool2d's x, of attribute size", kG, kBackward,
+    adaptive_dx_vjp, "dg = adaptive_avg_pool2d(h)", infer_adaptive, window_flops, adaptive_cases,
+    prepare_avg_pool2d_dx)
 #undef ROW
+#undef kForward
+#undef kBackward
 
 std::vector<int64_t> size_of(const Shape& x) { return {x[2], x[3]}; }
 Attrs windows_of(const Attrs& attrs) {

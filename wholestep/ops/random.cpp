@@ -50,8 +50,9 @@ std::vector<OpCase> uniform_cases() {
 }
 
 const OpDef k_uniform{.name = "random_uniform",
-                      .doc = "uniform in [0, 1) from Philox(seed, step, node, element)",
+                      .doc = "uniform in [0, 1) from Philox(seed, step, node, element) (Salmon et al. 2011)",
                       .operands = {"seed", "step"},
+                      .shapes = "seed [], step [] -> [shape...]",
                       .infer = infer_uniform,
                       .cases = uniform_cases,
                       .kernels = {{.backend = "cpu", .name = "philox", .prepare = prepare_uniform},

@@ -321,23 +321,31 @@ std::vector<OpCase> concat_cases() {
       {.inputs = {{DType::f32, {2, 3}}, {DType::f32, {2, 0}}, {DType::f32, {2, 5}}}, .attrs = {{"axis", 1}}}};
 }
 
-#define ROW(op, text, names)                                                                           \
+#define ROW(op, text, names, shape_rule, dx)                                                           \
   const OpDef k_##op{.name = #op,                                                                      \
                      .doc = text,                                                                      \
                      .operands = names,                                                                \
+                     .shapes = shape_rule,                                                             \
                      .infer = infer_##op,                                                              \
                      .vjp = op##_vjp,                                                                  \
+                     .gradient = dx,                                                                   \
                      .cases = op##_cases,                                                              \
                      .kernels = {{.backend = "cpu", .name = "copy", .prepare = prepare_##op},          \
                                  {.backend = "cuda", .name = "copy", .prepare = prepare_##op##_cuda}}, \
                      .takes_half = true};
 const std::vector<std::string> kX = {"x"};
-ROW(reshape, "the same elements, row-major, under attribute shape", kX)
-ROW(permute, "axis i of the result is axis axes[i] of x", kX)
-ROW(expand, "x broadcast to attribute shape", kX)
-ROW(slice, "elements [start, stop) of attribute axis", kX)
-ROW(pad, "x with zeros before and after along attribute axis", kX)
-ROW(concat, "operands joined along attribute axis", {})
+ROW(reshape, "the same elements, row-major, under attribute shape", kX, "x [...] -> [shape...]",
+    "dx = reshape(g)")
+ROW(permute, "axis i of the result is axis axes[i] of x", kX, "x [...] -> [...] in the order of axes",
+    "dx = g, permuted back")
+ROW(expand, "x broadcast to attribute shape", kX, "x [...] -> [shape...]",
+    "dx = sum of g over the axes that broadcast")
+ROW(slice, "elements [start, stop) of attribute axis", kX, "x [...] -> [...] with stop - start along axis",
+    "dx = pad(g)")
+ROW(pad, "x with zeros before and after along attribute axis", kX,
+    "x [...] -> [...] with before + after more along axis", "dx = slice(g)")
+ROW(concat, "operands joined along attribute axis", {}, "[...], ... -> [...] with their sum along axis",
+    "of every operand its slice of g")
 #undef ROW
 
 }  // namespace

@@ -62,6 +62,7 @@ std::vector<OpCase> argsort_cases() {
 const OpDef k_argsort{.name = "argsort",
                       .doc = "indices that put x in order along the last axis; equal elements in theirs",
                       .operands = {"x"},
+                      .shapes = "x [...] -> [...]",
                       .infer = infer_argsort,
                       .cases = argsort_cases,
                       .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_argsort},

@@ -15,6 +15,7 @@ ConfigFields adam_fields(Config& c, const char* decay_doc) {
       {"eps", &c.eps, "added to the root of the second moment", {.min = 0}},
       {"weight_decay", &c.weight_decay, decay_doc, {.min = 0}}};
 }
+/// What is wrong with shares of old moments.
 std::vector<std::string> problems_of_betas(const std::array<double, 2>& betas);
 
 constexpr const char* kDecayInGradient = "pull towards 0, added to the gradient";

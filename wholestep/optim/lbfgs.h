@@ -11,6 +11,9 @@
 namespace wholestep::optim {
 
 struct LBFGSConfig {
+  static constexpr const char* kDoc =
+      "limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe "
+      "conditions (algorithms 3.5 and 3.6 with cubic interpolation)";
   double lr = 1;
   int64_t max_iter = 20;
   int64_t max_eval = 0;
@@ -26,10 +29,9 @@ struct LossAndGrads {
   std::vector<Tensor> grads;
 };
 
-/// Limited-memory BFGS (Nocedal & Wright 2006, algorithm 7.5) with a line search for the strong Wolfe
-/// conditions (algorithms 3.5 and 3.6 with cubic interpolation). PyTorch's torch.optim.LBFGS with
-/// line_search_fn="strong_wolfe", evaluation by evaluation; but max_eval also ends a line search, and a loss
-/// that is not finite halves its step. Directions are kept on the host in f64, history_size pairs of them.
+/// PyTorch's torch.optim.LBFGS with line_search_fn="strong_wolfe", evaluation by evaluation; but max_eval
+/// also ends a line search, and a loss that is not finite halves its step. Directions are kept on the host in
+/// f64, history_size pairs of them.
 class LBFGS {
  public:
   explicit LBFGS(LBFGSConfig config = {});

@@ -128,7 +128,7 @@ class Cosine final : public ConfiguredSchedule<CosineConfig> {
   Tensor after_warmup(const Tensor& base, const Tensor& t) const override;
 };
 
-const std::vector<ConfigType<Schedule>>& schedule_types();
+const std::vector<ConfigType<Schedule>>& schedule_types();  ///< those that files can name
 /// From {"type": "cosine", ...}; null where problems are left in the reader.
 std::unique_ptr<Schedule> read_schedule(ConfigReader& reader);
 
