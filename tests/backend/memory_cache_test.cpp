@@ -37,6 +37,23 @@ TEST(MemoryCache, HandsReleasedBlocksOutAgain) {
   EXPECT_EQ(s.cached_bytes, 0);
 }
 
+TEST(MemoryCache, FragmentationIsTheShareOfBlocksThatNobodyAskedFor) {
+  MemoryCache cache(cpu_backend());
+  EXPECT_EQ(cache.statistics().fragmentation(), 0);
+  auto whole = cache.allocate(1024), most = cache.allocate(900), little = cache.allocate(4);
+  MemoryStatistics s = cache.statistics();
+  EXPECT_EQ(s.requested_bytes, 1024 + 900 + 4);
+  EXPECT_EQ(s.in_use_bytes, 1024 + 960 + 64);
+  EXPECT_EQ(s.fragmentation(), 1 - 1928.0 / 2048);
+  little.reset();
+  EXPECT_EQ(cache.statistics().fragmentation(), 1 - 1924.0 / 1984);
+  most.reset();
+  EXPECT_EQ(cache.statistics().fragmentation(), 0);
+  auto other = cache.allocate(950);  // by the block of the 900
+  EXPECT_EQ(cache.statistics().hits, 1);
+  EXPECT_EQ(cache.statistics().fragmentation(), 1 - 1974.0 / 1984);
+}
+
 TEST(MemoryCache, SizeClassesWasteAtMostAnEighth) {
   for (int64_t bytes = 0; bytes < 70000; bytes += 7) {
     int64_t size = MemoryCache::size_class(bytes);
@@ -52,20 +69,23 @@ TEST(MemoryCache, T27CountsToTheByteOverRandomSizes) {
   const int64_t before = cpu_backend().counters().bytes_in_use;
   PhiloxStream random(5, 7);
   std::vector<std::shared_ptr<Memory>> held;
-  int64_t in_use = 0, peak = 0;
+  int64_t requested = 0, in_use = 0, peak = 0;
   for (int i = 0; i < 4000; ++i) {
     if (held.empty() || random.below(5) < 3) {
       const int64_t bytes = static_cast<int64_t>(random.below(200000));
       held.push_back(cache.allocate(bytes));
+      requested += bytes;
       in_use += MemoryCache::size_class(bytes);
       std::memset(held.back()->data(), i, static_cast<size_t>(bytes));
     } else {
       std::swap(held[random.below(held.size())], held.back());
+      requested -= held.back()->bytes();
       in_use -= MemoryCache::size_class(held.back()->bytes());
       held.pop_back();
     }
     peak = std::max(peak, in_use);
     MemoryStatistics s = cache.statistics();
+    ASSERT_EQ(s.requested_bytes, requested);
     ASSERT_EQ(s.in_use_bytes, in_use);
     ASSERT_EQ(s.peak_bytes, peak);
     ASSERT_EQ(s.blocks, static_cast<int64_t>(held.size()));
@@ -134,7 +154,7 @@ TEST(EagerMemory, T31EightThreadsOfMixedOpsGetTheResultsOfOne) {
   auto work = [](uint64_t seed) {
     PhiloxStream random(seed, 1);
     double total = 0;
-    for (int i = 0; i < 150; ++i) {
+    for (int i = 0; i < 300; ++i) {
       const int64_t n = 1 + static_cast<int64_t>(random.below(40));
       std::vector<float> values(static_cast<size_t>(n * n));
       for (float& v : values) v = random.uniform(-1, 1);
@@ -148,13 +168,15 @@ TEST(EagerMemory, T31EightThreadsOfMixedOpsGetTheResultsOfOne) {
   };
   std::vector<double> expected, got(8);
   for (uint64_t seed = 0; seed < 8; ++seed) expected.push_back(work(seed));
-  const int64_t before = eager_memory().statistics().blocks;
+  const MemoryStatistics before = eager_memory().statistics();
   std::vector<std::thread> threads;
   for (uint64_t seed = 0; seed < 8; ++seed)
     threads.emplace_back([&got, &work, seed] { got[static_cast<size_t>(seed)] = work(seed); });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(got, expected);
-  EXPECT_EQ(eager_memory().statistics().blocks, before);
+  const MemoryStatistics after = eager_memory().statistics();
+  EXPECT_EQ(after.blocks, before.blocks);
+  EXPECT_GE(after.requests - before.requests, 8 * 10'000);  // an op that computes asks for its results
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ std::shared_ptr<Memory> MemoryCache::allocate(int64_t bytes, std::string_view pu
   in_use_.emplace(block.get(), purpose);
   ++statistics_.blocks;
   statistics_.in_use_bytes += size;
+  statistics_.requested_bytes += bytes;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.in_use_bytes);
   return block;
 }
@@ -104,6 +105,7 @@ void MemoryCache::release(const Block& block) {
   in_use_.erase(&block);
   --statistics_.blocks;
   statistics_.in_use_bytes -= size;
+  statistics_.requested_bytes -= block.bytes();
   poison(backend_, *block.memory);
   kept_[size].push_back(block.memory);
   statistics_.cached_bytes += size;

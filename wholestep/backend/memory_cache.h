@@ -12,13 +12,20 @@
 
 namespace wholestep {
 
-/// Bytes of whole size classes, since the cache began.
+/// Since the cache began; bytes are those of whole size classes but for `requested_bytes`.
 struct MemoryStatistics {
   int64_t in_use_bytes = 0;        ///< of blocks somebody holds
+  int64_t requested_bytes = 0;     ///< what was asked for of them, without the rest of their classes
   int64_t cached_bytes = 0;        ///< of blocks that are kept to be handed out again
   int64_t peak_bytes = 0;          ///< the most that was in use at once
   int64_t blocks = 0;              ///< in use
   int64_t requests = 0, hits = 0;  ///< hits: answered by a kept block
+  /// The share of the bytes in use that nobody asked for: 1 - requested / in use, in [0, 1]; 0 where none
+  /// are.
+  double fragmentation() const {
+    return in_use_bytes == 0 ? 0
+                             : 1 - static_cast<double>(requested_bytes) / static_cast<double>(in_use_bytes);
+  }
 };
 
 /// May be used from any number of threads.
