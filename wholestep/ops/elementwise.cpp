@@ -100,7 +100,8 @@ std::vector<OpCase> cases_of(int arity, Domain domain, bool condition_first, std
       arity == 1 ? std::vector<std::vector<Shape>>{{{}}, {{1}}, {{7}}, {{0, 3}}, {{3, 5, 37}}, {{2, 1031}}}
                  : std::vector<std::vector<Shape>>{
                        {{}, {}},         {{5}, {5}},    {{3, 1}, {1, 4}}, {{2, 3, 4, 5}, {3, 1, 1}},
-                       {{67, 19}, {19}}, {{}, {9, 33}}, {{0, 2}, {2}},    {{1030, 3}, {1030, 1}}};
+                       {{67, 19}, {19}}, {{}, {9, 33}}, {{0, 2}, {2}},    {{1030, 3}, {1030, 1}},
+                       {{3, 0}, {1, 1}}};
   std::vector<OpCase> cases;
   bool halves =
       op_name == "mul" || op_name == "tanh" || op_name == "greater" || op_name == "where";  // one of a kind

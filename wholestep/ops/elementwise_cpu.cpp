@@ -208,6 +208,7 @@ void assign_slots(Plan<T>& plan) {
 
 template <class T>
 void Plan<T>::run(const CpuArgs& args, const ElementRuns& runs, const T* first) const {
+  if (runs.count * runs.length == 0) return;  // rows of nothing
   if (compiled) {
     for (int64_t i = 0; i < runs.count; ++i)
       run_compiled(args, runs.begin + i * runs.stride, runs.length,
