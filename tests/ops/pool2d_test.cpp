@@ -137,6 +137,9 @@ TEST(Pool2d, SaysWhichWindowsDoNotFit) {
   });
   expect_error(ErrorCode::kUsage, {"kernel", "at least 1"}, [&] { avg_pool2d(x, {.kernel = {0, 2}}); });
   expect_error(ErrorCode::kUsage, {"size", "at least 1"}, [&] { adaptive_avg_pool2d(x, {0, 2}); });
+  expect_error(ErrorCode::kUsage, {"at least one pixel", "f32[3, 1, 0, 3]"}, [&] {
+    adaptive_avg_pool2d(zeros({DType::f32, {3, 1, 0, 3}}), {1, 1});
+  });
   expect_error(ErrorCode::kUsage, {"[N, C, H, W]", "f32[4]"}, [&] {
     max_pool2d(zeros({DType::f32, {4}}), {.kernel = {2, 2}});
   });

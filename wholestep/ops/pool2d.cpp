@@ -151,7 +151,8 @@ std::vector<Case> shapes() {
           {{2, 1, 7, 9}, {3, 2}, {2, 1}, {1, 1}},  {{5, 2, 8, 6}, {3, 3}, {1, 2}, {1, 0}},
           {{2, 2, 9, 10}, {2, 3}, {4, 5}, {0, 1}}, {{1, 3, 14, 14}, {3, 3}, {2, 2}, {1, 1}},
           {{0, 2, 4, 4}, {2, 2}, {2, 2}},          {{2, 3, 28, 28}, {2, 2}, {2, 2}},
-          {{3, 1, 10, 10}, {2, 2}, {2, 2}},        {{1, 2, 4, 70}, {2, 2}, {2, 2}}};
+          {{3, 1, 10, 10}, {2, 2}, {2, 2}},        {{1, 2, 4, 70}, {2, 2}, {2, 2}},
+          {{5, 1, 2, 2}, {3, 3}, {2, 2}, {1, 1}}};
 }
 Attrs attrs_of(const Case& c) { return {{"kernel", c.kernel}, {"stride", c.stride}, {"padding", c.padding}}; }
 std::vector<OpCase> forward_cases() {
@@ -280,7 +281,8 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options, bool ceil_mode,
   return y * mean_scales(x, options, ceil_mode, count_include_pad);
 }
 Tensor adaptive_avg_pool2d(const Tensor& x, const std::array<int64_t, 2>& size) {
-  if (x.rank() == 4 && size == std::array<int64_t, 2>{1, 1}) return mean(x, {2, 3}, true);
+  if (x.rank() == 4 && x.dim(2) * x.dim(3) > 0 && size == std::array<int64_t, 2>{1, 1})
+    return mean(x, {2, 3}, true);
   return apply1(k_adaptive_avg_pool2d, {x}, {{"size", std::vector<int64_t>(size.begin(), size.end())}});
 }
 

@@ -67,13 +67,13 @@ void max_plane(const PoolProblem& p, const T* x, T* y, int32_t* argmax) {
     }
 }
 
-/// 2x2 windows side by side over an even f32 plane.
+/// 2x2 windows side by side over an even f32 plane; not larger ones that padding leaves so much of.
 bool is_2x2(const PoolProblem& p) {
   auto fits = [](const PoolAxis& axis) {
     return axis.in == 2 * axis.out &&
            std::ranges::all_of(axis.windows, [](Range w) { return w.size() == 2; });
   };
-  return fits(p.y) && fits(p.x);
+  return fits(p.y) && fits(p.x) && (p.divisor == 0 || p.divisor == 4);
 }
 
 double divisor_of(const PoolProblem& p, Range rows, Range columns) {
