@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -13,10 +15,17 @@
 #include "wholestep/base/philox.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/arrange.h"
+#include "wholestep/ops/batch_norm.h"
+#include "wholestep/ops/conv2d.h"
+#include "wholestep/ops/indexing.h"
 #include "wholestep/ops/matmul.h"
+#include "wholestep/ops/norm.h"
 #include "wholestep/ops/pointwise.h"
+#include "wholestep/ops/pool2d.h"
 #include "wholestep/ops/reductions.h"
 #include "wholestep/ops/softmax.h"
+#include "wholestep/ops/sort.h"
+#include "wholestep/optim/adam.h"
 #include "wholestep/optim/sgd.h"
 
 namespace wholestep::test {
@@ -24,7 +33,13 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 using Numbers = std::vector<int64_t>;
-constexpr int64_t kMaxElements = 64;
+
+/// How large values are; every 32nd program has long ones, past the ends of vectors and blocks.
+struct Sizes {
+  std::array<int64_t, 6> extents = {1, 2, 3, 3, 3, 5};
+  int64_t elements = 64;
+};
+Sizes sizes_of(uint64_t seed) { return seed % 32 == 31 ? Sizes{{1, 2, 3, 17, 33, 131}, 4500} : Sizes{}; }
 
 struct Function {
   std::string name;
@@ -39,9 +54,12 @@ using Choice = std::optional<Numbers>;
 int64_t below(PhiloxStream& random, int64_t bound) {
   return static_cast<int64_t>(random.below(static_cast<uint64_t>(bound)));
 }
+int64_t last(const Shape& s) { return s[s.rank() - 1]; }
+Choice any_axis(const std::vector<Shape>& s, PhiloxStream& random) {
+  return s[0].rank() == 0 ? Choice() : Numbers{below(random, s[0].rank())};
+}
 Choice an_axis(const std::vector<Shape>& s, PhiloxStream& random) {
-  if (s[0].rank() == 0 || s[0].numel() == 0) return std::nullopt;
-  return Numbers{below(random, s[0].rank())};
+  return s[0].numel() == 0 ? Choice() : any_axis(s, random);
 }
 Choice axis_and_flag(const std::vector<Shape>& s, PhiloxStream& random) {
   Choice axis = an_axis(s, random);
@@ -49,7 +67,7 @@ Choice axis_and_flag(const std::vector<Shape>& s, PhiloxStream& random) {
   return axis;
 }
 Choice axis_and_two(const std::vector<Shape>& s, PhiloxStream& random) {
-  Choice axis = an_axis(s, random);
+  Choice axis = any_axis(s, random);
   if (axis) axis->insert(axis->end(), {below(random, 3), below(random, 3)});
   return axis;
 }
@@ -67,15 +85,75 @@ Choice an_order(const std::vector<Shape>& s, PhiloxStream& random) {
   return axes;
 }
 Choice joinable(const std::vector<Shape>& s, PhiloxStream& random) {
-  return s[0] == s[1] ? an_axis(s, random) : std::nullopt;
+  return s[0] == s[1] ? any_axis(s, random) : std::nullopt;
 }
+Choice where_holds(bool fit) { return fit ? Choice(Numbers{}) : std::nullopt; }
 Choice multiplicable(const std::vector<Shape>& s, PhiloxStream&) {
-  bool fit = s[0].rank() == 2 && s[1].rank() == 2 && s[0][1] == s[1][0];
-  return fit ? Choice(Numbers{}) : std::nullopt;
+  return where_holds(s[0].rank() == 2 && s[1].rank() == 2 && s[0][1] == s[1][0]);
 }
-Choice matrices(const std::vector<Shape>& s, PhiloxStream&) {
-  return s[0].rank() >= 2 ? Choice(Numbers{}) : std::nullopt;
+Choice matrices(const std::vector<Shape>& s, PhiloxStream&) { return where_holds(s[0].rank() >= 2); }
+Choice rows_and_weights(const std::vector<Shape>& s, PhiloxStream&) {
+  return where_holds(s[0].rank() >= 1 && s[1].rank() == 2 && last(s[0]) == s[1][1]);
 }
+Choice rows_and_scale(const std::vector<Shape>& s, PhiloxStream&) {
+  return where_holds(s[0].rank() >= 1 && s[1].rank() == 1 && last(s[0]) == s[1][0]);
+}
+Choice channels_and_scale(const std::vector<Shape>& s, PhiloxStream&) {
+  return where_holds(s[0].rank() >= 2 && s[1].rank() == 1 && s[0][1] == s[1][0]);
+}
+Choice axis_and_rows(const std::vector<Shape>& s, PhiloxStream& random) {
+  Choice axis = an_axis(s, random);
+  if (!axis) return axis;
+  const int64_t extent = s[0][static_cast<int>((*axis)[0])];
+  for (int64_t count = below(random, 5); count >= 0; --count) axis->push_back(below(random, extent));
+  return axis;
+}
+Choice labels(const std::vector<Shape>& s, PhiloxStream& random) {
+  if (s[0].rank() != 2 || s[0].numel() == 0) return std::nullopt;
+  Numbers each;
+  for (int64_t n = 0; n < s[0][0]; ++n) each.push_back(below(random, s[0][1]));
+  return each;
+}
+Choice axis_and_count(const std::vector<Shape>& s, PhiloxStream& random) {
+  Choice axis = an_axis(s, random);
+  if (axis) axis->push_back(1 + below(random, s[0][static_cast<int>((*axis)[0])]));
+  return axis;
+}
+/// Kernel, stride and padding of a pooling.
+Choice windows(const std::vector<Shape>& s, PhiloxStream& random) {
+  if (s[0].rank() < 2) return std::nullopt;
+  const int64_t kernel = 1 + below(random, 3);
+  return Numbers{kernel, 1 + below(random, 2), below(random, kernel / 2 + 1)};
+}
+/// Stride, padding and dilation of a convolution.
+Choice strides(const std::vector<Shape>& s, PhiloxStream& random) {
+  if (s[0].rank() < 2 || s[1].rank() < 2) return std::nullopt;
+  return Numbers{1 + below(random, 2), below(random, 3), 1 + below(random, 2)};
+}
+
+/// [N, C, H, W], from [H, W] and [N, H, W] with axes of one.
+Tensor image(const Tensor& x) {
+  Shape shape = x.shape();
+  if (shape.rank() == 4) return x;
+  return reshape(x, {shape.rank() == 3 ? shape[0] : 1, 1, shape[shape.rank() - 2], last(shape)});
+}
+Tensor indices(const Numbers& n, size_t first = 0) {
+  const std::vector<int64_t> values(n.begin() + static_cast<int64_t>(first), n.end());
+  return tensor(values, {static_cast<int64_t>(values.size())});
+}
+Pool2dOptions pooling(const Numbers& n) {
+  return {.kernel = {n[0], n[0]}, .stride = {n[1], n[1]}, .padding = {n[2], n[2]}};
+}
+/// Every channel on its own where the weights have one input channel.
+Tensor convolved(const Tensor& x, const Tensor& w, const Numbers& n) {
+  const Tensor input = image(x), weight = image(w);
+  const int64_t groups = weight.dim(1) == 1 ? std::max<int64_t>(input.dim(1), 1) : 1;
+  const Conv2dOptions options{
+      .stride = {n[0], n[0]}, .padding = {n[1], n[1]}, .dilation = {n[2], n[2]}, .groups = groups};
+  return conv2d(input, weight, sum(weight, {1, 2, 3}), options) * 0.3;
+}
+/// Products of values below 1 stay so, however long the sums are.
+double scale_of(int64_t terms) { return 2.5 / static_cast<double>(std::max<int64_t>(terms, 5)); }
 
 const std::vector<Function>& functions() {
   static const std::vector<Function> table = {
@@ -105,16 +183,28 @@ const std::vector<Function>& functions() {
        axis_and_flag},
       {"softmax", 1, [](const Tensors& x, const Numbers& n) { return softmax(x[0], n[0]); }, an_axis},
       {"log_softmax", 1, [](const Tensors& x, const Numbers& n) { return log_softmax(x[0], n[0]); }, an_axis},
-      {"cumsum", 1, [](const Tensors& x, const Numbers& n) { return cumsum(x[0] * 0.5, n[0]); }, an_axis},
-      {"unsqueeze", 1, [](const Tensors& x, const Numbers& n) { return unsqueeze(x[0], n[0]); }, an_axis},
-      {"flatten", 1, [](const Tensors& x, const Numbers& n) { return flatten(x[0], n[0]); }, an_axis},
+      {"cross_entropy", 1, [](const Tensors& x, const Numbers& n) { return cross_entropy(x[0], indices(n)); },
+       labels},
+      {"cumsum", 1,
+       [](const Tensors& x, const Numbers& n) {
+         return cumsum(x[0], n[0]) * scale_of(x[0].dim(static_cast<int>(n[0])));
+       },
+       an_axis},
+      {"unsqueeze", 1, [](const Tensors& x, const Numbers& n) { return unsqueeze(x[0], n[0]); }, any_axis},
+      {"flatten", 1, [](const Tensors& x, const Numbers& n) { return flatten(x[0], n[0]); }, any_axis},
       {"permute", 1, [](const Tensors& x, const Numbers& n) { return permute(x[0], n); }, an_order},
       {"slice", 1, [](const Tensors& x, const Numbers& n) { return slice(x[0], n[0], n[1], n[2]); },
        axis_and_range},
       {"pad", 1, [](const Tensors& x, const Numbers& n) { return pad(x[0], n[0], n[1], n[2]); },
        axis_and_two},
       {"roll", 1, [](const Tensors& x, const Numbers& n) { return roll(x[0], n[1], n[0]); }, axis_and_two},
-      {"flip", 1, [](const Tensors& x, const Numbers& n) { return flip(x[0], {n[0]}); }, an_axis},
+      {"flip", 1, [](const Tensors& x, const Numbers& n) { return flip(x[0], {n[0]}); }, any_axis},
+      {"rows", 1, [](const Tensors& x, const Numbers& n) { return index_select(x[0], n[0], indices(n, 1)); },
+       axis_and_rows},
+      {"sort", 1, [](const Tensors& x, const Numbers& n) { return sort(x[0], n[0], n[1] == 1).values; },
+       axis_and_flag},
+      {"topk", 1, [](const Tensors& x, const Numbers& n) { return topk(x[0], n[1], n[0]).values; },
+       axis_and_count},
       {"stack", 2,
        [](const Tensors& x, const Numbers& n) {
          return stack({x[0], x[1]}, n[0]);
@@ -125,10 +215,43 @@ const std::vector<Function>& functions() {
          return concat({x[0], x[1]}, n[0]);
        },
        joinable},
-      {"matmul", 2, [](const Tensors& x, const Numbers&) { return matmul(x[0], x[1]) * 0.5; }, multiplicable},
+      {"matmul", 2,
+       [](const Tensors& x, const Numbers&) { return matmul(x[0], x[1]) * scale_of(x[0].dim(1)); },
+       multiplicable},
+      {"linear", 2,
+       [](const Tensors& x, const Numbers&) {
+         return linear(x[0], x[1], sum(x[1], {1})) * scale_of(x[1].dim(1));
+       },
+       rows_and_weights},
       {"gram", 1,
-       [](const Tensors& x, const Numbers&) { return matmul(x[0], transpose(x[0], -2, -1)) * 0.3; },
+       [](const Tensors& x, const Numbers&) {
+         return matmul(x[0], transpose(x[0], -2, -1)) * (0.6 * scale_of(x[0].dim(-1)));
+       },
        matrices},
+      {"layer_norm", 2,
+       [](const Tensors& x, const Numbers&) { return layer_norm(x[0], x[1].shape(), x[1], sin(x[1]), 0.1); },
+       rows_and_scale},
+      {"rms_norm", 2,
+       [](const Tensors& x, const Numbers&) { return rms_norm(x[0], x[1].shape(), x[1], 0.1); },
+       rows_and_scale},
+      {"batch_norm", 2,
+       [](const Tensors& x, const Numbers&) { return batch_norm(x[0], x[1], sin(x[1]), 0.1).y; },
+       channels_and_scale},
+      {"batch_norm_with", 2,
+       [](const Tensors& x, const Numbers&) {
+         return batch_norm_with(x[0], x[1], sin(x[1]), x[1], square(x[1]), 0.1);
+       },
+       channels_and_scale},
+      {"conv2d", 2, [](const Tensors& x, const Numbers& n) { return convolved(x[0], x[1], n); }, strides},
+      {"max_pool2d", 1,
+       [](const Tensors& x, const Numbers& n) { return max_pool2d(image(x[0]), pooling(n)); }, windows},
+      {"avg_pool2d", 1,
+       [](const Tensors& x, const Numbers& n) { return avg_pool2d(image(x[0]), pooling(n)); }, windows},
+      {"adaptive_avg_pool2d", 1,
+       [](const Tensors& x, const Numbers& n) {
+         return adaptive_avg_pool2d(image(x[0]), {n[0], n[1]});
+       },
+       windows},
   };
   return table;
 }
@@ -153,17 +276,28 @@ Tensor loss_of(const RandomProgram& program, const Tensors& inputs) {
   for (const RandomProgram::Call& call : program.calls)
     for (size_t i : call.operands) used[i] = true;
   Tensor loss;
-  for (size_t i = 0; i < values.size(); ++i)
-    if (!used[i]) loss = loss.defined() ? loss + mean(tanh(values[i])) : mean(tanh(values[i]));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (used[i]) continue;
+    Tensor part = values[i].numel() == 0 ? sum(values[i]) : mean(tanh(values[i]));
+    loss = loss.defined() ? loss + part : part;
+  }
   return loss;
+}
+
+std::unique_ptr<optim::Optimizer> optimizer_of(const RandomProgram& program) {
+  // An eps that noise in a gradient of zero is small beside.
+  if (program.optimizer == "adam")
+    return std::make_unique<optim::Adam>(optim::AdamConfig{.lr = 0.02, .eps = 0.01, .weight_decay = 0.1});
+  if (program.optimizer == "sgd") return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.1});
+  return std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.1, .momentum = 0.9});
 }
 
 /// What the program runs on, the same every time.
 struct Setting {
   Tensors parameters, batch;
-  optim::SGD sgd{{.lr = 0.1, .momentum = 0.9}};
+  std::unique_ptr<optim::Optimizer> optimizer;
 
-  explicit Setting(const RandomProgram& program) {
+  explicit Setting(const RandomProgram& program) : optimizer(optimizer_of(program)) {
     PhiloxStream random(17, 3);
     auto drawn = [&](const Shape& shape) {
       std::vector<float> values(static_cast<size_t>(shape.numel()));
@@ -176,14 +310,14 @@ struct Setting {
       parameters.back().set_requires_grad();
     }
     for (const Shape& shape : program.batch) batch.push_back(drawn(shape));
-    sgd.attach(parameters);
+    optimizer->attach(parameters);
   }
 
   Tensor step(const RandomProgram& program, const Tensors& batch_values) {
     Tensors inputs = parameters;
     inputs.insert(inputs.end(), batch_values.begin(), batch_values.end());
     Tensor loss = loss_of(program, inputs);
-    sgd.step(grad(loss, parameters));
+    optimizer->step(grad(loss, parameters));
     return loss;
   }
 
@@ -198,7 +332,7 @@ struct Setting {
   }
 
   Tensors trained() const {
-    Tensors tensors = parameters, state = sgd.state();
+    Tensors tensors = parameters, state = optimizer->state();
     tensors.insert(tensors.end(), state.begin(), state.end());
     for (Tensor& t : tensors) t = t.clone();
     return tensors;
@@ -211,13 +345,17 @@ Tensor widened(const Tensor& t) { return t.dtype() == DType::f32 ? converted(t, 
 
 RandomProgram random_program(uint64_t seed, int calls) {
   PhiloxStream random(seed, 23);
+  const Sizes sizes = sizes_of(seed);
   RandomProgram program;
+  program.optimizer = std::array{"momentum", "adam", "sgd"}[random.below(3)];
   std::vector<Shape> shapes;
   auto add_inputs = [&](std::vector<Shape>& list, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       Shape shape;
-      for (int64_t rank = below(random, 4); rank > 0; --rank)
-        shape.push_back(std::array<int64_t, 5>{1, 2, 3, 3, 5}[random.below(5)]);
+      for (int64_t rank = below(random, 5); rank > 0; --rank) {
+        int64_t extent = random.below(64) == 0 ? 0 : sizes.extents[random.below(sizes.extents.size())];
+        shape.push_back(shape.numel() * extent <= sizes.elements ? extent : 1);
+      }
       list.push_back(shape);
       shapes.push_back(shape);
     }
@@ -228,19 +366,23 @@ RandomProgram random_program(uint64_t seed, int calls) {
     const Function& function = functions()[random.below(functions().size())];
     RandomProgram::Call call{function.name, {}, {}};
     std::vector<Shape> operands;
-    Tensors zero;
-    for (size_t k = 0; k < function.arity; ++k) {  // recent values more often, so that chains grow long
-      size_t back = std::min(random.below(shapes.size()), random.below(shapes.size()));
-      call.operands.push_back(shapes.size() - 1 - back);
-      operands.push_back(shapes[call.operands.back()]);
-      zero.push_back(zeros({DType::f32, operands.back()}));
+    Choice numbers;
+    for (int attempt = 0; attempt < 12 && !numbers; ++attempt) {
+      call.operands.clear(), operands.clear();
+      for (size_t k = 0; k < function.arity; ++k) {  // recent values more often, so that chains grow long
+        size_t back = std::min(random.below(shapes.size()), random.below(shapes.size()));
+        call.operands.push_back(shapes.size() - 1 - back);
+        operands.push_back(shapes[call.operands.back()]);
+      }
+      numbers = function.choose(operands, random);
     }
-    Choice numbers = function.choose(operands, random);
     if (!numbers) continue;
     call.numbers = *numbers;
+    Tensors zero;
+    for (const Shape& shape : operands) zero.push_back(zeros({DType::f32, shape}));
     try {
       Shape result = function.apply(zero, call.numbers).shape();
-      if (result.numel() > kMaxElements || result.rank() > 4) continue;
+      if (result.numel() > sizes.elements || result.rank() > 4) continue;
       shapes.push_back(result);
       program.calls.push_back(call);
     } catch (const Error&) {  // operands that do not broadcast
@@ -322,7 +464,7 @@ Outcome run_in_f64(const RandomProgram& program) {
     for (const Update& update : graph->updates) updated.push_back(at(update.value));
     for (size_t i = 0; i < updated.size(); ++i) at(graph->updates[i].target) = updated[i];
   }
-  Tensors tensors = setting.parameters, state = setting.sgd.state();
+  Tensors tensors = setting.parameters, state = setting.optimizer->state();
   tensors.insert(tensors.end(), state.begin(), state.end());
   for (const Tensor& t : tensors) {
     Tensor last = widened(t);  // where the step does not use it

@@ -18,16 +18,17 @@ struct RandomProgram {
   };
   std::vector<Shape> parameters, batch;
   std::vector<Call> calls;
-  DType dtype = DType::f32;  ///< of parameters and batch inputs
+  std::string optimizer = "momentum";  ///< or "sgd", without momentum, or "adam"
+  DType dtype = DType::f32;            ///< of parameters and batch inputs
   size_t inputs() const { return parameters.size() + batch.size(); }
 };
 
-/// `calls` calls on values of at most 64 elements.
+/// `calls` calls on values of at most 64 elements, or, for every 32nd seed, of at most 4,500.
 RandomProgram random_program(uint64_t seed, int calls);
 std::string to_string(const RandomProgram& program);  ///< one line a value, as C++
 
-/// Two steps of training the parameters by SGD with momentum on the sum over unused values of mean(tanh(v)):
-/// both losses, then parameters and momenta.
+/// Two steps of training the parameters on the sum over unused values of mean(tanh(v)): both losses, then
+/// parameters and the optimizer's state.
 using Outcome = std::vector<Tensor>;
 Outcome run_eagerly(const RandomProgram& program);
 /// `change` is applied to the traced graph before it is compiled: a bug to plant.
