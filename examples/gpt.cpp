@@ -1,6 +1,6 @@
-// A small GPT that learns to write, one character after another:
+// A small GPT, or an LSTM, that learns to write, one character after another:
 //
-//   example_gpt FILE [STEPS]
+//   example_gpt FILE [STEPS [gpt | lstm]]
 //
 // The last tenth of the text is kept for validation. Without a file it learns a rhyme by heart.
 #include <wholestep/wholestep.h>
@@ -53,14 +53,15 @@ struct Batch {
 };
 
 /// The mean loss over all characters as a step of its own, with an update where there is an optimizer.
-ws::CompiledStep compile(ws::nn::GPT& model, int64_t rows, ws::optim::Optimizer* optimizer) {
+ws::CompiledStep compile(ws::nn::Module& model, int64_t rows, int64_t length,
+                         ws::optim::Optimizer* optimizer) {
   auto graph = std::make_shared<ws::Graph>();
   ws::Trace trace(graph);
-  int64_t length = model.config().block_size;
   model.train(optimizer != nullptr);
   Tensor x = graph->add_input(ws::InputKind::kBatch, "x", {ws::DType::i64, {rows, length}}),
          next = graph->add_input(ws::InputKind::kBatch, "next", {ws::DType::i64, {rows * length}});
-  Tensor loss = cross_entropy(reshape(model(x), {rows * length, model.config().vocab_size}), next);
+  Tensor scores = model(x);  // [rows, length, characters]
+  Tensor loss = cross_entropy(reshape(scores, {rows * length, scores.dim(2)}), next);
   if (optimizer) {
     std::vector<Tensor> grads = ws::grad(loss, optimizer->parameters());
     optimizer->step(ws::optim::clip_grad_norm(grads, 1.0).grads);
@@ -77,13 +78,13 @@ double run(ws::CompiledStep& step, const Batch& batch) {
 }
 
 /// The model's own continuation of a newline or a space, each character drawn by its probability.
-std::string written_by(ws::nn::GPT& model, const Text& text, int64_t count) {
+std::string written_by(ws::nn::Module& model, const Text& text, int64_t longest, int64_t count) {
   ws::NoGrad no_grad;
   model.eval();
   ws::PhiloxStream random(7, 0);
   std::vector<int64_t> tokens = {0};
   for (int64_t i = 0; i < count; ++i) {
-    int64_t length = std::min<int64_t>(model.config().block_size, static_cast<int64_t>(tokens.size()));
+    int64_t length = std::min<int64_t>(longest, static_cast<int64_t>(tokens.size()));
     std::vector<int64_t> last(tokens.end() - length, tokens.end());
     Tensor logits = slice(model(ws::tensor(last, {1, length})), 1, length - 1, length);
     double drawn = static_cast<double>(random.uniform());
@@ -99,6 +100,21 @@ std::string written_by(ws::nn::GPT& model, const Text& text, int64_t count) {
   std::string written;
   for (size_t i = 1; i < tokens.size(); ++i) written += text.characters[static_cast<size_t>(tokens[i])];
   return written;
+}
+
+std::unique_ptr<ws::nn::Module> make_gpt(int64_t characters, int64_t length, int64_t width, int64_t layers) {
+  return std::make_unique<ws::nn::GPT>(ws::nn::GPTConfig{.vocab_size = characters,
+                                                         .block_size = length,
+                                                         .n_layer = layers,
+                                                         .n_head = 4,
+                                                         .n_embd = width,
+                                                         .dropout = 0});
+}
+std::unique_ptr<ws::nn::Module> make_lstm(int64_t characters, int64_t width) {
+  return std::make_unique<ws::nn::Sequential>(
+      ws::nn::Embedding({.num_embeddings = characters, .embedding_dim = width}),
+      ws::nn::LSTM({.input_size = width, .hidden_size = width, .batch_first = true}),
+      ws::nn::Linear({.in_features = width, .out_features = characters}));
 }
 
 int main(int argc, char** argv) {
@@ -117,12 +133,11 @@ int main(int argc, char** argv) {
     return 1;
   }
 
-  ws::nn::GPT model({.vocab_size = static_cast<int64_t>(text.characters.size()),
-                     .block_size = length,
-                     .n_layer = layers,
-                     .n_head = 4,
-                     .n_embd = width,
-                     .dropout = 0});
+  const bool lstm = argc > 3 && std::string(argv[3]) == "lstm";
+  const int64_t characters = static_cast<int64_t>(text.characters.size());
+  std::unique_ptr<ws::nn::Module> made =
+      lstm ? make_lstm(characters, 2 * width) : make_gpt(characters, length, width, layers);
+  ws::nn::Module& model = *made;
   model.initialize(1);
   ws::optim::AdamW adamw({.lr = rhyme ? 1e-2 : 2e-3, .betas = {0.9, 0.99}, .weight_decay = 0.1});
   auto cosine = std::make_shared<ws::optim::Cosine>(
@@ -131,7 +146,8 @@ int main(int argc, char** argv) {
   adamw.set_schedule(cosine);
   adamw.attach(model.parameters());
 
-  ws::CompiledStep train = compile(model, rows, &adamw), validate = compile(model, 64, nullptr);
+  ws::CompiledStep train = compile(model, rows, length, &adamw),
+                   validate = compile(model, 64, length, nullptr);
   auto validation_loss = [&] {
     ws::PhiloxStream random(2, 0);
     double total = 0;
@@ -152,6 +168,6 @@ int main(int argc, char** argv) {
     std::fflush(stdout);
     loss = 0;
   }
-  std::printf("---\n%s\n---\n", written_by(model, text, 300).c_str());
+  std::printf("---\n%s\n---\n", written_by(model, text, length, 300).c_str());
   return validation_loss() < 2.5 ? 0 : 1;
 }
