@@ -1,9 +1,9 @@
-# make train | test | build | bench | measure | format: each installs what is missing, builds, and runs. See README.md.
+# make train | test | test-threads | build | bench | measure | format: each installs what is missing, builds, and runs. See README.md.
 PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell nproc)
 
-.PHONY: build command configure train test test-references bench measure reference format check-format packages clean
+.PHONY: build command configure train test test-threads test-references bench measure reference format check-format packages clean
 
 build: configure
 	cmake --build --preset $(PRESET) -j $(JOBS)
@@ -21,6 +21,12 @@ train: command
 
 test: build test-references
 	ctest --preset $(PRESET) -j $(JOBS)
+
+# What threads share, under ThreadSanitizer: the pool, the eager allocator, the loader, whole networks in lanes.
+test-threads: packages
+	cmake --preset tsan >/dev/null
+	cmake --build --preset tsan -j $(JOBS) --target backend_tests data_tests train_tests
+	ctest --preset tsan -j $(JOBS) -L '^(backend|data|train)$$' -R 'Thread|MemoryCache|EagerMemory|DataLoader'
 
 bench: command
 	$(BUILD)/wholestep bench --work W1,W2,W3,W4,W4s
