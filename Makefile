@@ -3,7 +3,7 @@ PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell nproc)
 
-.PHONY: build command configure train test test-threads test-references bench measure reference format check-format packages clean
+.PHONY: build command configure train test test-threads test-references check-references bench measure reference format check-format packages clean
 
 build: configure
 	cmake --build --preset $(PRESET) -j $(JOBS)
@@ -43,6 +43,11 @@ packages:
 
 test-references:
 	@tools/install-packages test
+
+# What PyTorch says of every op, layer, loss and optimizer, computed again and compared with what is stored; PYTHON=... where PyTorch is elsewhere.
+check-references:
+	@$${PYTHON:-python3} -c 'import torch' 2>/dev/null || tools/install-packages references
+	tools/check-references
 
 format: packages
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
