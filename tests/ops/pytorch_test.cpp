@@ -134,25 +134,5 @@ TEST_P(PyTorch, AgreesOnSoftmaxAndCrossEntropy) {
   }
 }
 
-TEST_P(PyTorch, AgreesOnElementwiseOps) {
-  using Function = std::function<Tensor(const std::vector<Tensor>&)>;
-  auto compare = [&](const std::string& op, const std::vector<Shape>& shapes, const Function& f) {
-    for (const Json& c : cases(op)) {
-      std::vector<Tensor> operands;
-      for (size_t i = 0; i < shapes.size(); ++i)
-        operands.push_back(operand(shapes[i], static_cast<uint32_t>(i + 1), dtype(), c["low"], c["high"]));
-      expect_case(c, f, operands);
-    }
-  };
-  for (const char* op : {"neg", "abs", "sign", "square", "relu", "reciprocal", "exp", "expm1", "log", "log1p",
-                         "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor"})
-    compare(op, {{11}}, [&](const auto& in) { return apply1(find_op(op), {in[0]}); });
-  for (const char* op : {"add", "sub", "mul", "div", "pow", "maximum", "minimum"})
-    compare(op, {{5, 1}, {1, 3}}, [&](const auto& in) { return apply1(find_op(op), {in[0], in[1]}); });
-  compare("gelu", {{11}}, [](const auto& in) { return gelu(in[0]); });
-  compare("silu", {{11}}, [](const auto& in) { return silu(in[0]); });
-  compare("leaky_relu", {{11}}, [](const auto& in) { return leaky_relu(in[0]); });
-}
-
 }  // namespace
 }  // namespace wholestep::test

@@ -72,31 +72,6 @@ def cross_entropy(n, c, scale):
             "gradients": [numbers(logits.grad)]}
 
 
-def elementwise():
-    unary = {
-        "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "square": torch.square, "relu": F.relu,
-        "reciprocal": torch.reciprocal, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log,
-        "log1p": torch.log1p, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "sin": torch.sin, "cos": torch.cos,
-        "tanh": torch.tanh, "sigmoid": torch.sigmoid, "erf": torch.erf, "floor": torch.floor, "gelu": F.gelu,
-        "silu": F.silu, "leaky_relu": F.leaky_relu,
-    }
-    binary = {
-        "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow,
-        "maximum": torch.maximum, "minimum": torch.minimum,
-    }
-    positive = {"log", "log1p", "sqrt", "rsqrt", "reciprocal", "pow"}
-    cases = []
-    for name, function in unary.items():
-        low, high = (0.01, 4) if name in positive else (-4, 4)
-        cases.append({"op": name, "low": low, "high": high,
-                      **with_gradients(function, [operand([11], 1, low, high)])})
-    for name, function in binary.items():
-        low, high = (0.01, 4) if name in positive else (-4, 4)
-        cases.append({"op": name, "low": low, "high": high,
-                      **with_gradients(function, [operand([5, 1], 1, low, high), operand([1, 3], 2, low, high)])})
-    return cases
-
-
 def main():
     cases = [
         conv2d([2, 3, 7, 9], [5, 3, 3, 3], (2, 2), (1, 1)),
@@ -122,7 +97,6 @@ def main():
         softmax("log_softmax", [4, 10], -1, 30.0),
         cross_entropy(5, 3, 1.0),
         cross_entropy(33, 11, 20.0),
-        *elementwise(),
     ]
     lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
     print(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}')

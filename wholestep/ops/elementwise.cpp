@@ -27,9 +27,9 @@ Tensor fit(const Tensor& gradient, const Tensor& operand) {
                                                                    : gradient;
 }
 
-/// What a tie of x and y passes on to each of them.
+/// What a tie of x and y passes on to each of them, and g elsewhere: where one is NaN, to both.
 Tensor half_at_tie(const Tensor& x, const Tensor& y, const Tensor& g) {
-  return where(equal(x, y), g * 0.5, 0.0);
+  return where(equal(x, y), g * 0.5, g);
 }
 
 Types infer_broadcast(std::span<const TensorType> in, Domain domain, bool gives_bool, size_t first) {
