@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 
 #include "support/compiled.h"
 #include "support/expect_error.h"
@@ -18,13 +22,22 @@
 #include "wholestep/graph/grad.h"
 #include "wholestep/io/json.h"
 #include "wholestep/ops/arrange.h"
+#include "wholestep/ops/attention.h"
+#include "wholestep/ops/batch_norm.h"
 #include "wholestep/ops/conv1d.h"
+#include "wholestep/ops/conv_transpose2d.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/einsum.h"
+#include "wholestep/ops/embedding.h"
+#include "wholestep/ops/gather.h"
 #include "wholestep/ops/indexing.h"
+#include "wholestep/ops/matmul.h"
+#include "wholestep/ops/norm.h"
 #include "wholestep/ops/pointwise.h"
 #include "wholestep/ops/pool2d.h"
 #include "wholestep/ops/reductions.h"
+#include "wholestep/ops/shape.h"
+#include "wholestep/ops/softmax.h"
 #include "wholestep/ops/sort.h"
 
 namespace wholestep::test {
@@ -47,6 +60,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 const Pool2dOptions kSquare = {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}};
 Tensor whole(const Tensor& i) { return cast(i, DType::f64) - 10.0; }
 Tensors both(const Sorted& sorted) { return {sorted.values, sorted.indices}; }
+Tensors both(const MaxPool2dResult& pooled) { return {pooled.y, pooled.argmax}; }
 
 const std::map<std::string, Function>& functions() {
   static const std::map<std::string, Function> table = [] {
@@ -67,7 +81,19 @@ const std::map<std::string, Function>& functions() {
         CALL("prod of one", prod(x[0], {1})),
         CALL("prod integers", prod(x[0])),
         CALL("mean axes 0 2", mean(x[0], {0, 2})),
+        CALL("mean", mean(x[0])),
+        CALL("mean of one keep", mean(x[0], {1}, true)),
+        CALL("sum", sum(x[0])),
+        CALL("sum axes -1 0 keep", sum(x[0], {-1, 0}, true)),
         CALL("sum of none", sum(x[0], {0})),
+        CALL("sum of no axes", sum(x[0])),
+        CALL("sum of a transposed one", sum(permute(x[0], {2, 0, 1}), {1})),
+        CALL("max", max(x[0])),
+        CALL("max axes 0 -1 keep", max(x[0], {0, -1}, true)),
+        CALL("max of one", max(x[0], {1})),
+        CALL("max of a transposed one", max(transpose(x[0]), {0})),
+        CALL("sum_squares", cast(sum_squares({x[0], x[1], x[2]}), x[0].dtype())),
+        CALL("sum_to", sum_to(x[0], {5, 1})),
         CALL("var", var(x[0])),
         CALL("var axes 1 -1", var(x[0], {1, -1})),
         CALL("var correction 0 keep", var(x[0], {1}, 0, true)),
@@ -109,7 +135,25 @@ const std::map<std::string, Function>& functions() {
         CALL("tril -1", tril(x[0], -1)),
         CALL("triu 1", triu(x[0], 1)),
         CALL("diagonal", diagonal(x[0], 0, 2)),
-        CALL("of a transposed one", roll(cumsum(transpose(x[0]), 0), 1, -1)),
+        CALL("cumsum of a transposed one", roll(cumsum(transpose(x[0]), 0), 1, -1)),
+        CALL("permute", permute(x[0], {2, 0, 1})),
+        CALL("permute -1", permute(x[0], {0, -1, 1, 2})),
+        CALL("permute none", permute(x[0], {1, 0})),
+        CALL("expand", expand(x[0], {3, 5, 7})),
+        CALL("expand to none", expand(x[0], {0, 3})),
+        CALL("expand of no axes", expand(x[0], {2, 3})),
+        CALL("reshape", reshape(x[0], {7, -1})),
+        CALL("reshape none", reshape(x[0], {3, 0, 2})),
+        CALL("reshape one", reshape(x[0], Shape{})),
+        CALL("reshape a transposed one", reshape(transpose(x[0]), {5, 3})),
+        CALL("flatten", flatten(x[0])),
+        CALL("flatten 0", flatten(x[0], 0)),
+        CALL("flatten -2", flatten(x[0], -2)),
+        CALL("concat", concat({x[0], x[1], x[2], x[3]}, 0)),
+        CALL("concat -1", concat({x[0], x[1]}, -1)),
+        CALL("concat one twice", concat({x[0], flip(x[0], {0})}, 1)),
+        CALL("slice", slice(x[0], 1, 1, -1)),
+        CALL("slice by 2", slice(x[0], 1, 3, 130, 2)),
 
         CALL("index_select", index_select(x[0], 0, x[1])),
         CALL("index_select axis -1", index_select(x[0], -1, x[1])),
@@ -127,6 +171,60 @@ const std::map<std::string, Function>& functions() {
         CALLS("topk 3", both(topk(x[0], 3))),
         CALLS("topk 2 smallest of axis 0", both(topk(x[0], 2, 0, false))),
         CALLS("topk none", both(topk(x[0], 0))),
+        CALL("gather_rows", gather_rows(x[0], x[1])),
+        CALL("gather_rows of none", gather_rows(x[0], x[1])),
+        CALL("scatter_add_rows", scatter_add_rows(x[0], x[1], 5)),
+        CALL("take", take(x[0], x[1], 7)),
+        CALL("embedding", embedding(x[1], x[0])),
+        CALL("embedding but 2", embedding(x[1], x[0], 2)),
+        CALL("cross_entropy_losses", cross_entropy_losses(x[0] * 8.0, x[1])),
+
+        CALL("matmul", matmul(x[0], x[1])),
+        CALL("matmul of vectors", matmul(x[0], x[1])),
+        CALL("matmul of a vector and batches", matmul(x[0], x[1])),
+        CALL("matmul of batches and a vector", matmul(x[0], x[1])),
+        CALL("matmul of ones", matmul(x[0], x[1])),
+        CALL("matmul over none", matmul(x[0], x[1])),
+        CALL("matmul to none", matmul(x[0], x[1])),
+        CALL("matmul broadcast", matmul(x[0], x[1])),
+        CALL("matmul transposed", matmul(x[0], x[1], true, true)),
+        CALL("matmul of transposed ones", matmul(transpose(x[0]), transpose(x[1]))),
+        CALL("linear", linear(x[0], x[1], x[2])),
+        CALL("linear without a bias", linear(x[0], x[1])),
+        CALL("conv_transpose2d",
+             conv_transpose2d(x[0], x[1], x[2], {.stride = {2, 1}, .padding = {1, 0}, .dilation = {1, 2}},
+                              {1, 0})),
+
+        CALL("scaled_dot_product_attention", scaled_dot_product_attention(x[0], x[1], x[2])),
+        CALL("scaled_dot_product_attention scale 0.3",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.scale = 0.3})),
+        CALL("scaled_dot_product_attention causal",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.is_causal = true})),
+        CALL("scaled_dot_product_attention causal over more keys",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.is_causal = true})),
+        CALL("scaled_dot_product_attention floating mask",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3] * 2.0})),
+        CALL("scaled_dot_product_attention bool mask",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3] > 0.0})),
+        CALL("scaled_dot_product_attention bool mask a batch, scale 2",
+             scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3] > 0.0, .scale = 2})),
+        CALL("scaled_dot_product_attention broadcast", scaled_dot_product_attention(x[0], x[1], x[2])),
+        CALL("scaled_dot_product_attention of one", scaled_dot_product_attention(x[0], x[1], x[2])),
+        CALL("scaled_dot_product_attention of large scores",
+             scaled_dot_product_attention(x[0] * 6.0, x[1] * 6.0, x[2])),
+        CALL("attention_weights", attention_weights(x[0], x[1])),
+        CALL("causal_mask", causal_mask(3, 5, DType::f32) < 0.0),
+
+        CALL("layer_norm", layer_norm(x[0], {7}, x[1], x[2])),
+        CALL("layer_norm of two axes", layer_norm(x[0], {5, 7}, {}, {}, 0.1)),
+        CALL("rms_norm", rms_norm(x[0], {7}, x[1], 1e-5)),
+        CALL("rms_norm of two axes", rms_norm(x[0], {5, 7}, {}, 0.1)),
+        CALL("group_norm", group_norm(x[0], 3, x[1], x[2])),
+        CALL("group_norm of one", group_norm(x[0], 4, {}, {}, 0.1)),
+        CALL("batch_norm_with", batch_norm_with(x[0], x[1], x[2], cast(x[3], x[0].dtype()) / 10.0,
+                                                cast(x[4], x[0].dtype()) / 10.0 + 0.5)),
+        CALLS("max_pool2d_with_argmax",
+              both(max_pool2d_with_argmax(x[0], {.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 1}}))),
 
         CALL("clamp -0.5 0.25", clamp(x[0], -0.5, 0.25)),
         CALL("clamp min", clamp(x[0], 0.1)),
@@ -136,6 +234,7 @@ const std::map<std::string, Function>& functions() {
         CALL("elu 0.5", elu(x[0], 0.5)),
         CALL("celu 2", celu(x[0], 2)),
         CALL("selu", selu(x[0])),
+        CALL("leaky_relu 0.2", leaky_relu(x[0], 0.2)),
         CALL("softplus", softplus(x[0])),
         CALL("softplus 2 3", softplus(x[0], 2, 3)),
         CALL("logsigmoid", logsigmoid(x[0])),
@@ -163,6 +262,8 @@ const std::map<std::string, Function>& functions() {
         CALL("max at ties", max(x[0] * 0.0, {0})),
         CALL("min at ties", min(x[0] * 0.0, {0})),
         CALL("lerp", lerp(x[0], x[1], 0.3)),
+        CALL("prelu", prelu(x[0], x[1])),
+        CALL("prelu one", prelu(x[0], x[1])),
         CALL("glu", glu(x[0])),
         CALL("glu axis 0", glu(x[0], 0)),
 
@@ -174,7 +275,14 @@ const std::map<std::string, Function>& functions() {
         CALL("eye 2 4", eye(2, 4)),
         CALL("linspace", linspace(-1, 2, 7)),
         CALL("linspace of one", linspace(3, 5, 1)),
-        CALL("likes", zeros_like(x[0]), ones_like(x[0]), full_like(x[0], -2)),
+        CALL("zeros", zeros({2, 0, 3})),
+        CALL("ones", ones({3})),
+        CALL("full", full({2, 3}, -1.5)),
+        CALL("scalar", scalar(2.5)),
+        CALL("zeros_like", zeros_like(x[0])),
+        CALL("ones_like", ones_like(x[0])),
+        CALL("full_like", full_like(x[0], -2)),
+        CALL("new_full", new_full(x[0], {5}, 0.25, x[0].dtype())),
 
         CALL("conv1d", conv1d(x[0], x[1], x[2])),
         CALL("conv1d options",
@@ -289,6 +397,53 @@ TEST(Functions, AgreeWithPyTorchInValuesAndGradients) {
   if (is_whole()) {
     EXPECT_EQ(named, functions().size()) << "a function is not compared, or one compared twice";
   }
+}
+
+/// Names of the functions that the public headers of ops/ and the element-wise table declare.
+std::set<std::string> declared_functions() {
+  const std::filesystem::path ops = std::filesystem::path(WHOLESTEP_SOURCE_DIR) / "wholestep/ops";
+  const std::regex declaration("^(?:inline )?(?:Tensor|std::vector<Tensor>|\\w+Result|Sorted) (\\w+)\\(.*"),
+      row("^(?:UNARY|BINARY|COMPARE|TERNARY)\\((\\w+), k.*"),
+      internal(".*(_cpu|_cuda|_loops|_fused|\\.isa)\\.h");
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(ops)) {
+    const std::string file = entry.path().filename();
+    if (!file.ends_with(".h") && file != "elementwise_table.inc") continue;
+    if (std::regex_match(file, internal)) continue;
+    std::ifstream in(entry.path());
+    std::smatch match;
+    for (std::string line; std::getline(in, line);)
+      if (std::regex_match(line, match, file.ends_with(".h") ? declaration : row)) names.insert(match[1]);
+  }
+  return names;
+}
+
+TEST(Functions, AreAllComparedWithPyTorch) {
+  const std::map<std::string, const char*> without = {
+      {"checkpoint", "gives what its function gives; tests/ops/checkpoint_test.cpp"},
+      {"stop_gradient", "is detach(); tests/ops/registry_test.cpp"},
+      {"random_uniform", "is Philox's; tests/ops/random_test.cpp"},
+      {"dropout", "draws by Philox; tests/ops/random_test.cpp"},
+      {"rand", "draws by Philox; below"},
+      {"randn", "draws by Philox; below"},
+      {"rand_like", "draws by Philox; below"},
+      {"randn_like", "draws by Philox; below"}};
+  std::set<std::string> compared, declared = declared_functions();
+  auto add = [&](const std::string& file, const char* key) {
+    const Json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/" + file);
+    for (const Json& c : all["cases"]) {
+      const std::string name = c[key];
+      compared.insert(name.substr(0, name.find(' ')));
+    }
+  };
+  add("functions.json", "name");
+  add("ops.json", "op");
+  add("elementwise.json", "op");
+  EXPECT_GT(declared.size(), 120u);
+  for (const std::string& name : declared)
+    EXPECT_NE(compared.contains(name), without.contains(name))
+        << name << " has no case in tests/reference, and is none of those that need none";
+  for (const auto& [name, why] : without) EXPECT_TRUE(declared.contains(name)) << name << " " << why;
 }
 
 TEST(Functions, GiveTheSameBitsWhereTheHostCannotLook) {

@@ -36,10 +36,11 @@ def case(name, shapes, function, low=-1.0, high=1.0, **labels):
     operands = [floats(k + 1, shape, low, high).requires_grad_() for k, shape in enumerate(shapes)]
     described = [{"shape": shape} for shape in shapes]
     for k, (shape, classes) in enumerate(labels.values()):
-        operands.append(torch.tensor(formula_labels(k + 5, prod(shape), classes)).reshape(shape))
+        operands.append(torch.tensor(formula_labels(k + 5, prod(shape), classes), dtype=torch.int64).reshape(shape))
         described.append({"shape": shape, "classes": classes})
     results = function(*operands)
     results = [results] if torch.is_tensor(results) else list(results)
+    assert not any(r.isnan().any() for r in results), name  # as attention that may look nowhere
     total = sum((r * floats(9 + i, r.shape)).sum() for i, r in enumerate(results) if r.is_floating_point())
     gradients = []
     if torch.is_tensor(total) and total.requires_grad:
@@ -68,7 +69,19 @@ def reductions():
     case("prod of one", [[3, 1]], lambda x: x.prod(1))
     case("prod integers", [], lambda i: i.prod(), i=([7], 9))
     case("mean axes 0 2", [shape], lambda x: x.mean((0, 2)))
+    case("mean", [[131]], lambda x: x.mean())
+    case("mean of one keep", [[3, 1]], lambda x: x.mean(1, keepdim=True))
+    case("sum", [[131]], lambda x: x.sum())
+    case("sum axes -1 0 keep", [shape], lambda x: x.sum((-1, 0), keepdim=True))
     case("sum of none", [[0, 3]], lambda x: x.sum(0))
+    case("sum of no axes", [[]], lambda x: x.sum())
+    case("sum of a transposed one", [[5, 3, 7]], lambda x: x.permute(2, 0, 1).sum(1))
+    case("max", [shape], lambda x: x.amax())
+    case("max axes 0 -1 keep", [shape], lambda x: x.amax((0, -1), keepdim=True))
+    case("max of one", [[7, 1]], lambda x: x.amax(1))
+    case("max of a transposed one", [[11, 13]], lambda x: x.t().amax(0))
+    case("sum_squares", [[131], [3, 5], []], lambda x, y, z: x.square().sum() + y.square().sum() + z.square())
+    case("sum_to", [shape], lambda x: x.sum_to_size(5, 1))
     case("var", [shape], lambda x: x.var())
     case("var axes 1 -1", [shape], lambda x: x.var((1, -1)))
     case("var correction 0 keep", [shape], lambda x: x.var(1, correction=0, keepdim=True))
@@ -115,7 +128,25 @@ def arranging():
     case("tril -1", [[4, 4]], lambda x: x.tril(-1))
     case("triu 1", [[3, 5]], lambda x: x.triu(1))
     case("diagonal", [[4, 3, 4]], lambda x: x.diagonal(0, 0, 2))
-    case("of a transposed one", [[5, 3]], lambda x: x.t().cumsum(0).roll(1, -1))
+    case("cumsum of a transposed one", [[5, 3]], lambda x: x.t().cumsum(0).roll(1, -1))
+    case("permute", [shape], lambda x: x.permute(2, 0, 1))
+    case("permute -1", [[2, 1, 3, 5]], lambda x: x.permute(0, -1, 1, 2))
+    case("permute none", [[0, 3]], lambda x: x.permute(1, 0))
+    case("expand", [[5, 1]], lambda x: x.expand(3, 5, 7))
+    case("expand to none", [[1, 3]], lambda x: x.expand(0, 3))
+    case("expand of no axes", [[]], lambda x: x.expand(2, 3))
+    case("reshape", [shape], lambda x: x.reshape(7, -1))
+    case("reshape none", [[0, 3]], lambda x: x.reshape(3, 0, 2))
+    case("reshape one", [[1, 1]], lambda x: x.reshape(()))
+    case("reshape a transposed one", [[5, 3]], lambda x: x.t().reshape(5, 3))
+    case("flatten", [shape], lambda x: x.flatten(1))
+    case("flatten 0", [shape], lambda x: x.flatten())
+    case("flatten -2", [shape], lambda x: x.flatten(-2))
+    case("concat", [[2, 3], [1, 3], [0, 3], [5, 3]], lambda *x: torch.cat(x, 0))
+    case("concat -1", [[2, 3, 1], [2, 3, 7]], lambda x, y: torch.cat([x, y], -1))
+    case("concat one twice", [[3, 2]], lambda x: torch.cat([x, x.flip(0)], 1))
+    case("slice", [shape], lambda x: x[:, 1:-1])
+    case("slice by 2", [[2, 131]], lambda x: x[:, 3:130:2])
 
 
 def indexing():
@@ -135,6 +166,13 @@ def indexing():
     case("topk 3", [[3, 7]], lambda x: x.topk(3))
     case("topk 2 smallest of axis 0", [[7, 3]], lambda x: x.topk(2, 0, largest=False))
     case("topk none", [[3]], lambda x: x.topk(0))
+    case("gather_rows", [[5, 2, 3]], lambda x, i: x[i], i=([7], 5))
+    case("gather_rows of none", [[5, 3]], lambda x, i: x[i], i=([0], 5))
+    case("scatter_add_rows", [[7, 3]], lambda x, i: torch.zeros(5, 3).index_add(0, i, x), i=([7], 5))
+    case("take", [], lambda i, j: i.roll(-j.item())[:7], i=([11], 100), j=([], 11))
+    case("embedding", [[5, 3]], lambda x, i: F.embedding(i, x), i=([2, 7], 5))
+    case("embedding but 2", [[5, 3]], lambda x, i: F.embedding(i, x, padding_idx=2), i=([23], 5))
+    case("cross_entropy_losses", [[7, 5]], lambda x, i: F.cross_entropy(x * 8, i, reduction="none"), i=([7], 5))
 
 
 def products():
@@ -162,14 +200,60 @@ def products():
     product("ij,jk->ik", (3, 0), (0, 2))
 
 
+    case("matmul", [[37, 7], [7, 3]], torch.matmul)
+    case("matmul of vectors", [[131], [131]], torch.matmul)
+    case("matmul of a vector and batches", [[5], [2, 5, 3]], torch.matmul)
+    case("matmul of batches and a vector", [[2, 3, 5], [5]], torch.matmul)
+    case("matmul of ones", [[1, 1], [1, 1]], torch.matmul)
+    case("matmul over none", [[3, 0], [0, 2]], torch.matmul)
+    case("matmul to none", [[0, 3], [3, 2]], torch.matmul)
+    case("matmul broadcast", [[2, 1, 3, 5], [7, 5, 2]], torch.matmul)
+    case("matmul transposed", [[2, 5, 3], [2, 7, 5]], lambda x, y: x.transpose(1, 2) @ y.transpose(1, 2))
+    case("matmul of transposed ones", [[5, 3], [7, 5]], lambda x, y: x.t() @ y.t())
+    case("linear", [[2, 3, 5], [7, 5], [7]], F.linear)
+    case("linear without a bias", [[5], [1, 5]], F.linear)
+    case("conv_transpose2d", [[2, 3, 4, 5], [3, 2, 3, 2], [2]],
+         lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), (1, 0), (1, 0), dilation=(1, 2)))
+
+
+def attention():
+    sdpa = F.scaled_dot_product_attention
+    q, k, v = [2, 2, 5, 3], [2, 2, 7, 3], [2, 2, 7, 2]
+    case("scaled_dot_product_attention", [q, k, v], sdpa)
+    case("scaled_dot_product_attention scale 0.3", [q, k, v], lambda *x: sdpa(*x, scale=0.3))
+    case("scaled_dot_product_attention causal", [[2, 5, 3], [2, 5, 3], [2, 5, 2]], lambda *x: sdpa(*x, is_causal=True))
+    case("scaled_dot_product_attention causal over more keys", [q, k, v], lambda *x: sdpa(*x, is_causal=True))
+    case("scaled_dot_product_attention floating mask", [q, k, v, [2, 5, 7]], lambda q, k, v, m: sdpa(q, k, v, m * 2))
+    case("scaled_dot_product_attention bool mask", [q, k, v], lambda q, k, v, i: sdpa(q, k, v, i > 0), i=([5, 7], 3))
+    case("scaled_dot_product_attention bool mask a batch, scale 2", [q, k, v], lambda q, k, v, i: sdpa(q, k, v, i > 0, scale=2.0),
+         i=([2, 1, 1, 7], 3))
+    case("scaled_dot_product_attention broadcast", [[2, 1, 5, 3], [1, 3, 7, 3], [7, 2]],
+         lambda q, k, v: sdpa(q.expand(2, 3, 5, 3), k.expand(2, 3, 7, 3), v.expand(2, 3, 7, 2)))
+    case("scaled_dot_product_attention of one", [[1, 1], [1, 1], [1, 1]], sdpa)
+    case("scaled_dot_product_attention of large scores", [q, k, v], lambda q, k, v: sdpa(q * 6, k * 6, v))
+    case("attention_weights", [q, k], lambda q, k: torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(3), -1))
+    case("causal_mask", [], lambda: torch.ones(3, 5).triu(1) > 0)
+
+
+def norms():
+    x = [3, 5, 7]
+    case("layer_norm", [x, [7], [7]], lambda x, w, b: F.layer_norm(x, [7], w, b))
+    case("layer_norm of two axes", [x], lambda x: F.layer_norm(x, [5, 7], eps=0.1))
+    case("rms_norm", [x, [7]], lambda x, w: F.rms_norm(x, [7], w, 1e-5))
+    case("rms_norm of two axes", [x], lambda x: F.rms_norm(x, [5, 7], eps=0.1))
+    case("group_norm", [[2, 6, 5], [6], [6]], lambda x, w, b: F.group_norm(x, 3, w, b))
+    case("group_norm of one", [[2, 4, 3]], lambda x: F.group_norm(x, 4, eps=0.1))
+    case("batch_norm_with", [[3, 2, 5], [2], [2]], lambda x, w, b, m, v: F.batch_norm(x, m / 10, v / 10 + 0.5, w, b), m=([2], 9), v=([2], 9))
+    case("max_pool2d_with_argmax", [[2, 3, 7, 9]], lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 1), return_indices=True))
+
+
 def pointwise():
     functions = {
         "clamp -0.5 0.25": lambda x: x.clamp(-0.5, 0.25), "clamp min": lambda x: x.clamp(min=0.1),
         "clamp max": lambda x: x.clamp(max=0.1), "ceil": torch.ceil, "elu": F.elu, "elu 0.5": lambda x: F.elu(x, 0.5),
-        "celu 2": lambda x: F.celu(x, 2.0), "selu": F.selu, "softplus": F.softplus,
+        "celu 2": lambda x: F.celu(x, 2.0), "selu": F.selu, "leaky_relu 0.2": lambda x: F.leaky_relu(x, 0.2), "softplus": F.softplus,
         "softplus 2 3": lambda x: F.softplus(x, 2.0, 3.0), "logsigmoid": F.logsigmoid, "mish": F.mish,
         "softsign": F.softsign, "hardtanh": F.hardtanh, "relu6": F.relu6, "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # whose own gradient is that of f32
-       
         "hardswish": F.hardswish, "tanhshrink": F.tanhshrink, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
         "logical_not": lambda x: (x > 0).logical_not(), "gelu": F.gelu, "silu": F.silu,
     }
@@ -189,6 +273,8 @@ def pointwise():
     case("max at ties", [[7]], lambda x: (x * 0).amax(0))
     case("min at ties", [[7]], lambda x: (x * 0).amin(0))
     case("lerp", [[4, 5], [4, 5]], lambda x, y: torch.lerp(x, y, 0.3))
+    case("prelu", [[2, 3, 5], [3]], F.prelu)
+    case("prelu one", [[7], [1]], F.prelu)
     case("glu", [[3, 8]], lambda x: F.glu(x))
     case("glu axis 0", [[4, 3]], lambda x: F.glu(x, 0))
 
@@ -202,7 +288,14 @@ def creation():
     case("eye 2 4", [], lambda: torch.eye(2, 4))
     case("linspace", [], lambda: torch.linspace(-1, 2, 7))
     case("linspace of one", [], lambda: torch.linspace(3, 5, 1))
-    case("likes", [[2, 3]], lambda x: (torch.zeros_like(x), torch.ones_like(x), torch.full_like(x, -2)))
+    case("zeros", [], lambda: torch.zeros(2, 0, 3))
+    case("ones", [], lambda: torch.ones(3))
+    case("full", [], lambda: torch.full((2, 3), -1.5))
+    case("scalar", [], lambda: torch.tensor(2.5))
+    case("zeros_like", [[2, 3]], torch.zeros_like)
+    case("ones_like", [[2, 3]], torch.ones_like)
+    case("full_like", [[2, 3]], lambda x: torch.full_like(x, -2))
+    case("new_full", [[2, 3]], lambda x: x.new_full((5,), 0.25))
 
 
 def windows():
@@ -234,7 +327,7 @@ def division():
 
 
 def main():
-    for group in (reductions, arranging, indexing, products, pointwise, creation, windows, division):
+    for group in (reductions, arranging, indexing, products, attention, norms, pointwise, creation, windows, division):
         group()
     lines = ",\n".join(json.dumps(c, separators=(",", ":")) for c in CASES)
     print(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}')

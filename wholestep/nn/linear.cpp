@@ -2,7 +2,6 @@
 #include "wholestep/nn/linear.h"
 
 #include "wholestep/ops/matmul.h"
-#include "wholestep/ops/shape.h"
 
 namespace wholestep::nn {
 
@@ -17,7 +16,6 @@ Tensor Linear::forward(const Tensor& x) {
     refuse(x, "the input does not fit a Linear layer", "[..., " + std::to_string(in) + "]",
            x.rank() > 2 && x.numel() / x.dim(0) == in ? "put a Flatten layer before it"
                                                       : "in_features is the extent of the input's last axis");
-  if (x.rank() == 1) return reshape(linear(reshape(x, {1, in}), weight_, bias_), {-1});
   return linear(x, weight_, bias_);
 }
 

@@ -157,7 +157,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (x.rank() > 2 && weight.rank() == 2) {  // one product for the rows of all leading axes
+  if (x.rank() > 0 && x.rank() != 2 && weight.rank() == 2) {  // one product for the rows of all leading axes
     Shape result = x.shape();
     result.set(x.rank() - 1, weight.dim(0));
     Tensor rows = reshape(x, Shape{x.numel() / std::max<int64_t>(x.dim(-1), 1), x.dim(-1)});
