@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "support/compiled.h"
 #include "support/formula.h"
@@ -79,6 +80,10 @@ void set_parameters(nn::Module& module, const Json& expected, DType dtype, const
     parameters[i].second.write(
         operand(parameters[i].second.shape(), 20 + static_cast<uint32_t>(i), dtype, 0.5).to_host().bytes());
   }
+  for (uint32_t j = 60; auto& [name, buffer] : module.named_buffers()) {
+    Tensor value = operand(buffer.shape(), j++, dtype, 0.25) + 1.0;
+    buffer.write((is_floating(buffer.dtype()) ? value.to_host() : zeros(buffer.type())).bytes());
+  }
 }
 
 void expect_near(const Tensor& got, const Json& expected, const std::string& what) {
@@ -134,10 +139,28 @@ TEST_P(PyTorchLayer, AgreesOnLayersOfOneOperand) {
     int64_t indices = c["indices"];
     Tensor input = indices ? on_test_device(tensor(formula_labels(1, x.numel(), indices), x))
                            : operand(x, 1, GetParam());
+    if (c.contains("evaluation")) layer->eval();
+    if (c.contains("buffers")) {
+      (*layer)(input);
+      nn::NamedTensors buffers = layer->named_buffers();
+      ASSERT_EQ(buffers.size(), c["buffers"].size()) << text;
+      for (size_t i = 0; i < buffers.size(); ++i) {
+        EXPECT_EQ(buffers[i].first, c["buffers"][i]["name"]) << text;
+        expect_near(buffers[i].second, c["buffers"][i]["values"], text + ", buffer " + buffers[i].first);
+      }
+    }
     compare(
         c, *layer, [&](const Tensors& in) { return Tensors{(*layer)(in[0])}; }, {input}, text);
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(PyTorchLayers, EveryTypeHasACase) {
+  std::set<std::string> compared;
+  for (const Json& c : reference()["one_operand"]) compared.insert(c["spec"]["type"]);
+  for (const Json& c : reference()["several_operands"]) compared.insert(c["kind"]);
+  for (const auto& type : nn::layer_types())
+    EXPECT_TRUE(compared.contains(type.name)) << type.name << " has no case in tests/reference/layers.py";
 }
 
 /// The several-operand cases of one kind, each with its layer's parameters set.

@@ -1,7 +1,8 @@
 """Writes layers.json: what PyTorch gives, in float64, for the layers of tests/nn/pytorch_layers_test.cpp.
 
 usage: python3 layers.py > layers.json
-Input k of a case is formula_values(k) of formula.py, parameter i (in PyTorch's order) 0.5 * formula_values(20 + i).
+Input k of a case is formula_values(k) of formula.py, parameter i (in PyTorch's order) 0.5 * formula_values(20 + i), buffer j before the call
+1 + 0.25 * formula_values(60 + j), of integers 0.
 """
 import json
 import sys
@@ -28,6 +29,9 @@ def set_parameters(module):
     with torch.no_grad():
         for i, p in enumerate(module.parameters()):
             p.copy_(0.5 * operand(list(p.shape), 20 + i))
+        for j, b in enumerate(module.buffers()):
+            if b.is_floating_point():
+                b.copy_(1 + 0.25 * operand(list(b.shape), 60 + j))
 
 
 def record(case, module, inputs, outputs):
@@ -41,17 +45,22 @@ def record(case, module, inputs, outputs):
                            for name, p in module.named_parameters()]}
 
 
-def one_operand(spec, module, x, indices=0, call=None):
+def one_operand(spec, module, x, indices=0, call=None, evaluation=False):
     """A layer of one input, made from `spec` as model.json has it; x holds indices below `indices` where that is not 0."""
     set_parameters(module)
+    module.train(not evaluation)
     data = torch.tensor(formula_labels(1, prod(x), indices)).reshape(x) if indices else operand(x, 1).requires_grad_()
     y = (call or module)(data)
-    return record({"spec": spec, "x": x, "indices": indices}, module, [data], [y])
+    more = {"evaluation": True} if evaluation else {}
+    buffers = [{"name": name, "values": numbers(b)} for name, b in module.named_buffers()]  # after the call
+    if buffers:
+        more["buffers"] = buffers
+    return record({"spec": spec, "x": x, "indices": indices, **more}, module, [data], [y])
 
 
-def layer(name, x, module=None, indices=0, call=None, **fields):
+def layer(name, x, module=None, indices=0, call=None, evaluation=False, **fields):
     module = module or getattr(nn, name)(**fields)
-    return one_operand({"type": name, **fields}, module, x, indices, call)
+    return one_operand({"type": name, **fields}, module, x, indices, call, evaluation)
 
 
 def causal(module, batch_first):
@@ -78,6 +87,123 @@ def encoder(x, is_causal=False, **fields):
     extra = {"is_causal": True} if is_causal else {}
     call = causal(module, fields.get("batch_first", False)) if is_causal else None
     return one_operand({"type": "TransformerEncoderLayer", **fields, **extra}, module, x, call=call)
+
+
+class Sequential(nn.Module):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Residual(nn.Module):
+    def __init__(self, layers, shortcut=()):
+        super().__init__()
+        self.layers, self.shortcut = nn.Sequential(*layers), nn.Sequential(*shortcut)
+
+    def forward(self, x):
+        return self.layers(x) + self.shortcut(x)
+
+
+class Parallel(nn.Module):
+    def __init__(self, layers, join):
+        super().__init__()
+        self.layers, self.join = nn.ModuleList(layers), join
+
+    def forward(self, x):
+        return self.join([layer(x) for layer in self.layers])
+
+
+class VisionTransformer(nn.Module):
+    """Dosovitskiy et al. 2021, with the names of torchvision's parts."""
+
+    def __init__(self, image_size, patch_size, in_channels, num_layers, num_heads, hidden_dim, mlp_dim, num_classes):
+        super().__init__()
+        self.class_token = nn.Parameter(torch.zeros(1, 1, hidden_dim))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, (image_size // patch_size) ** 2 + 1, hidden_dim))
+        self.conv_proj = nn.Conv2d(in_channels, hidden_dim, patch_size, patch_size)
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(hidden_dim, num_heads, mlp_dim, 0.0, "gelu", 1e-6, True, True)
+                                    for _ in range(num_layers))
+        self.ln, self.head = nn.LayerNorm(hidden_dim, 1e-6), nn.Linear(hidden_dim, num_classes)
+
+    def forward(self, x):
+        y = self.conv_proj(x).flatten(2).transpose(1, 2)
+        y = torch.cat([self.class_token.expand(len(x), -1, -1), y], 1) + self.pos_embedding
+        for block in self.layers:
+            y = block(y)
+        return self.head(self.ln(y)[:, 0])
+
+
+class GPT(nn.Module):
+    """Radford et al. 2019; the tokens' vectors are the last layer's weight, too."""
+
+    def __init__(self, vocab_size, block_size, n_layer, n_head, n_embd):
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(vocab_size, n_embd), nn.Embedding(block_size, n_embd)
+        gelu = lambda a: nn.functional.gelu(a, approximate="tanh")
+        self.h = nn.ModuleList(nn.TransformerEncoderLayer(n_embd, n_head, 4 * n_embd, 0.0, gelu, 1e-5, True, True) for _ in range(n_layer))
+        self.ln_f = nn.LayerNorm(n_embd)
+
+    def forward(self, x):
+        y, steps = self.wte(x) + self.wpe.weight[: x.shape[1]], x.shape[1]
+        for block in self.h:
+            y = block(y, src_mask=torch.ones(steps, steps, dtype=torch.bool).triu(1))
+        return self.ln_f(y) @ self.wte.weight.T
+
+
+def containers():
+    linear = lambda inputs, outputs: {"type": "Linear", "in_features": inputs, "out_features": outputs}
+    return [
+        layer("Sequential", [3, 5], Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+              layers=[linear(5, 4), {"type": "ReLU"}, linear(4, 2)]),
+        layer("Residual", [3, 5], Residual([nn.Linear(5, 5), nn.Tanh()]), layers=[linear(5, 5), {"type": "Tanh"}]),
+        layer("Residual", [3, 5], Residual([nn.Linear(5, 4)], [nn.Linear(5, 4)]), layers=[linear(5, 4)], shortcut=[linear(5, 4)]),
+        layer("Parallel", [3, 5], Parallel([nn.Linear(5, 4), nn.Linear(5, 1)], lambda ys: torch.cat(ys, 1)),
+              layers=[linear(5, 4), linear(5, 1)]),
+        layer("Parallel", [3, 5], Parallel([nn.Linear(5, 4), nn.Linear(5, 4)], sum), layers=[linear(5, 4), linear(5, 4)], join="sum"),
+        layer("Flatten", [3, 2, 5]), layer("Flatten", [3, 2, 5, 1], start_dim=2),
+        layer("Reshape", [3, 10], nn.Unflatten(1, (5, 2)), shape=[5, 2]),
+        layer("Identity", [131]),
+        layer("Dropout", [131], evaluation=True), layer("Dropout", [131], p=0.0),
+        one_operand({"type": "DropConnect", "in_features": 5, "out_features": 3}, nn.Linear(5, 3), [7, 5], evaluation=True),
+        one_operand({"type": "DropConnect", "in_features": 5, "out_features": 3, "p": 0.0, "bias": False}, nn.Linear(5, 3, bias=False),
+                    [7, 5]),
+    ]
+
+
+def normalised():
+    cases = []
+    for evaluation in (False, True):
+        cases += [layer("BatchNorm1d", [7, 3], evaluation=evaluation, num_features=3),
+                  layer("BatchNorm1d", [2, 3, 5], evaluation=evaluation, num_features=3, eps=0.1, momentum=0.3, affine=False),
+                  layer("BatchNorm2d", [2, 3, 5, 4], evaluation=evaluation, num_features=3),
+                  layer("BatchNorm2d", [2, 1, 1, 1], evaluation=evaluation, num_features=1, momentum=1.0, eps=0.01)]
+    return cases
+
+
+def activations():
+    shape = [5, 7]
+    return [*(layer(name, shape) for name in ("ReLU", "LeakyReLU", "Tanh", "Sigmoid", "SiLU", "ELU", "GELU", "Softplus")),
+            layer("LeakyReLU", shape, negative_slope=0.3), layer("Softmax", [2, 3, 5], dim=1), layer("Softmax", shape, nn.Softmax(-1)), layer("Softmax", [3, 1], nn.Softmax(-1)),
+            layer("ReLU", [131]), layer("Tanh", [0, 3]), layer("Sigmoid", []), layer("SiLU", [1])]
+
+
+def pooled():
+    return [layer("AdaptiveAvgPool2d", [2, 3, 7, 5], output_size=1), layer("AdaptiveAvgPool2d", [2, 3, 7, 5], output_size=[3, 2]),
+            layer("AdaptiveAvgPool2d", [1, 2, 3, 4], output_size=5), layer("MaxPool2d", [2, 3, 7, 5], kernel_size=[3, 2], stride=[2, 1], padding=1),
+            layer("MaxPool2d", [2, 1, 6, 6], kernel_size=2), layer("AvgPool2d", [2, 3, 7, 5], kernel_size=[3, 2], stride=[2, 1], padding=1),
+            layer("Conv2d", [2, 3, 7, 5], in_channels=3, out_channels=4, kernel_size=[3, 2], stride=[2, 1], padding=1),
+            layer("Conv2d", [2, 4, 5, 5], in_channels=4, out_channels=6, kernel_size=3, groups=2, bias=False),
+            layer("Linear", [3, 5], in_features=5, out_features=4), layer("Linear", [2, 3, 5], in_features=5, out_features=4, bias=False)]
+
+
+def networks():
+    vit = dict(image_size=6, patch_size=3, in_channels=2, num_layers=2, num_heads=2, hidden_dim=4, mlp_dim=6, num_classes=3)
+    gpt = dict(vocab_size=7, block_size=6, n_layer=2, n_head=2, n_embd=4)
+    return [layer("VisionTransformer", [2, 2, 6, 6], VisionTransformer(**vit), **vit),
+            one_operand({"type": "GPT", **gpt, "dropout": 0.0}, GPT(**gpt), [2, 5], indices=7)]
 
 
 def recurrent(name, x, **fields):
@@ -171,6 +297,7 @@ def main():
                   bidirectional=True),
         recurrent("LSTM", [2, 7, 2], input_size=2, hidden_size=3, num_layers=2, batch_first=True, bidirectional=True),
         recurrent("GRU", [1, 3, 2], input_size=2, hidden_size=3, num_layers=3, bias=False, bidirectional=True),
+        *containers(), *normalised(), *activations(), *pooled(), *networks(),
     ]
     drawn = [
         initial("Conv1d", in_channels=20, out_channels=50, kernel_size=5),
