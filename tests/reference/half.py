@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from formula import formula_labels, formula_values
+from losses import Focal
 
 CASES = []
 
@@ -79,6 +80,16 @@ def layers():
     layer("RNN", [4, 3, 4], input_size=4, hidden_size=5, call=lambda m, x: m(x)[0])
     layer("MultiheadAttention", [7, 2, 12], embed_dim=12, num_heads=3, call=lambda m, x: m(x, x, x)[0])
     layer("TransformerEncoderLayer", [6, 2, 8], d_model=8, nhead=2, dim_feedforward=16, dropout=0.0)
+    bilinear, decoder = nn.Bilinear(3, 4, 5), nn.TransformerDecoderLayer(8, 2, 16, 0.0)
+    record({"layer": {"type": "Bilinear", "in1_features": 3, "in2_features": 4, "out_features": 5}}, bilinear,
+           [[7, 3], [7, 4]], bilinear)
+    record({"layer": {"type": "TransformerDecoderLayer", "d_model": 8, "nhead": 2, "dim_feedforward": 16, "dropout": 0.0}}, decoder,
+           [[3, 2, 8], [5, 2, 8]], decoder)
+    layer("MaxPool1d", [2, 3, 11], kernel_size=3, stride=2, padding=1)
+    layer("AvgPool1d", [2, 3, 11], kernel_size=4)
+    layer("AdaptiveAvgPool2d", [2, 3, 7, 5], output_size=[3, 2])
+    layer("PReLU", [4, 3, 7], num_parameters=3)
+    layer("DropConnect", [9, 7], module=nn.Linear(7, 5), in_features=7, out_features=5, p=0.0)
     for name in ("ReLU", "Tanh", "Sigmoid", "SiLU", "GELU", "SELU", "ELU", "Mish", "Hardswish", "LeakyReLU", "Softplus"):
         layer(name, [5, 31])
 
@@ -104,6 +115,18 @@ def functions():
     function("mse", [[9, 13], [9, 13]], F.mse_loss)
     function("huber", [[9, 13], [9, 13]], lambda x, y: F.huber_loss(x * 3, y))
     function("binary cross entropy", [[9, 13], [9, 13]], lambda x, y: F.binary_cross_entropy_with_logits(x * 4, y * 0.5 + 0.5))
+    p = lambda x: F.softmax(x, 1)
+    labels, signs = torch.tensor(formula_labels(2, 9, 13)), torch.tensor(formula_labels(2, 9, 2)) * 2 - 1
+    function("nll", [[9, 13]], lambda x: F.nll_loss(x, labels))
+    function("soft cross entropy", [[9, 13], [9, 13]], lambda x, y: F.cross_entropy(x, p(y)))
+    function("l1", [[9, 13], [9, 13]], F.l1_loss)
+    function("smooth l1", [[9, 13], [9, 13]], lambda x, y: F.smooth_l1_loss(x * 3, y, beta=0.5))
+    function("bce", [[9, 13], [9, 13]], lambda x, y: F.binary_cross_entropy(x * 0.5 + 0.5, y * 0.5 + 0.5))
+    function("focal", [[9, 13]], lambda x: Focal()(x * 4, torch.tensor(formula_labels(2, 117, 2)).reshape(9, 13).to(x.dtype)))
+    function("kl div", [[9, 13], [9, 13]], lambda x, y: F.kl_div(x, p(y), reduction="none").mean())  # as "mean", which warns
+    function("hinge embedding", [[9, 13]], lambda x: F.hinge_embedding_loss(x, torch.tensor(formula_labels(2, 117, 2)).reshape(9, 13) * 2 - 1))
+    function("cosine embedding", [[9, 13], [9, 13]], lambda x, y: F.cosine_embedding_loss(x, y, signs))
+    function("triplet margin", [[9, 13]] * 3, F.triplet_margin_loss)
     function("sums of a broadcast product", [[300, 1], [7]], lambda x, y: x * y)
     function("quotient", [[9, 4], [9, 1]], lambda x, y: x / (y + 2))
     function("glu", [[5, 8]], F.glu)
