@@ -9,6 +9,8 @@
 #include "wholestep/compile/compile.h"
 #include "wholestep/graph/graph.h"
 #include "wholestep/io/json.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/optim/sequence.h"
 
 namespace wholestep {
 namespace {
@@ -133,6 +135,19 @@ TEST(Trajectory, SchedulesEqualPyTorchStepByStep) {
     EXPECT_EQ(schedule_from(spec)->curve(0.2, 60), schedule->curve(0.2, 60));
   }
   EXPECT_EQ(types.size(), optim::schedule_types().size());
+}
+
+TEST(Trajectory, AFunctionOfTheStepEqualsPyTorchStepByStep) {
+  const std::vector<std::function<Tensor(const Tensor&)>> factors = {
+      [](const Tensor& t) { return pow(0.95, t); }, [](const Tensor& t) { return 1.0 / (1.0 + t * 0.1); },
+      [](const Tensor& t) { return minimum((t + 1.0) / 20.0, 1.0); }};
+  ASSERT_EQ(reference()["lambdas"].size(), factors.size());
+  for (size_t k = 0; k < factors.size(); ++k) {
+    const json& c = reference()["lambdas"][k];
+    std::vector<double> rates = optim::Lambda(factors[k]).curve(c["lr"].get<double>(), 60);
+    for (size_t i = 0; i < 60; ++i)
+      EXPECT_NEAR(rates[i], c["rates"][i].get<double>(), 1e-14) << "function " << k << " step " << i;
+  }
 }
 
 TEST(Trajectory, ReduceOnPlateauEqualsPyTorchAlsoWhenItsStateIsCarriedOver) {

@@ -184,6 +184,7 @@ SCHEDULES = [
                                                           dict(type="exponential", gamma=0.9),
                                                           dict(type="cosine", total_steps=40, eta_min=0.01)]), sequence),
 ]
+LAMBDAS = [lambda t: 0.95**t, lambda t: 1 / (1 + 0.1 * t), lambda t: min((t + 1) / 20, 1)]  # those of tests/optim/trajectory_test.cpp
 PLATEAUS = [
     dict(),
     dict(patience=2, factor=0.5),
@@ -206,6 +207,7 @@ def main():
         "trajectories": [dict(optimizer=dict(type=name, **config), values=trajectory(kind, config)) for name, kind, config in CASES]
                         + [dict(optimizer=grouped, values=trajectory(None, None, biases))],
         "schedules": [dict(schedule=spec, lr=0.2, rates=curve(make)) for spec, make in SCHEDULES],
+        "lambdas": [dict(lr=0.2, rates=curve(lambda o: lrs.LambdaLR(o, factor))) for factor in LAMBDAS],
         "losses": losses,
         "plateaus": [dict(schedule=dict(type="reduce-on-plateau", **config), lr=0.2,
                           rates=curve(lambda o: lrs.ReduceLROnPlateau(o, **config), observe=losses)) for config in PLATEAUS],
