@@ -9,6 +9,7 @@
 #include "support/compiled.h"
 #include "support/expect_error.h"
 #include "support/formula.h"
+#include "support/gradient_check.h"
 #include "support/op_case.h"
 #include "support/test_device.h"
 #include "wholestep/compile/compile.h"
@@ -76,6 +77,17 @@ void compare(DType dtype, double tolerance) {
 
 TEST(CTCLoss, ValuesAndGradientsEqualPyTorchInF64) { compare(DType::f64, 1e-10); }
 TEST(CTCLoss, ValuesAndGradientsEqualPyTorchInF32) { compare(DType::f32, 2e-5); }
+
+TEST(CTCLoss, GradientsMatchCentralDifferences) {
+  json reference = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/ctc.json");
+  for (const json& given : reference["cases"]) {
+    Case c(given, DType::f64);
+    auto f = [&](const std::vector<Tensor>& x) {
+      return test::weighted_sum({c.loss(log_softmax(x[0], 2), c.targets, c.input_lengths, c.target_lengths)});
+    };
+    EXPECT_TRUE(test::gradients_agree(f, {c.logits})) << given["config"] << given["targets"];
+  }
+}
 
 TEST(CTCLoss, IsTheProbabilityOfAllWaysToSpellATarget) {
   constexpr int64_t kSteps = 5, kClasses = 3;

@@ -111,6 +111,26 @@ TEST(Losses, EveryTypeAndOptionHasACase) {
     }
 }
 
+TEST(Losses, FirstDerivativesOfLossesOfEmbeddingsMatchCentralDifferences) {
+  int checked = 0;
+  for (const json& c : reference()["cases"]) {
+    if (c["loss"] != "cosine-embedding" && c["loss"] != "triplet-margin") continue;
+    for (const json& result : c["results"]) {
+      std::vector<Tensor> inputs, varied;
+      for (const json& given : c["inputs"]) inputs.push_back(input_of(given, DType::f64));
+      for (size_t i = 0; i < result["grads"].size(); ++i) varied.push_back(inputs[i]);
+      auto f = [&](const std::vector<Tensor>& x) {
+        std::vector<Tensor> all = inputs;
+        std::ranges::copy(x, all.begin());
+        return test::weighted_sum({function_of(c, result["reduction"])(all)});
+      };
+      EXPECT_TRUE(test::gradients_agree(f, varied)) << c["loss"] << c["config"] << result["reduction"];
+      ++checked;
+    }
+  }
+  EXPECT_EQ(checked, 15);
+}
+
 TEST(Losses, SecondDerivativesMatchCentralDifferences) {
   for (const json& c : reference()["cases"]) {
     if (c["inputs"][0]["shape"].size() == 1) continue;  // ends of a range, where there are none
