@@ -129,6 +129,12 @@ def specials():
         few = [0.0, -0.0, math.inf, -math.inf, math.nan, huge, 1.0, -1.0, 2.0, -3.0, 0.5]
         for name, function in {**BINARY, **COMPARE}.items():
             case(name, function, given(dtype, few, each=len(few)), given(dtype, few, times=len(few)))
+        for values in ([1.0, -2.0, 3.0, -0.0, 3.0], [1.0, math.nan, 3.0, math.nan], [math.inf, 1.0, 2.0], [-math.inf, -math.inf],
+                       [math.inf, -math.inf, 0.0], [huge, huge, -huge], [math.nan]):
+            for name, function in REDUCTIONS.items():
+                if name != "prod" or all(map(math.isfinite, values)):  # whose gradient PyTorch divides for, infinity by infinity
+                    case(name, function, given(dtype, values))
+            case("cumsum", lambda x: x.cumsum(0), given(dtype, values), axis=0)
         case("where", torch.where, given("bool", [True, False] * 6), given(dtype, few + [0.0]), given(dtype, [0.0] + few[::-1]))
 
 
