@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,8 +13,8 @@
 #include "support/compiled.h"
 #include "support/formula.h"
 #include "support/op_case.h"
+#include "support/test_device.h"
 #include "wholestep/graph/grad.h"
-#include "wholestep/io/json.h"
 #include "wholestep/ops/arrange.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/pointwise.h"
@@ -27,8 +28,7 @@ using Json = nlohmann::json;
 using Tensors = std::vector<Tensor>;
 
 const std::vector<Json>& cases() {
-  static const std::vector<Json> list =
-      read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/elementwise.json")["cases"];
+  static const std::vector<Json> list = read_reference("elementwise.json")["cases"];
   return list;
 }
 
@@ -98,7 +98,8 @@ Tensor seen(const Tensor& x, const std::string& view) {
 void expect_same(const Tensor& got, const Json& wanted, double relative, bool of_largest,
                  const std::string& what) {
   if (got.dtype() == DType::i64) {
-    std::vector<int64_t> is(got.data<int64_t>().begin(), got.data<int64_t>().end());
+    const Tensor here = got.to_host();
+    std::vector<int64_t> is(here.data<int64_t>().begin(), here.data<int64_t>().end());
     EXPECT_EQ(is, wanted.get<std::vector<int64_t>>()) << what;
     return;
   }
@@ -138,17 +139,33 @@ Tensors result_and_gradients(const Json& c, const Tensors& operands) {
   Tensors results = {call(c, views)};
   if (wanted.empty() || !is_floating(results[0].dtype())) return results;
   Tensor seed = tensor(formula_values<double>(9, results[0].numel()), results[0].shape());
-  Tensors seeds = {converted(seed, results[0].dtype())};
+  Tensors seeds = {on_test_device(converted(seed, results[0].dtype()))};
   for (Tensor& g : grad(results, wanted, seeds)) results.push_back(std::move(g));
   return results;
 }
 
-TEST(ElementwiseOps, AgreeWithPyTorchInEveryDtype) {
+bool has_values(const Json& c) {
+  return std::ranges::any_of(c["operands"], [](const Json& o) { return o.contains("values"); });
+}
+/// Whether operands lie between two numbers: those of the reference in f64, and in f32 those rounded.
+bool is_formula(const Json& c) {
+  return c["op"] != "cast" &&
+         std::ranges::any_of(c["operands"], [](const Json& o) { return o.contains("low"); });
+}
+
+std::vector<Json> cases_where(const std::function<bool(const Json&)>& chosen) {
+  std::vector<Json> list = cases();
+  std::erase_if(list, [&](const Json& c) { return !chosen(c); });
+  return list;
+}
+
+void compare(const std::vector<Json>& own) {
+  ASSERT_FALSE(own.empty());
+  WHOLESTEP_NEEDS_TEST_DEVICE();
   const std::set<std::string> signed_zeros = {"neg", "abs",   "add",  "sub",   "mul",  "div",
                                               "pow", "floor", "sqrt", "where", "cast", "reciprocal"};
-  for (const Json& c : cases()) {
-    const std::string first = c["operands"][0]["dtype"];
-    const bool formula = first == "f64" && !c["operands"][0].contains("values") && c["op"] != "cast";
+  for (const Json& c : own) {
+    const bool formula = is_formula(c);
     for (DType f64_is : {DType::f64, DType::f32}) {
       if (f64_is == DType::f32 && !formula) continue;
       Tensors operands;
@@ -156,7 +173,7 @@ TEST(ElementwiseOps, AgreeWithPyTorchInEveryDtype) {
       for (const Json& o : c["operands"]) {
         DType dtype = dtype_from_name(o["dtype"].get<std::string>()).value();
         if (dtype == DType::f64 && formula) dtype = f64_is;
-        operands.push_back(operand(o, static_cast<uint32_t>(operands.size() + 1), dtype));
+        operands.push_back(on_test_device(operand(o, static_cast<uint32_t>(operands.size() + 1), dtype)));
         text += fmt::format(" {} {}", to_string(operands.back().type()), o["view"].get<std::string>());
         if (is_floating(dtype)) operands.back().set_requires_grad();
       }
@@ -175,6 +192,12 @@ TEST(ElementwiseOps, AgreeWithPyTorchInEveryDtype) {
                             text);
     }
   }
+}
+
+TEST(ElementwiseOps, AgreeWithPyTorchOnShapesAndViews) { compare(of_part(cases_where(is_formula))); }
+TEST(ElementwiseOps, AgreeWithPyTorchAtGivenValues) { compare(cases_where(has_values)); }
+TEST(ElementwiseOps, AgreeWithPyTorchInIntegersBoolAndCasts) {
+  compare(cases_where([](const Json& c) { return !is_formula(c) && !has_values(c); }));
 }
 
 }  // namespace

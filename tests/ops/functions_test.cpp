@@ -430,7 +430,7 @@ TEST(Functions, AreAllComparedWithPyTorch) {
       {"randn_like", "draws by Philox; below"}};
   std::set<std::string> compared, declared = declared_functions();
   auto add = [&](const std::string& file, const char* key) {
-    const Json all = read_json_file(std::string(WHOLESTEP_SOURCE_DIR) + "/tests/reference/" + file);
+    const Json all = read_reference(file);
     for (const Json& c : all["cases"]) {
       const std::string name = c[key];
       compared.insert(name.substr(0, name.find(' ')));
