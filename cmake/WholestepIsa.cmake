@@ -7,6 +7,8 @@ file(GLOB_RECURSE WHOLESTEP_BF16_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURC
 foreach(name IN ITEMS conv_forward conv_input_gradient kernels sum_chunks)
   list(APPEND WHOLESTEP_BF16_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/wholestep/backend/cpu/${name}.isa.cpp)
 endforeach()
+# Integers wrap around, as PyTorch's do.
+set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/wholestep/ops/elementwise.isa.cpp PROPERTIES COMPILE_OPTIONS -fwrapv)
 set(WHOLESTEP_ISA_FLAGS_portable "")
 set(WHOLESTEP_ISA_FLAGS_avx2 -mavx2 -mfma)
 set(WHOLESTEP_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)

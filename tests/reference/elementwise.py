@@ -69,8 +69,8 @@ def given(dtype, values, each=1, times=1):
     values = torch.tensor([float(v) for v in values], dtype=torch.float64).to(DTYPES[dtype]) if isinstance(values[0], float) else \
         torch.tensor(values).to(DTYPES[dtype])
     listed = values.tolist()
-    return {"dtype": dtype, "shape": [len(listed) * each * times], "values": [v if isinstance(v, (int, bool)) or math.isfinite(v) else repr(v) for v in listed],
-            "view": "whole", "each": each, "times": times}
+    listed = [v if isinstance(v, (int, bool)) or math.isfinite(v) else repr(v) for v in listed]
+    return {"dtype": dtype, "shape": [len(listed) * each * times], "values": listed, "view": "whole", "each": each, "times": times}
 
 
 def operand(described, k):
@@ -79,7 +79,8 @@ def operand(described, k):
         values = [float(v) if isinstance(v, str) else v for v in described["values"]]
         return torch.tensor(values, dtype=dtype).repeat_interleave(described["each"]).repeat(described["times"])
     if "classes" in described:
-        return (torch.tensor(formula_labels(k, count, described["classes"]), dtype=torch.int64) - described["below"]).to(dtype).reshape(shape)
+        labels = torch.tensor(formula_labels(k, count, described["classes"]), dtype=torch.int64)
+        return (labels - described["below"]).to(dtype).reshape(shape)
     values = [described["low"] + (described["high"] - described["low"]) * ((v + 1) / 2) for v in formula_values(k, count)]
     return torch.tensor(values, dtype=torch.float64).to(dtype).reshape(shape)
 
@@ -96,15 +97,16 @@ def case(op, function, *described, **more):
         found = torch.autograd.grad((y * weights).sum(), wanted, allow_unused=True)
         gradients = [numbers(torch.zeros_like(x) if g is None else g) for x, g in zip(wanted, found)]
     names = {dtype: name for name, dtype in DTYPES.items()}
-    CASES.append({"op": op, **more, "operands": list(described), "dtype": names[y.dtype], "shape": list(y.shape), "values": numbers(y, op == "cast"),
-                  "gradients": gradients})
+    CASES.append({"op": op, **more, "operands": list(described), "dtype": names[y.dtype], "shape": list(y.shape),
+                  "values": numbers(y, op == "cast"), "gradients": gradients})
 
 
 def shapes():
     """Sizes 0 and 1, no axes, a prime number of elements longer than a vector, and operands that do not lie as they are read."""
     for name, function in {**UNARY, **CHECKS}.items():
         low, high = (0.01, 4) if name in POSITIVE else (-4, 4)
-        for shape, view in [([0], "whole"), ([], "whole"), ([1, 1], "whole"), ([131], "whole"), ([5, 3], "transposed"), ([2, 7], "every other")]:
+        for shape, view in [([0], "whole"), ([], "whole"), ([1, 1], "whole"), ([131], "whole"), ([5, 3], "transposed"),
+                            ([2, 7], "every other")]:
             case(name, function, floats(shape, low, high, view))
     pairs = [([5, 1], "whole", [1, 3], "whole"), ([0, 3], "whole", [3], "whole"), ([], "whole", [], "whole"), ([67], "whole", [67], "whole"),
              ([], "whole", [2, 1, 3], "whole"), ([5, 3], "transposed", [3, 5], "whole"), ([2, 7], "every other", [4, 2], "transposed")]
@@ -120,8 +122,8 @@ def shapes():
 def specials():
     """At zeros, infinities, NaN, subnormal and large numbers, computed in the dtype itself."""
     for dtype, tiny, huge in [("f32", 2.0**-126, 1e37), ("f64", 2.0**-1022, 1e307)]:
-        values = [0.0, -0.0, math.inf, -math.inf, math.nan, tiny * 8, -tiny * 8, tiny / 8, -tiny / 8, huge, -huge, 1.0, -1.0, 0.5, -0.5, 30.0, -30.0,
-                  100.0, -100.0, 1e6, -1e6]
+        values = [0.0, -0.0, math.inf, -math.inf, math.nan, tiny * 8, -tiny * 8, tiny / 8, -tiny / 8, huge, -huge, 1.0, -1.0, 0.5, -0.5,
+                  30.0, -30.0, 100.0, -100.0, 1e6, -1e6]
         for name, function in {**UNARY, **CHECKS}.items():
             # Where a result is NaN the library's relu passes no gradient on; below 0 the slope of rsqrt has no sign.
             left_out = {"relu": math.isnan, "rsqrt": lambda v: math.copysign(1, v) < 0 and abs(v) < tiny}.get(name, lambda v: False)

@@ -186,13 +186,15 @@ def normalised():
 def activations():
     shape = [5, 7]
     return [*(layer(name, shape) for name in ("ReLU", "LeakyReLU", "Tanh", "Sigmoid", "SiLU", "ELU", "GELU", "Softplus")),
-            layer("LeakyReLU", shape, negative_slope=0.3), layer("Softmax", [2, 3, 5], dim=1), layer("Softmax", shape, nn.Softmax(-1)), layer("Softmax", [3, 1], nn.Softmax(-1)),
+            layer("LeakyReLU", shape, negative_slope=0.3), layer("Softmax", [2, 3, 5], dim=1),
+            layer("Softmax", shape, nn.Softmax(-1)), layer("Softmax", [3, 1], nn.Softmax(-1)),
             layer("ReLU", [131]), layer("Tanh", [0, 3]), layer("Sigmoid", []), layer("SiLU", [1])]
 
 
 def pooled():
     return [layer("AdaptiveAvgPool2d", [2, 3, 7, 5], output_size=1), layer("AdaptiveAvgPool2d", [2, 3, 7, 5], output_size=[3, 2]),
-            layer("AdaptiveAvgPool2d", [1, 2, 3, 4], output_size=5), layer("MaxPool2d", [2, 3, 7, 5], kernel_size=[3, 2], stride=[2, 1], padding=1),
+            layer("AdaptiveAvgPool2d", [1, 2, 3, 4], output_size=5),
+            layer("MaxPool2d", [2, 3, 7, 5], kernel_size=[3, 2], stride=[2, 1], padding=1),
             layer("MaxPool2d", [2, 1, 6, 6], kernel_size=2), layer("AvgPool2d", [2, 3, 7, 5], kernel_size=[3, 2], stride=[2, 1], padding=1),
             layer("Conv2d", [2, 3, 7, 5], in_channels=3, out_channels=4, kernel_size=[3, 2], stride=[2, 1], padding=1),
             layer("Conv2d", [2, 4, 5, 5], in_channels=4, out_channels=6, kernel_size=3, groups=2, bias=False),

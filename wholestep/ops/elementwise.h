@@ -1,5 +1,6 @@
 // Element-wise ops with NumPy broadcasting, generated from elementwise_table.inc, and the operators on
-// Tensors. Operands have one dtype; a double operand becomes a scalar of the other operand's dtype.
+// Tensors. Operands have one dtype; a double operand becomes a scalar of the other operand's dtype. Integers
+// wrap around.
 #pragma once
 #include "wholestep/graph/op.h"
 
