@@ -40,8 +40,6 @@ def case(name, shapes, function, low=-1.0, high=1.0, **labels):
         described.append({"shape": shape, "classes": classes})
     results = function(*operands)
     results = [results] if torch.is_tensor(results) else list(results)
-    # As attention that may look nowhere; 0 / 0 is meant.
-    assert name.endswith("by 0") or not any(r.isnan().any() for r in results), name
     total = sum((r * floats(9 + i, r.shape)).sum() for i, r in enumerate(results) if r.is_floating_point())
     gradients = []
     if torch.is_tensor(total) and total.requires_grad:
