@@ -99,7 +99,7 @@ void expect_learns(const std::string& name, const std::function<std::unique_ptr<
     losses.push_back(eager.step(x, labels).item<double>());
     compiled.run();
     EXPECT_NEAR(compiled.output("loss").item<double>(), losses.back(),
-                test_device().host_memory() ? 0 : 1e-4 * losses.back())
+                test_device().host_memory() ? 0 : 1e-3 * losses.back())
         << name << " step " << step;
   }
   EXPECT_LT(losses.back(), losses.front()) << name;
@@ -119,11 +119,11 @@ Tensor pictures(int64_t n, int64_t size) {
 TEST(Zoo, ResidualNetworksLearn) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
   Tensor labels = tensor(formula_labels(2, 2, 10), {2});
-  // Batch norm over two values would make steps of their rounding, so the last planes are of 2x2.
+  // Batch norm over few values makes steps of their rounding, so the last planes are of 2x2, and steps small.
   for (std::string name :
        of_part(std::vector<std::string>{"resnet18", "resnet34", "resnet50", "resnet18-cifar"}))
     expect_learns(
-        name, [&] { return of_zoo(name); }, pictures(2, name == "resnet18-cifar" ? 16 : 64), labels, 0.01);
+        name, [&] { return of_zoo(name); }, pictures(2, name == "resnet18-cifar" ? 16 : 64), labels, 1e-4);
 }
 
 TEST(Zoo, VggLearnsWithASmallerHead) {

@@ -8,8 +8,9 @@
 
 namespace wholestep::test {
 
-/// Traces f on symbols like `inputs`, compiles it, runs it on them, and expects the types and bits of
-/// `eager`, its results. `what` is said of a failure.
+/// Traces f on symbols like `inputs`, compiles it for test_device(), runs it on them, and expects the types
+/// and bits of `eager`, its results; on a GPU, where a transpose that became a flag chooses another kernel,
+/// the numbers up to rounding. `what` is said of a failure.
 void expect_compiled_gives(const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& f,
                            const std::vector<Tensor>& inputs, const std::vector<Tensor>& eager,
                            const std::string& what);
