@@ -99,7 +99,7 @@ void expect_learns(const std::string& name, const std::function<std::unique_ptr<
     losses.push_back(eager.step(x, labels).item<double>());
     compiled.run();
     EXPECT_NEAR(compiled.output("loss").item<double>(), losses.back(),
-                test_device().host_memory() ? 0 : 1e-3 * losses.back())
+                test_device().host_memory() ? 0 : 1e-4 * losses.back())
         << name << " step " << step;
   }
   EXPECT_LT(losses.back(), losses.front()) << name;
@@ -116,14 +116,20 @@ Tensor pictures(int64_t n, int64_t size) {
   return tensor(formula_values<float>(1, n * 3 * size * size), {n, 3, size, size});
 }
 
+/// On a GPU in f64: batch norm over the two values that are left of a picture makes steps of rounding in f32.
 TEST(Zoo, ResidualNetworksLearn) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
+  const DType dtype = test_device().host_memory() ? DType::f32 : DType::f64;
   Tensor labels = tensor(formula_labels(2, 2, 10), {2});
-  // Batch norm over few values makes steps of their rounding, so the last planes are of 2x2, and steps small.
   for (std::string name :
-       of_part(std::vector<std::string>{"resnet18", "resnet34", "resnet50", "resnet18-cifar"}))
-    expect_learns(
-        name, [&] { return of_zoo(name); }, pictures(2, name == "resnet18-cifar" ? 16 : 64), labels, 1e-4);
+       of_part(std::vector<std::string>{"resnet18", "resnet34", "resnet50", "resnet18-cifar"})) {
+    auto make = [&] {
+      auto model = of_zoo(name);
+      model->to(dtype);
+      return model;
+    };
+    expect_learns(name, make, pictures(2, name == "resnet18-cifar" ? 16 : 32).to(dtype), labels, 0.01);
+  }
 }
 
 TEST(Zoo, VggLearnsWithASmallerHead) {
