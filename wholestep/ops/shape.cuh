@@ -7,7 +7,9 @@ template <class E, int64_t MOST, int64_t OFFSET, class From, int V, class T>
 __device__ void strided_copy(Lane lane, const T* x, T* y, char*) {
   using I = IndexFor<MOST>;
   const auto own = E::of(lane);
-  if (x == y) return;  // a reshape that lies over its operand
+  // A reshape that lies over its operand. Pointers point an own distance before what a lane has in shared memory: only
+  // addresses of elements tell.
+  if (x + OFFSET + From::offset(I(own.begin)) == y + own.begin) return;
 #pragma unroll 2
   for (I i = I(own.begin) + threadIdx.x * V; i < own.end; i += kThreads * V) {
     const T* from = x + OFFSET + From::offset(i);
