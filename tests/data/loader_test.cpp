@@ -35,7 +35,7 @@ class Probe final : public Dataset {
     out[1] = static_cast<uint8_t>(index >> 8);
   }
   mutable std::atomic<int64_t> reads = 0;
-  int64_t broken = -1, strange = -1;
+  std::atomic<int64_t> broken = -1, strange = -1;  // set while workers read
   bool slow = false;
 
  private:
