@@ -5,8 +5,12 @@
 #include <cmath>
 
 #include "support/cuda_device.h"
+#include "support/formula.h"
 #include "support/op_case.h"
 #include "support/random_program.h"
+#include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/reduce.h"
+#include "wholestep/ops/shape.h"
 
 namespace wholestep::test {
 namespace {
@@ -41,6 +45,27 @@ TEST_P(CudaRandomPrograms, AgreeWithTheHost) {
     if (!disagree(program)) continue;
     FAIL() << "seed " << seed << ", already in\n" << to_string(shrunk(program, disagree));
   }
+}
+
+/// A lane's pointers stand its own distance before what it has in shared memory, so those of a row of 1 and
+/// of a row of 33 elements meet in one lane or another; a copy between them must not take them for one place.
+TEST(CudaLanes, CopyRowsThatAreExpandedAndSlicedInEveryLane) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto f = [](const Tensor& x) {
+    Tensor total = reshape(sum(square(x), {1}), {64, 1});
+    Tensor wide = exp(expand(total, {64, 33}) * 0.01) * x;
+    return sum(wide * square(slice(wide, 1, 5, 6)), {1});
+  };
+  auto graph = std::make_shared<Graph>();
+  {
+    Trace trace(graph);
+    graph->add_output("y", f(graph->add_input(InputKind::kBatch, "x", {DType::f32, {64, 33}})));
+  }
+  Tensor x = tensor(formula_values<float>(1, 64 * 33), {64, 33});
+  CompiledStep step(make_plan(graph, {.backend = &cuda_backend(), .simplify = false, .fuse = false}));
+  step.write("x", x);
+  step.run();
+  EXPECT_TRUE(same_numbers({step.output("y")}, {f(x)}));
 }
 
 }  // namespace
