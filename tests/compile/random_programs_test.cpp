@@ -4,10 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
-#include "support/op_case.h"
 #include "support/random_program.h"
 
 namespace wholestep::test {
@@ -16,17 +14,6 @@ namespace {
 bool same_bits(const Outcome& a, const Outcome& b) {
   return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
     return x.type() == y.type() && std::ranges::equal(x.bytes(), y.bytes());
-  });
-}
-
-/// Within 1e-3 of the largest element of each tensor.
-bool same_numbers(const Outcome& single, const Outcome& exact) {
-  return std::ranges::equal(single, exact, [](const Tensor& x, const Tensor& y) {
-    std::vector<double> is = as_doubles(x), should = as_doubles(y);
-    double largest = 1e-2;
-    for (double value : should) largest = std::max(largest, std::abs(value));
-    return std::ranges::equal(is, should,
-                              [&](double a, double b) { return std::abs(a - b) <= 1e-3 * largest; });
   });
 }
 

@@ -1,12 +1,8 @@
 // Random training steps compiled for a GPU, beside the same steps eagerly on the host.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "support/cuda_device.h"
 #include "support/formula.h"
-#include "support/op_case.h"
 #include "support/random_program.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/reduce.h"
@@ -14,18 +10,6 @@
 
 namespace wholestep::test {
 namespace {
-
-/// Within 1e-3 of the largest element of each tensor.
-bool same_numbers(const Outcome& a, const Outcome& b) {
-  return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
-    std::vector<double> is = as_doubles(x), should = as_doubles(y);
-    double largest = 1e-2;
-    for (double value : should) largest = std::max(largest, std::abs(value));
-    return std::ranges::equal(is, should, [&](double p, double q) {
-      return std::abs(p - q) <= 1e-3 * largest || (std::isnan(p) && std::isnan(q));
-    });
-  });
-}
 
 bool disagree(const RandomProgram& program) {
   return !same_numbers(run_compiled(program, {.backend = &cuda_backend()}), run_eagerly(program));

@@ -475,6 +475,16 @@ Outcome run_in_f64(const RandomProgram& program) {
   return outcome;
 }
 
+bool same_numbers(const Outcome& single, const Outcome& exact) {
+  return std::ranges::equal(single, exact, [](const Tensor& x, const Tensor& y) {
+    std::vector<double> is = as_doubles(x), should = as_doubles(y);
+    double largest = 1e-2;
+    for (double value : should) largest = std::max(largest, std::abs(value));
+    return std::ranges::equal(is, should,
+                              [&](double a, double b) { return std::abs(a - b) <= 1e-3 * largest; });
+  });
+}
+
 RandomProgram shrunk(RandomProgram program, const std::function<bool(const RandomProgram&)>& fails) {
   /// Without call `index`, whose value is `replacement` for those that read it.
   auto without = [](const RandomProgram& whole, size_t index, size_t replacement) {

@@ -37,6 +37,9 @@ Outcome run_compiled(const RandomProgram& program, const CompileOptions& options
 /// The traced step, evaluated node by node by the naive f64 evaluations of op_reference.h.
 Outcome run_in_f64(const RandomProgram& program);
 
+/// Whether tensors agree one by one, elements within 1e-3 of the largest.
+bool same_numbers(const Outcome& single, const Outcome& exact);
+
 /// A smaller program that still fails: calls are left out, and values replaced by inputs, as long as they can
 /// be. A program that cannot be built does not fail.
 RandomProgram shrunk(RandomProgram program, const std::function<bool(const RandomProgram&)>& fails);

@@ -112,10 +112,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_reference(const KernelRequest& re
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest& request) {
-  Loops c(conv2d_problem(request));
+  const Conv2dProblem problem = conv2d_problem(request);
+  Loops c(problem);
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    return row_call(c.batch, c.masked ? 5 : 1, 1, [c](const CpuArgs& args, Range samples) {
+    return row_call(c.batch, problem.row_inputs(), 1, [c](const CpuArgs& args, Range samples) {
       for (int64_t n = samples.begin; n < samples.end; ++n) {
         const T* g = args.in<T>(0) + n * c.out_channels * c.y_plane;
         const int64_t first = n * c.in_channels * c.x_plane;

@@ -79,8 +79,7 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
           : 0;
   call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
-  if (by_rows)
-    phase.rows = d.m, phase.row_inputs = (d.transpose_a ? 0 : 1) | (d.masked ? 4 : 0), phase.row_outputs = 1;
+  if (by_rows) phase.rows = d.m, phase.row_inputs = d.row_inputs(), phase.row_outputs = 1;
   phase.run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
@@ -165,11 +164,10 @@ std::unique_ptr<PreparedKernel> prepare_matmul_reference(const KernelRequest& re
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   auto of = [&](auto zero) {
     using T = decltype(zero);
-    return row_call(d.m, (d.transpose_a ? 0 : 1) | (d.masked ? 4 : 0), 1,
-                    [=](const CpuArgs& args, Range rows) {
-                      matmul_plain<T>(d, args.in<T>(0), args.in<T>(1),
-                                      d.third() != 0 ? args.in<T>(2) : nullptr, args.out<T>(0), rows);
-                    });
+    return row_call(d.m, d.row_inputs(), 1, [=](const CpuArgs& args, Range rows) {
+      matmul_plain<T>(d, args.in<T>(0), args.in<T>(1), d.third() != 0 ? args.in<T>(2) : nullptr,
+                      args.out<T>(0), rows);
+    });
   };
   return request.inputs[0].dtype == DType::f32 ? of(float{}) : of(double{});
 }

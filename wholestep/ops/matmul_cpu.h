@@ -14,6 +14,8 @@ struct MatmulDims {
   int64_t m, n, k;
   bool transpose_a, transpose_b, bias, masked, relu;
   int64_t third() const { return third_operand(bias, masked); }
+  /// What lies row by row as the result does.
+  uint64_t row_inputs() const { return (transpose_a ? 0 : 1) | (masked ? 4 : 0); }
 };
 MatmulDims matmul_dims(std::span<const TensorType> inputs, const Attrs& attrs);
 /// The gradients of one product, or of a batch of them, by matmul().

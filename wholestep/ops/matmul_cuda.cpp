@@ -35,7 +35,7 @@ std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& re
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   auto call = cuda_call(request, "matmul.cuh");
   int64_t elements = rounded_up(d.k, 4) + std::max(d.n, kCudaThreads * 4);
-  call->phases.push_back(cuda_row_phase(d.m, d.masked ? 5 : 1, 1,
+  call->phases.push_back(cuda_row_phase(d.m, d.row_inputs(), 1,
                                         device_function("matmul_rows", request.inputs[0].dtype, d.m, d.n, d.k,
                                                         d.transpose_b, d.third(), d.relu),
                                         elements * size_bytes(request.inputs[0].dtype)));
