@@ -116,10 +116,13 @@ Tensor pictures(int64_t n, int64_t size) {
   return tensor(formula_values<float>(1, n * 3 * size * size), {n, 3, size, size});
 }
 
-/// On a GPU in f64: batch norm over the two values that are left of a picture makes steps of rounding in f32.
+/// Batch norm over the two values that are left of pictures of 32 pixels makes steps of rounding: 1e-14 of x
+/// comes to 0.06 of ResNet-50's second loss. So a GPU, whose sums have another order, gets larger ones, in
+/// f64.
 TEST(Zoo, ResidualNetworksLearn) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
-  const DType dtype = test_device().host_memory() ? DType::f32 : DType::f64;
+  const bool on_host = test_device().host_memory();
+  const DType dtype = on_host ? DType::f32 : DType::f64;
   Tensor labels = tensor(formula_labels(2, 2, 10), {2});
   for (std::string name :
        of_part(std::vector<std::string>{"resnet18", "resnet34", "resnet50", "resnet18-cifar"})) {
@@ -128,7 +131,12 @@ TEST(Zoo, ResidualNetworksLearn) {
       model->to(dtype);
       return model;
     };
-    expect_learns(name, make, pictures(2, name == "resnet18-cifar" ? 16 : 32).to(dtype), labels, 0.01);
+    expect_learns(name, make,
+                  pictures(2, name == "resnet18-cifar" ? 16
+                              : on_host                ? 32
+                                                       : 64)
+                      .to(dtype),
+                  labels, 0.01);
   }
 }
 
