@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <set>
 #include <unordered_map>
 
 namespace wholestep {
@@ -52,7 +53,9 @@ class Builder {
     delay();
     put_given_beside_work(collect(), earliest);
     Regions regions = collect();
-    return part_light_from_heavy(regions) ? collect() : regions;
+    if (part_light_from_heavy(regions)) regions = collect();
+    for (size_t r = regions.regions.size(); r-- > 1;) let_readers_repeat(regions, r - 1);
+    return regions;
   }
 
  private:
@@ -202,6 +205,55 @@ class Builder {
       parted += part;
     }
     return parted > 0;
+  }
+
+  /// A region of brief phases alone, such as the end of a norm, is not worth waiting for: the lanes behind it that need
+  /// its results make them once more each.
+  void let_readers_repeat(Regions& regions, size_t at) const {
+    constexpr int64_t kAtOnce = 256;  // lanes that a device takes up together
+    const Region brief = regions.regions[at];
+    Region& next = regions.regions[at + 1];
+    std::set<int> read, written;
+    for (const LaneSet& set : brief.lane_sets)
+      for (const LaneSet::Step& step : set.steps) {
+        const ScheduledKernel& kernel = schedule_[static_cast<size_t>(step.call)];
+        if (!phases_[index_of(step)].extent.brief || !kernel.overwrites.empty()) return;
+        for (int value : kernel.inputs) read.insert(views_.shown(value));
+      }
+    if (next.lanes > kAtOnce) return;
+    for (const LaneSet& set : next.lane_sets)
+      for (const LaneSet::Step& step : set.steps)
+        for (int value : schedule_[static_cast<size_t>(step.call)].overwrites)
+          if (read.contains(views_.shown(value))) return;
+
+    for (const LaneSet& made : brief.lane_sets) {
+      bool is_read = false;
+      for (LaneSet& set : next.lane_sets) {
+        if (!reads(set, made)) continue;
+        is_read = true;
+        std::vector<LaneSet::Step> steps = made.steps;
+        for (LaneSet::Step& step : steps) step.again = true;
+        set.steps.insert(set.steps.begin(), steps.begin(), steps.end());
+      }
+      if (!is_read) next.lane_sets.push_back(made), next.lanes += made.chunks;
+      else
+        for (const LaneSet::Step& step : made.steps)
+          regions.spans[static_cast<size_t>(step.call)].repeated = true;
+    }
+    regions.regions.erase(regions.regions.begin() + static_cast<std::ptrdiff_t>(at));
+    for (Span& span : regions.spans) {
+      span.first -= span.first > static_cast<int>(at);
+      span.last -= span.last > static_cast<int>(at);
+    }
+  }
+  bool reads(const LaneSet& reader, const LaneSet& maker) const {
+    std::set<int> made;
+    for (const LaneSet::Step& step : maker.steps)
+      for (int value : schedule_[static_cast<size_t>(step.call)].outputs) made.insert(value);
+    return std::ranges::any_of(reader.steps, [&](const LaneSet::Step& step) {
+      return std::ranges::any_of(schedule_[static_cast<size_t>(step.call)].inputs,
+                                 [&](int value) { return made.contains(views_.shown(value)); });
+    });
   }
 
   void set_apart(LaneSet& set) const {

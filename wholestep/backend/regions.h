@@ -33,6 +33,7 @@ struct LaneSet {
   int64_t stretch = 0;  ///< where alone: elements of a chunk, as PhaseExtent::stretch_alone
   struct Step {
     int call, phase;
+    bool again = false;  ///< each lane does the whole of it for itself, as other lanes do
   };
   std::vector<Step> steps;
 };

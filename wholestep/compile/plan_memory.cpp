@@ -131,6 +131,7 @@ class Planner {
     for (int operand : graph_.node(node).inputs)
       if (find(operand) == find(input) && graph_.type(operand) != graph_.type(input)) return false;
     const Span& span = plan_.spans[static_cast<size_t>(node)];
+    if (span.repeated) return false;
     return std::ranges::all_of(readers[static_cast<size_t>(find(input))], [&](int reader) {
       return reader == node || plan_.spans[static_cast<size_t>(reader)].last < span.first;
     });

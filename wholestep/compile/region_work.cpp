@@ -31,8 +31,9 @@ std::vector<RegionWork> region_work(const Plan& plan) {
   for_steps(
       [&](int r, const LaneSet::Step& step) { reads(step, [&](int value) { reading[value].insert(r); }); });
   std::vector<RegionWork> work(regions.regions.size());
-  std::set<std::pair<int, int>> counted;  // value, region
+  std::set<std::pair<int, int>> counted, done;  // value and region, call and phase
   for_steps([&](int r, const LaneSet::Step& step) {
+    if (!done.insert({step.call, step.phase}).second) return;
     const Node& node = graph.nodes[static_cast<size_t>(step.call)];
     RegionWork& region = work[static_cast<size_t>(r)];
     auto add = [&](int value) {

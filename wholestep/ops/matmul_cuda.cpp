@@ -73,6 +73,7 @@ void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t re
   int64_t ways = 1;
   while (ways < 16 && ways < parts) ways *= 2;
   call.workspace_bytes = parts * part.bytes();
+  for (CudaPhase& phase : call.phases) phase.writes = 0;
   call.phases.push_back({.chunks = ceil_div(part.shape.numel() * ways, kCudaThreads),
                          .reads = reads,
                          .run = run(ways),

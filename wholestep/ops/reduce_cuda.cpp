@@ -64,6 +64,7 @@ std::unique_ptr<PreparedKernel> reduce_call(const KernelRequest& q, std::string_
       call->phases.push_back(
           samples ? cuda_row_phase(parts, 1, 0, run, shared_bytes)
                   : CudaPhase{.chunks = tiles * parts, .run = run, .shared_bytes = shared_bytes});
+      call->phases.back().writes = 0;
       const bool many = walk.kept > 1;
       group = std::min(cuda_group(parts),
                        many ? kCudaThreads / cuda_group(std::min<int64_t>(walk.kept, 32)) : kCudaThreads);
@@ -145,7 +146,10 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
   }
   body += fmt::format("  store_sum(lane, total, {});\n}}\n",
                       blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
-  call->phases.push_back({.chunks = blocks, .run = cuda_define(*call, "squares", body), .shared_bytes = 256});
+  call->phases.push_back({.chunks = blocks,
+                          .writes = blocks > 1 ? 0 : kAllOperands,
+                          .run = cuda_define(*call, "squares", body),
+                          .shared_bytes = 256});
   if (blocks > 1) {
     call->workspace_bytes = blocks * int64_t{sizeof(double)};
     std::string join = fmt::format(

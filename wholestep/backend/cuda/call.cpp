@@ -51,6 +51,21 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   return best;
 }
 
+PhaseExtent CudaCall::phase(size_t i) const {
+  const CudaPhase& p = phases[i];
+  int64_t bytes = i > 0 ? workspace_bytes : 0;  // what it reads
+  for (size_t k = 0; k < inputs.size(); ++k) bytes += has_operand(p.reads, k) ? inputs[k].bytes() : 0;
+  return {.chunks = p.chunks,
+          .rows = p.rows,
+          .row_inputs = p.row_inputs,
+          .row_outputs = p.row_outputs,
+          .chunks_alone = p.alone.chunks,
+          .stretch_alone = p.alone.stretch,
+          .heavy = p.shared_bytes > kCudaSharedWithOthers,
+          .reads = p.reads,
+          .brief = p.chunks == 1 && p.rows == 0 && i + 1 == phases.size() && bytes <= kCudaBriefBytes};
+}
+
 std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header) {
   auto call = std::make_unique<CudaCall>();
   call->headers = {std::move(header)};

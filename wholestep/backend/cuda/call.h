@@ -21,6 +21,8 @@ constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 constexpr int64_t kCudaRowChunks = 1024;
 /// About what the multiprocessors of a large GPU run at a time, where each has room for one block.
 constexpr int64_t kCudaBusyBlocks = 132;
+/// A phase of one block that reads no more is over before another kernel could begin.
+constexpr int64_t kCudaBriefBytes = 4096;
 inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 
 /// Whether products and convolutions of f32 may run on tensor cores in TF32: operands rounded to 10 bits of
@@ -50,7 +52,7 @@ struct CudaPhase {
   int64_t chunks = 1;  ///< blocks
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
   uint64_t row_inputs = 0, row_outputs = 0;
-  uint64_t reads = kAllOperands;  ///< inputs it looks at
+  uint64_t reads = kAllOperands, writes = kAllOperands;  ///< inputs it looks at, outputs it makes
   bool in_memory = false;         ///< operands must lie in memory, for instructions that read nothing else
   /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
@@ -70,17 +72,7 @@ struct CudaCall final : PhasedKernel {
   std::vector<TensorType> inputs, outputs;
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }
-  PhaseExtent phase(size_t i) const override {
-    const CudaPhase& p = phases[i];
-    return {.chunks = p.chunks,
-            .rows = p.rows,
-            .row_inputs = p.row_inputs,
-            .row_outputs = p.row_outputs,
-            .chunks_alone = p.alone.chunks,
-            .stretch_alone = p.alone.stretch,
-            .heavy = p.shared_bytes > kCudaSharedWithOthers,
-            .reads = p.reads};
-  }
+  PhaseExtent phase(size_t i) const override;
 };
 
 /// A call without phases yet, with the operands of the request.

@@ -65,6 +65,7 @@ class LanePlanner {
     bool by_lane = true;  ///< every touch is of the lane's own part
     bool whole = true;    ///< no touch is
     bool made = false;    ///< by the lane
+    bool again = false;   ///< and, the same, by other lanes
     bool wanted = false;  ///< by others
     bool early = false;   ///< it can be fetched before the region before has ended
     int fetched_for = 0;
@@ -90,17 +91,20 @@ class LanePlanner {
         if (fresh) order_.push_back(value);
         Use& use = at->second;
         const TensorType& type = (output ? kernel.outputs : kernel.inputs)[operand];
-        bool own = divided_by_lane(type, set_, output ? phase.row_outputs : phase.row_inputs, operand);
+        bool own = !set_.steps[s].again &&
+                   divided_by_lane(type, set_, output ? phase.row_outputs : phase.row_inputs, operand);
         use.by_lane &= (own || set_.chunks == 1) && !phase.in_memory;
         use.whole &= !own && !phase.in_memory;
         use.made |= output;
+        use.again |= output && set_.steps[s].again;
         use.bytes = own ? lane_bytes(type, set_) : type.bytes();
         use.ref = (output ? call.outputs : call.inputs)[operand];
         use.touches.push_back({static_cast<int>(s), operand, output});
       };
       for (size_t i = 0; i < call.inputs.size(); ++i)
         if (has_operand(phase.reads, i)) touch(i, false);
-      for (size_t i = 0; i < call.outputs.size(); ++i) touch(i, true);
+      for (size_t i = 0; i < call.outputs.size(); ++i)
+        if (has_operand(phase.writes, i)) touch(i, true);
     }
     std::set<std::pair<int, int>> own;
     for (const LaneSet::Step& step : set_.steps) own.insert({step.call, step.phase});
@@ -116,8 +120,10 @@ class LanePlanner {
         for (size_t i = 0; i < call.inputs.size(); ++i)
           if (has_operand(phases[p].reads, i)) want(call.kernel.inputs[i]);
         // What is made in several phases is whole in memory only.
-        for (int value : call.kernel.outputs)
-          if (auto use = uses_.find(views_.shown(value)); use != uses_.end()) use->second.by_lane = false;
+        for (size_t i = 0; i < call.outputs.size(); ++i)
+          if (auto use = uses_.find(views_.shown(call.kernel.outputs[i]));
+              use != uses_.end() && use->second.made && has_operand(phases[p].writes, i))
+            use->second.by_lane = use->second.whole = false;
       }
     }
     for (int value : program_.outputs) want(value);
@@ -125,7 +131,8 @@ class LanePlanner {
 
   /// A value the lane makes and reads.
   void keep(Use& use) {
-    if (!use.by_lane || !use.touches.front().output || use.touches.size() < 2) return;
+    if (!(use.again ? use.whole : use.by_lane) || !use.touches.front().output || use.touches.size() < 2)
+      return;
     use.wanted |= use.ref.arena != 0;
     int first = use.touches.front().step, last = use.touches.back().step;
     if (first == last) return;
@@ -140,11 +147,14 @@ class LanePlanner {
                          begin < written.at.offset + written.bytes;
                 });
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
-    if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) return;
+    if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) {
+      if (use.early || use.bytes % 4 != 0) return;
+    } else {
+      use.bytes = rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
+    }
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
     if (first == use.touches.end()) return;
     use.fetched_for = first->step;
-    use.bytes = rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
     if (place(use, 0, use.touches.back().step)) fetched_.push_back(&use);
   }
 

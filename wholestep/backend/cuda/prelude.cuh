@@ -94,14 +94,17 @@ struct alignas(sizeof(T) * N) Vector {
   T at[N];
 };
 
-/// BYTES, a multiple of 16, from memory to shared memory while the block goes on; past the L1 cache, which may hold what
-/// was there before an earlier kernel.
+/// BYTES, a multiple of 4, from memory to shared memory while the block goes on. Multiples of 16 go past the L1 cache, which
+/// may hold what was there before an earlier kernel; others wait for those first.
 template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
-  for (int64_t at = threadIdx.x * 16; at < BYTES; at += kThreads * 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(shared + at))),
-                 "l"(__cvta_generic_to_global(from + at))
-                 : "memory");
+  constexpr int unit = BYTES % 16 == 0 ? 16 : 4;
+  for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit) {
+    const uint32_t to = uint32_t(__cvta_generic_to_shared(shared + at));
+    if (unit == 16)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from + at)) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(__cvta_generic_to_global(from + at)) : "memory");
+  }
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /// All fetches but the last LATER ones of this thread are done.

@@ -112,7 +112,7 @@ class Writer {
     return cuda_of(call_of(step)).phases[static_cast<size_t>(step.phase)];
   }
   const std::string& function_of(const LaneSet& set, const LaneSet::Step& step) const {
-    return set.alone ? phase_of(step).alone.run : phase_of(step).run;
+    return set.alone && !step.again ? phase_of(step).alone.run : phase_of(step).run;
   }
   static std::string stamp(size_t place) {
     return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
@@ -136,11 +136,12 @@ class Writer {
     // but this lane's part.
     auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, uint64_t row_operands, size_t i) {
       if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
-      return divided_by_lane(type, set, row_operands, i)
+      return !step.again && divided_by_lane(type, set, row_operands, i)
                  ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
                  : fmt::format("shared + {}", shared);
     };
-    std::string text = fmt::format("    {}(lane", function_of(set, step));
+    std::string text =
+        fmt::format("    {}({}", function_of(set, step), step.again ? "Lane{0, shared}" : "lane");
     for (size_t i = 0; i < call.inputs.size(); ++i)
       text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
                           place(kernel.inputs[i], call.inputs[i], places.inputs[i], phase.row_inputs, i));
@@ -159,9 +160,12 @@ class Writer {
     std::string text;
     for (size_t i = 0; i < call.outputs.size(); ++i)
       if (places.stored[i]) {
-        int64_t bytes = lane_bytes(cuda_of(call).outputs[i], set);
-        text += fmt::format("    store<{}>({} + lane.chunk * {}, shared + {});\n", bytes,
-                            address(call.outputs[i], arenas), bytes, places.outputs[i]);
+        const TensorType& type = cuda_of(call).outputs[i];
+        int64_t bytes = step.again ? type.bytes() : lane_bytes(type, set);
+        text += fmt::format("    {}store<{}>({}{}, shared + {});\n",
+                            step.again ? "if (lane.chunk == 0) " : "", bytes,
+                            address(call.outputs[i], arenas),
+                            step.again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
       }
     return text;
   }
