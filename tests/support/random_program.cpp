@@ -422,6 +422,8 @@ Outcome run_eagerly(const RandomProgram& program) {
   return outcome;
 }
 
+std::shared_ptr<Graph> traced_step(const RandomProgram& program) { return Setting(program).traced(program); }
+
 Outcome run_compiled(const RandomProgram& program, const CompileOptions& options,
                      const std::function<void(Graph&)>& change) {
   Setting setting(program);

@@ -31,6 +31,7 @@ std::string to_string(const RandomProgram& program);  ///< one line a value, as 
 /// parameters and the optimizer's state.
 using Outcome = std::vector<Tensor>;
 Outcome run_eagerly(const RandomProgram& program);
+std::shared_ptr<Graph> traced_step(const RandomProgram& program);
 /// `change` is applied to the traced graph before it is compiled: a bug to plant.
 Outcome run_compiled(const RandomProgram& program, const CompileOptions& options,
                      const std::function<void(Graph&)>& change = {});

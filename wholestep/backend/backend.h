@@ -78,7 +78,7 @@ enum class Placement { kInOrder, kFewest };
 /// same time, so their buffers must not share memory.
 struct Span {
   int first = 0, last = 0;
-  bool repeated = false;  ///< several lanes run it, each for itself: nothing may lie over what it reads
+  bool repeated = false;  ///< several lanes run it, each for itself: nothing lies over what it reads or makes
 };
 
 /// A scheduled kernel with its operands' places.

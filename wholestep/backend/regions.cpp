@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <ranges>
 #include <set>
 #include <unordered_map>
 
@@ -55,6 +56,7 @@ class Builder {
     Regions regions = collect();
     if (part_light_from_heavy(regions)) regions = collect();
     for (size_t r = regions.regions.size(); r-- > 1;) let_readers_repeat(regions, r - 1);
+    for (Region& region : regions.regions) put_leaves_beside(region);
     return regions;
   }
 
@@ -207,8 +209,8 @@ class Builder {
     return parted > 0;
   }
 
-  /// A region of brief phases alone, such as the end of a norm, is not worth waiting for: the lanes behind it that need
-  /// its results make them once more each.
+  /// A region of brief phases alone, such as the end of a norm, is not worth waiting for: the lanes behind it
+  /// that need its results make them once more each.
   void let_readers_repeat(Regions& regions, size_t at) const {
     constexpr int64_t kAtOnce = 256;  // lanes that a device takes up together
     const Region brief = regions.regions[at];
@@ -229,9 +231,10 @@ class Builder {
     for (const LaneSet& made : brief.lane_sets) {
       bool is_read = false;
       for (LaneSet& set : next.lane_sets) {
-        if (!reads(set, made)) continue;
+        std::vector<LaneSet::Step> steps = read_by(set, made);
+        if (steps.empty()) continue;
+        if (!is_read) steps = made.steps;  // what nobody here reads is made once
         is_read = true;
-        std::vector<LaneSet::Step> steps = made.steps;
         for (LaneSet::Step& step : steps) step.again = true;
         set.steps.insert(set.steps.begin(), steps.begin(), steps.end());
       }
@@ -246,14 +249,65 @@ class Builder {
       span.last -= span.last > static_cast<int>(at);
     }
   }
-  bool reads(const LaneSet& reader, const LaneSet& maker) const {
-    std::set<int> made;
-    for (const LaneSet::Step& step : maker.steps)
-      for (int value : schedule_[static_cast<size_t>(step.call)].outputs) made.insert(value);
-    return std::ranges::any_of(reader.steps, [&](const LaneSet::Step& step) {
-      return std::ranges::any_of(schedule_[static_cast<size_t>(step.call)].inputs,
-                                 [&](int value) { return made.contains(views_.shown(value)); });
-    });
+  /// The steps of a lane set that another one needs, in order.
+  std::vector<LaneSet::Step> read_by(const LaneSet& reader, const LaneSet& maker) const {
+    std::set<int> wanted;
+    auto want = [&](const LaneSet::Step& step) {
+      for (int value : schedule_[static_cast<size_t>(step.call)].inputs) wanted.insert(views_.shown(value));
+    };
+    std::ranges::for_each(reader.steps, want);
+    std::vector<LaneSet::Step> steps;
+    for (const LaneSet::Step& step : std::views::reverse(maker.steps))
+      if (std::ranges::any_of(schedule_[static_cast<size_t>(step.call)].outputs,
+                              [&](int value) { return wanted.contains(value); }))
+        steps.push_back(step), want(step);
+    std::ranges::reverse(steps);
+    return steps;
+  }
+
+  /// Where a lane goes on after it has made all that some result needs, such as a weight's gradient, which
+  /// nothing in the lane waits for, a lane beside it makes that, if there are workers for both at once.
+  void put_leaves_beside(Region& region) const {
+    constexpr int64_t kWorkers = 132;
+    for (size_t s = 0, sets = region.lane_sets.size(); s < sets; ++s) {
+      LaneSet &set = region.lane_sets[s],
+              leaves = {.rows = set.rows, .chunks = set.chunks, .beside = static_cast<int>(s), .steps = {}};
+      if (set.rows == 0 || set.chunks != set.rows || region.lanes + set.chunks > kWorkers ||
+          std::ranges::any_of(set.steps, &LaneSet::Step::again))
+        continue;
+      std::map<int, int> made;  // by which step
+      std::vector<int> after;   // of every step, the last one it needs
+      int last_needed = -1;
+      std::vector<bool> needed(set.steps.size());
+      for (size_t i = 0; i < set.steps.size(); ++i) {
+        const ScheduledKernel& kernel = schedule_[static_cast<size_t>(set.steps[i].call)];
+        after.push_back(-1);
+        for (int value : kernel.inputs)
+          if (auto maker = made.find(views_.shown(value)); maker != made.end()) {
+            after.back() = std::max(after.back(), maker->second);
+            needed[static_cast<size_t>(maker->second)] = true;
+            last_needed = std::max(last_needed, maker->second);
+          }
+        for (int value : kernel.outputs) made[value] = static_cast<int>(i);
+      }
+      std::vector<LaneSet::Step> rest;
+      std::vector<int> place;  // of every step in rest
+      for (size_t i = 0; i < set.steps.size(); ++i) {
+        bool leaf = !needed[i] && after[i] >= 0 && after[i] < last_needed &&
+                    schedule_[static_cast<size_t>(set.steps[i].call)].overwrites.empty();
+        place.push_back(static_cast<int>(rest.size()));
+        if (leaf) {
+          leaves.steps.push_back(set.steps[i]);
+          leaves.steps.back().after = place[static_cast<size_t>(after[i])];
+        } else {
+          rest.push_back(set.steps[i]);
+        }
+      }
+      if (leaves.steps.empty()) continue;
+      set.steps = std::move(rest);
+      region.lanes += leaves.chunks;
+      region.lane_sets.push_back(std::move(leaves));
+    }
   }
 
   void set_apart(LaneSet& set) const {

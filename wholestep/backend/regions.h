@@ -31,9 +31,11 @@ struct LaneSet {
   int64_t rows = 0, chunks = 0;
   bool alone = false;   ///< the one phase is divided as it likes, not by rows
   int64_t stretch = 0;  ///< where alone: elements of a chunk, as PhaseExtent::stretch_alone
+  int beside = -1;      ///< the region's lane set whose lane of the same number a lane waits for
   struct Step {
     int call, phase;
     bool again = false;  ///< each lane does the whole of it for itself, as other lanes do
+    int after = -1;      ///< where beside: the last of those lanes' steps that it needs
   };
   std::vector<Step> steps;
 };

@@ -16,8 +16,9 @@ constexpr int kImprovementRounds = 60;
 struct Block {
   int64_t bytes = 0;
   int first = std::numeric_limits<int>::max(), last = -1;
-  int bound = -1;      ///< graph input whose tensor this lies over; then it needs no address here
-  bool whole = false;  ///< alive from before the step until after it
+  int bound = -1;         ///< graph input whose tensor this lies over; then it needs no address here
+  bool whole = false;     ///< alive from before the step until after it
+  bool repeated = false;  ///< several lanes make it, each when it comes to it: nothing may lie over it
   int64_t offset = -1;
 };
 
@@ -54,6 +55,7 @@ class Planner {
     x.first = std::min(x.first, y.first);
     x.last = std::max(x.last, y.last);
     x.whole |= y.whole;
+    x.repeated |= y.repeated;
     if (x.bound < 0) x.bound = y.bound;
     block_of_[static_cast<size_t>(b)] = a;
   }
@@ -64,6 +66,7 @@ class Planner {
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       for (int value : graph_.nodes[n].outputs) {
         blocks_[static_cast<size_t>(value)].first = plan_.spans[n].first;
+        blocks_[static_cast<size_t>(value)].repeated = plan_.spans[n].repeated;
         extend(value, plan_.spans[n].last);
       }
       for (int value : graph_.nodes[n].inputs) extend(value, plan_.spans[n].last);
@@ -126,12 +129,12 @@ class Planner {
         graph_.type(output).bytes() == 0)
       return false;
     if (from.bound >= 0 || to.bound >= 0 || from.whole || from.last >= end()) return false;
+    if (from.repeated || to.repeated) return false;
     for (int other : graph_.node(node).outputs)
       if (other != output && find(other) == find(input)) return false;
     for (int operand : graph_.node(node).inputs)
       if (find(operand) == find(input) && graph_.type(operand) != graph_.type(input)) return false;
     const Span& span = plan_.spans[static_cast<size_t>(node)];
-    if (span.repeated) return false;
     return std::ranges::all_of(readers[static_cast<size_t>(find(input))], [&](int reader) {
       return reader == node || plan_.spans[static_cast<size_t>(reader)].last < span.first;
     });

@@ -12,7 +12,7 @@ struct SampleTile {
   static constexpr int HP = (G::OH - 1) * G::SH + (G::KH - 1) * G::DH + 1, WP = (runs - 1) * RUN * G::SW + reach;
   static constexpr int words = (G::CI * PLANE + 3) / 4 * 4;
 
-  __device__ static constexpr unsigned column(unsigned w) { return w % G::SW * ((WP + G::SW - 1) / G::SW) + w / G::SW; }
+  __device__ static constexpr int column(int w) { return w % G::SW * ((WP + G::SW - 1) / G::SW) + w / G::SW; }
   /// Of the first pixel of a run, run = (oh, ow / RUN).
   __device__ static unsigned run_offset(unsigned run) { return run / runs * G::SH * ROW + run % runs * RUN; }
   /// What row r = (kh, ci) of the kernel adds.
@@ -105,11 +105,11 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
       const unsigned unit = task % units, first_channel = task / units % blocks * NB * 8;
       const int part = task / (units * blocks) % SPLIT;
       const Taps taps(task / (units * blocks * SPLIT));
-      const uint32_t* from[2];
+      int from[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const unsigned run = unit * 16 + half * 8 + g;
-        from[half] = xs + Tile::run_offset(all % 16 == 0 || run < all ? run : all - 1) + taps.h * ROW + taps.w;
+        from[half] = int(Tile::run_offset(all % 16 == 0 || run < all ? run : all - 1)) + taps.h * ROW + taps.w;
       }
       float sum[RUN][NB][4];
 #pragma unroll
@@ -140,9 +140,11 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
               weights[k][kw][nb] = exists ? taps_of[nb * 8 * Taps::channel + kw * Taps::column] : 0;
             }
 #pragma unroll
-          for (int half = 0; half < 2; ++half)
+          for (int half = 0; half < 2; ++half) {
+            const int row = opaque(from[half] + int(offset));
 #pragma unroll
-            for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = from[half][offset + Tile::column(w)];
+            for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = xs[row + Tile::column(w)];
+          }
         }
         __syncwarp();  // all reads go out before the first product waits for one
 #pragma unroll
@@ -249,12 +251,14 @@ __device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g
 #pragma unroll 1
     for (int run = part * 4 + t; part < SPLIT && run < (all + 3) / 4 * 4; run += SPLIT * 4) {
       const bool exists = all % 4 == 0 || run < all;
-      const uint32_t* from = xs + Tile::run_offset(exists ? run : 0);
+      const int from = int(Tile::run_offset(exists ? run : 0));
       uint32_t in[RB][Tile::reach], out[NB][RUN];
 #pragma unroll
-      for (int rb = 0; rb < RB; ++rb)
+      for (int rb = 0; rb < RB; ++rb) {
+        const int row = opaque(from + offset[rb]);
 #pragma unroll
-        for (int w = 0; w < Tile::reach; ++w) in[rb][w] = exists ? from[offset[rb] + Tile::column(w)] : 0;
+        for (int w = 0; w < Tile::reach; ++w) in[rb][w] = exists ? xs[row + Tile::column(w)] : 0;
+      }
 #pragma unroll
       for (int nb = 0; nb < NB; ++nb) {
         const int channel = first_channel + nb * 8 + g;

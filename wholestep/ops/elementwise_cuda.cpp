@@ -177,15 +177,25 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
   auto call = cuda_call(request, "elementwise.cuh");
   call->in_place = true;
 
+  // Threads that a GPU has at a time take as few elements each as gives all of them some.
   choose_vector(elements);
-  int64_t step = kCudaThreads * text.vector,
-          per_chunk = elements > 4 * kCudaBusyBlocks * step ? 2 * step : step;
+  auto step = [&] { return kCudaThreads * text.vector; };
+  while (text.vector > 1 && ceil_div(elements, step() / 2) <= kCudaBusyBlocks) text.vector /= 2;
+  int64_t per_chunk = elements > 4 * kCudaBusyBlocks * step() ? 2 * step() : step();
+  // Blocks that all run at once can fetch their operands before they may start, if all have as many.
+  const bool at_once = ceil_div(elements, per_chunk) <= kCudaBusyBlocks;
+  if (at_once)
+    for (int64_t even = per_chunk; even > per_chunk / 2 && elements > per_chunk;
+         even -= ElementwiseText::kVector)
+      if (elements % even == 0) {
+        per_chunk = even;
+        break;
+      }
   int64_t chunks = ceil_div(elements, per_chunk);
   std::string run =
       device_function("elements_of_stretch", define(*call, text, per_chunk), per_chunk, elements);
-  // Blocks that all run at once can fetch their operands before they may start.
-  bool together = chunks <= kCudaBusyBlocks && elements % per_chunk == 0;
-  const CudaPhase::Alone alone{.chunks = chunks, .run = run, .stretch = together ? per_chunk : 0};
+  const CudaPhase::Alone alone{
+      .chunks = chunks, .run = run, .stretch = at_once && elements % per_chunk == 0 ? per_chunk : 0};
   if (rows <= 1 || row_elements > kCudaMaxRowElements) {
     call->phases.push_back({.chunks = chunks, .run = run, .alone = alone});
     return call;

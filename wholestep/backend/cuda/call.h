@@ -53,7 +53,7 @@ struct CudaPhase {
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
   uint64_t row_inputs = 0, row_outputs = 0;
   uint64_t reads = kAllOperands, writes = kAllOperands;  ///< inputs it looks at, outputs it makes
-  bool in_memory = false;         ///< operands must lie in memory, for instructions that read nothing else
+  bool in_memory = false;  ///< operands must lie in memory, for instructions that read nothing else
   /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
   std::string run = {};

@@ -16,8 +16,13 @@ constexpr int64_t kMostFetched = 48 * 1024;
 class LanePlanner {
  public:
   LanePlanner(const Program& program, const LaneSet& set,
-              const std::optional<std::vector<Written>>& written_before, int64_t budget)
-      : program_(program), set_(set), written_before_(written_before), budget_(budget) {}
+              const std::optional<std::vector<Written>>& written_before, int64_t budget,
+              const std::vector<Written>& written_beside)
+      : program_(program),
+        set_(set),
+        written_before_(written_before),
+        written_beside_(written_beside),
+        budget_(budget) {}
 
   LaneMemory plan() {
     for (const LaneSet::Step& step : set_.steps) {
@@ -27,13 +32,13 @@ class LanePlanner {
                                std::vector(call.outputs.size(), false)});
       memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
     }
-    if (set_.rows > 0 ? set_.chunks != set_.rows : set_.chunks != 1 && set_.stretch == 0)
-      return std::move(memory_);
+    const bool divided = set_.rows > 0 ? set_.chunks == set_.rows : set_.chunks == 1 || set_.stretch > 0;
+    if (!divided && std::ranges::none_of(set_.steps, &LaneSet::Step::again)) return std::move(memory_);
     describe();
     for (int value : order_)
-      if (Use& use = uses_.at(value); use.made) keep(use);
+      if (Use& use = uses_.at(value); use.made && (divided || use.again)) keep(use);
     for (int value : order_)
-      if (Use& use = uses_.at(value); !use.made) fetch(use);
+      if (Use& use = uses_.at(value); !use.made && divided) fetch(use);
     std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
     for (const Use* use : fetched_) {
       memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early});
@@ -141,16 +146,20 @@ class LanePlanner {
 
   /// A value from before, if there is time until it is needed.
   void fetch(Use& use) {
-    use.early = written_before_ && std::ranges::none_of(*written_before_, [&](const Written& written) {
-                  int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
-                  return written.at.arena == use.ref.arena && written.at.offset < end &&
-                         begin < written.at.offset + written.bytes;
-                });
+    auto is_of = [&](const Written& written) {
+      int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
+      return written.at.arena == use.ref.arena && written.at.offset < end &&
+             begin < written.at.offset + written.bytes;
+    };
+    if (std::ranges::any_of(written_beside_, is_of)) return;
+    use.early = written_before_ && std::ranges::none_of(*written_before_, is_of);
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
     if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) {
-      if (use.early || use.bytes % 4 != 0) return;
+      if (use.bytes % 4 != 0) return;
+      use.early = false;  // in short pieces through the L1 cache
     } else {
-      use.bytes = rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
+      use.bytes =
+          rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
     }
     auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
     if (first == use.touches.end()) return;
@@ -183,6 +192,7 @@ class LanePlanner {
   const Program& program_;
   const LaneSet& set_;
   const std::optional<std::vector<Written>>& written_before_;
+  const std::vector<Written>& written_beside_;
   int64_t budget_;
   LaneMemory memory_;
   Views views_;
@@ -216,8 +226,9 @@ std::vector<Written> written_by(const Program& program, const Region& region) {
 }
 
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes) {
-  return LanePlanner(program, set, written_before, budget_bytes).plan();
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
+                            const std::vector<Written>& written_beside) {
+  return LanePlanner(program, set, written_before, budget_bytes, written_beside).plan();
 }
 
 }  // namespace wholestep

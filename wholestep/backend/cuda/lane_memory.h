@@ -42,7 +42,9 @@ struct Written {
 std::vector<Written> written_by(const Program& program, const Region& region);
 
 /// `written_before`: by regions that may still run when a lane begins; none given: anything may be.
+/// `written_beside`: by lanes that this one waits for as it goes.
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes);
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
+                            const std::vector<Written>& written_beside = {});
 
 }  // namespace wholestep

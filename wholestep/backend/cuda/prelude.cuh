@@ -88,6 +88,13 @@ __device__ void staged(Load load, Store store) {
 __device__ inline float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 __device__ inline double fused_multiply_add(double a, double b, double c) { return __fma_rn(a, b, c); }
 
+/// The same number, of which the compiler does not know how it was made. It then leaves constants added to it to the
+/// instructions that read from there, instead of looking for sums that several of them share.
+__device__ inline int opaque(int value) {
+  asm("" : "+r"(value));
+  return value;
+}
+
 /// N elements moved by one instruction.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vector {
@@ -101,9 +108,9 @@ __device__ void fetch(char* shared, const char* from) {
   constexpr int unit = BYTES % 16 == 0 ? 16 : 4;
   for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit) {
     const uint32_t to = uint32_t(__cvta_generic_to_shared(shared + at));
-    if (unit == 16)
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from + at)) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(__cvta_generic_to_global(from + at)) : "memory");
+    const auto source = __cvta_generic_to_global(from + at);
+    if (unit == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(source) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(source) : "memory");
   }
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
@@ -132,6 +139,26 @@ __device__ inline void let_next_kernel_in() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
 #endif
+}
+
+/// Tells a block that waits how far this one has come. What its threads wrote before the last barrier is in memory then.
+__device__ inline void tell(unsigned* progress, unsigned steps) {
+  if (threadIdx.x == 0)
+    asm volatile("fence.acq_rel.gpu; st.release.gpu.global.u32 [%0], %1;" ::"l"(__cvta_generic_to_global(progress)),
+                 "r"(steps)
+                 : "memory");
+}
+/// The block that tells has a lower number, so that it is never the one that finds no room.
+__device__ inline void wait_for(unsigned* progress, unsigned steps) {
+  if (threadIdx.x == 0) {
+    unsigned seen = 0;
+    while (seen < steps)
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+                   : "=r"(seen)
+                   : "l"(__cvta_generic_to_global(progress))
+                   : "memory");
+  }
+  __syncthreads();
 }
 
 template <bool CONDITION, class A, class B>

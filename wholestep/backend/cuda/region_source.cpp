@@ -10,8 +10,6 @@
 namespace wholestep {
 namespace {
 
-/// So many blocks fit the multiprocessors of a large GPU one each. Where there are more, several share one.
-constexpr int64_t kLanesAlone = 128;
 /// A kernel of so few blocks may be over before the next one's have come in, and leaves room for them to
 /// wait.
 constexpr int64_t kFewLanes = 16;
@@ -46,16 +44,21 @@ class Writer {
     CudaKernelSource kernel{.name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
     std::set<int> arenas;
     std::string body;
-    for (const LaneSet& set : region.lane_sets) {
+    for (size_t s = 0; s < region.lane_sets.size(); ++s) {
+      const LaneSet& set = region.lane_sets[s];
       if (set.chunks == 0) continue;
       const LaneMemory memory =
           plan_lane_memory(program_, set, written_before_,
-                           region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers);
+                           region.lanes <= kCudaBusyBlocks ? kCudaSharedBytes : kCudaSharedWithOthers,
+                           set.beside >= 0 ? written_by(program_, region) : std::vector<Written>());
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
                           kernel.blocks + set.chunks,
                           kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
-      const std::string early = write_fetches(memory, true, arenas), work = write_work(set, memory, arenas);
+      const std::string early = write_fetches(memory, true, arenas),
+                        work = write_work(set, memory, awaited_of(region, s),
+                                          progress_of(set.beside >= 0 ? set.beside : static_cast<int>(s)),
+                                          arenas);
       const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
       const bool few = region.lanes <= kFewLanes;
       body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
@@ -75,6 +78,23 @@ class Writer {
     source_.kernels.push_back(std::move(kernel));
   }
 
+  /// The steps of a lane set that lanes beside it wait for.
+  std::set<int> awaited_of(const Region& region, size_t lane_set) {
+    std::set<int> steps;
+    for (const LaneSet& set : region.lane_sets)
+      if (set.beside == static_cast<int>(lane_set))
+        for (const LaneSet::Step& step : set.steps) steps.insert(step.after);
+    if (!steps.empty())
+      definitions_.push_back(fmt::format("__device__ unsigned {}[{}];\n",
+                                         progress_of(static_cast<int>(lane_set)),
+                                         region.lane_sets[lane_set].chunks));
+    return steps;
+  }
+  /// A variable for every lane of a set: how far it has come.
+  std::string progress_of(int lane_set) const {
+    return fmt::format("progress_{}_{}", source_.kernels.size(), lane_set);
+  }
+
   std::string write_fetches(const LaneMemory& memory, bool early, std::set<int>& arenas) {
     std::string text;
     for (const LaneMemory::Fetch& fetch : memory.fetches)
@@ -85,15 +105,29 @@ class Writer {
     return text;
   }
 
-  /// What a lane does once it may.
-  std::string write_work(const LaneSet& set, const LaneMemory& memory, std::set<int>& arenas) {
+  /// What a lane does once it may, telling or waiting for the lane beside it.
+  std::string write_work(const LaneSet& set, const LaneMemory& memory, const std::set<int>& awaited,
+                         const std::string& progress, std::set<int>& arenas) {
     std::string text = write_fetches(memory, false, arenas);
+    int seen = -1;
     for (size_t i = 0; i < set.steps.size(); ++i) {
       if (memory.steps[i].fetches > 0)
         text += fmt::format("    arrived<{}>();\n",
                             static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
       if (i > 0 || memory.steps[i].fetches > 0) text += "    __syncthreads();\n";
-      if (i > 0) text += write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+      if (i > 0) {
+        const std::string stores = write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+        text += stores;
+        if (awaited.contains(static_cast<int>(i) - 1))
+          text += fmt::format("{}    tell({} + lane.chunk, {});\n",
+                              stores.empty() ? "" : "    __syncthreads();\n", progress, i);
+      }
+      if (int after = set.steps[i].after; after > seen) {
+        text += fmt::format("    wait_for({} + lane.chunk, {});\n", progress, after + 1);
+        seen = after;
+        if (std::ranges::none_of(set.steps, [&](const LaneSet::Step& step) { return step.after > seen; }))
+          text += fmt::format("    if (threadIdx.x == 0) {}[lane.chunk] = 0;\n", progress);
+      }
       if (timed_) {
         timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
                            function_of(set, set.steps[i]), set.chunks});
@@ -162,10 +196,10 @@ class Writer {
       if (places.stored[i]) {
         const TensorType& type = cuda_of(call).outputs[i];
         int64_t bytes = step.again ? type.bytes() : lane_bytes(type, set);
-        text += fmt::format("    {}store<{}>({}{}, shared + {});\n",
-                            step.again ? "if (lane.chunk == 0) " : "", bytes,
-                            address(call.outputs[i], arenas),
-                            step.again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
+        text +=
+            fmt::format("    {}store<{}>({}{}, shared + {});\n", step.again ? "if (lane.chunk == 0) " : "",
+                        bytes, address(call.outputs[i], arenas),
+                        step.again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
       }
     return text;
   }
