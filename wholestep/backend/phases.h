@@ -43,7 +43,8 @@ struct PhaseExtent {
   int64_t stretch_alone = 0;  ///< elements of one of those chunks, of operands as large as the result; 0: any
   bool heavy = false;         ///< a worker has no room for another one's lane beside it
   uint64_t reads = kAllOperands;  ///< inputs it looks at
-  bool brief = false;  ///< of one chunk, and over before another lane's result could be waited for
+  bool parts = false;             ///< it leaves nothing but parts of a sum, for a later phase
+  bool brief = false;             ///< of one chunk, and over before another lane's result could be waited for
 };
 
 /// A kernel that is a sequence of phases with barriers between them.

@@ -56,7 +56,7 @@ class Builder {
     Regions regions = collect();
     if (part_light_from_heavy(regions)) regions = collect();
     for (size_t r = regions.regions.size(); r-- > 1;) let_readers_repeat(regions, r - 1);
-    for (Region& region : regions.regions) put_leaves_beside(region);
+    for (Region& region : regions.regions) put_parts_beside(region);
     return regions;
   }
 
@@ -265,49 +265,46 @@ class Builder {
     return steps;
   }
 
-  /// Where a lane goes on after it has made all that some result needs, such as a weight's gradient, which
-  /// nothing in the lane waits for, a lane beside it makes that, if there are workers for both at once.
-  void put_leaves_beside(Region& region) const {
+  /// Where a lane goes on after it has made all that its part of a sum needs, such as a weight's gradient, a
+  /// lane beside it makes that part, if there are workers for both at once.
+  void put_parts_beside(Region& region) const {
     constexpr int64_t kWorkers = 132;
     for (size_t s = 0, sets = region.lane_sets.size(); s < sets; ++s) {
-      LaneSet &set = region.lane_sets[s],
-              leaves = {.rows = set.rows, .chunks = set.chunks, .beside = static_cast<int>(s), .steps = {}};
+      LaneSet& set = region.lane_sets[s];
       if (set.rows == 0 || set.chunks != set.rows || region.lanes + set.chunks > kWorkers ||
           std::ranges::any_of(set.steps, &LaneSet::Step::again))
         continue;
-      std::map<int, int> made;  // by which step
-      std::vector<int> after;   // of every step, the last one it needs
-      int last_needed = -1;
-      std::vector<bool> needed(set.steps.size());
-      for (size_t i = 0; i < set.steps.size(); ++i) {
-        const ScheduledKernel& kernel = schedule_[static_cast<size_t>(set.steps[i].call)];
-        after.push_back(-1);
-        for (int value : kernel.inputs)
-          if (auto maker = made.find(views_.shown(value)); maker != made.end()) {
-            after.back() = std::max(after.back(), maker->second);
-            needed[static_cast<size_t>(maker->second)] = true;
-            last_needed = std::max(last_needed, maker->second);
-          }
-        for (int value : kernel.outputs) made[value] = static_cast<int>(i);
-      }
+      const std::vector<int> needed = last_needed(set);
+      const int end = *std::ranges::max_element(needed);
+      LaneSet beside = {.rows = set.rows, .chunks = set.chunks, .beside = static_cast<int>(s), .steps = {}};
       std::vector<LaneSet::Step> rest;
       std::vector<int> place;  // of every step in rest
       for (size_t i = 0; i < set.steps.size(); ++i) {
-        bool leaf = !needed[i] && after[i] >= 0 && after[i] < last_needed &&
-                    schedule_[static_cast<size_t>(set.steps[i].call)].overwrites.empty();
         place.push_back(static_cast<int>(rest.size()));
-        if (leaf) {
-          leaves.steps.push_back(set.steps[i]);
-          leaves.steps.back().after = place[static_cast<size_t>(after[i])];
-        } else {
-          rest.push_back(set.steps[i]);
-        }
+        bool apart = phases_[index_of(set.steps[i])].extent.parts && needed[i] >= 0 && needed[i] < end;
+        (apart ? beside.steps : rest).push_back(set.steps[i]);
+        if (apart) beside.steps.back().after = place[static_cast<size_t>(needed[i])];
       }
-      if (leaves.steps.empty()) continue;
+      if (beside.steps.empty()) continue;
       set.steps = std::move(rest);
-      region.lanes += leaves.chunks;
-      region.lane_sets.push_back(std::move(leaves));
+      region.lanes += beside.chunks;
+      region.lane_sets.push_back(std::move(beside));
     }
+  }
+  /// Of every step of a lane, the last one before it whose result it reads, or -1.
+  std::vector<int> last_needed(const LaneSet& set) const {
+    std::map<int, int> maker;
+    std::vector<int> last;
+    for (const LaneSet::Step& step : set.steps) {
+      const ScheduledKernel& kernel = schedule_[static_cast<size_t>(step.call)];
+      int needed = -1;
+      for (int value : kernel.inputs)
+        if (auto found = maker.find(views_.shown(value)); found != maker.end())
+          needed = std::max(needed, found->second);
+      for (int value : kernel.outputs) maker[value] = static_cast<int>(last.size());
+      last.push_back(needed);
+    }
+    return last;
   }
 
   void set_apart(LaneSet& set) const {

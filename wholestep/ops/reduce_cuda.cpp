@@ -92,8 +92,7 @@ std::unique_ptr<PreparedKernel> prepare_argmax_cuda(const KernelRequest& q) {
 }
 
 /// Tiles of all operands are numbered through and shared out; the blocks' sums are few enough for one block.
-/// What is a sum already begins the first block's. Functions of their own, since several lanes of a kernel
-/// may make the last sum.
+/// What is a sum already begins the first block's.
 std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q) {
   constexpr int64_t kTile = 8 * kCudaThreads, kFewTiles = 4;
   const std::vector<int64_t> sums = q.attrs.has("sums") ? q.attrs.integers("sums") : std::vector<int64_t>();
@@ -149,7 +148,7 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
                       blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
   call->phases.push_back({.chunks = blocks,
                           .writes = blocks > 1 ? 0 : kAllOperands,
-                          .run = cuda_define(*call, "squares", body, true),
+                          .run = cuda_define(*call, "squares", body),
                           .shared_bytes = 256});
   if (blocks > 1) {
     call->workspace_bytes = blocks * int64_t{sizeof(double)};
@@ -157,10 +156,8 @@ std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q)
         "{} {{\n  const double* sums = reinterpret_cast<const double*>(workspace);\n"
         "  store_sum(lane, threadIdx.x < {} ? sums[threadIdx.x] : 0.0, y);\n}}\n",
         parameters, blocks);
-    call->phases.push_back({.chunks = 1,
-                            .reads = 0,
-                            .run = cuda_define(*call, "join_squares", join, true),
-                            .shared_bytes = 256});
+    call->phases.push_back(
+        {.chunks = 1, .reads = 0, .run = cuda_define(*call, "join_squares", join), .shared_bytes = 256});
   }
   return call;
 }

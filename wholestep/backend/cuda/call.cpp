@@ -63,6 +63,7 @@ PhaseExtent CudaCall::phase(size_t i) const {
           .stretch_alone = p.alone.stretch,
           .heavy = p.shared_bytes > kCudaSharedWithOthers,
           .reads = p.reads,
+          .parts = p.writes == 0,
           .brief = p.chunks == 1 && p.rows == 0 && i + 1 == phases.size() && bytes <= kCudaBriefBytes};
 }
 
