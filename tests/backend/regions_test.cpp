@@ -111,6 +111,72 @@ Spans fewest(const std::vector<ScheduledKernel>& schedule) {
   return spans;
 }
 
+/// Labels of a region's lane sets: "+" before what each lane makes for itself, "<n" behind what waits for
+/// step n.
+std::vector<std::string> chains(const std::vector<ScheduledKernel>& schedule, const Region& region) {
+  std::vector<std::string> all;
+  for (const LaneSet& set : region.lane_sets) {
+    all.emplace_back();
+    for (const LaneSet::Step& step : set.steps)
+      all.back() += (step.again ? "+" : "") + schedule[static_cast<size_t>(step.call)].label +
+                    (step.after >= 0 ? "<" + std::to_string(step.after) : "");
+  }
+  return all;
+}
+ScheduledKernel labelled(std::string label, ScheduledKernel kernel) {
+  kernel.label = std::move(label);
+  return kernel;
+}
+using Labels = std::vector<std::string>;
+
+TEST(Regions, FewestLetsReadersMakeWhatIsBriefThemselves) {
+  // a by rows; norm and flag of all of it in one chunk each, then two updates and a counter, and a reader of
+  // neither.
+  auto brief = of_extent({.chunks = 1, .brief = true}), update = of_extent({.chunks = 20});
+  std::vector<ScheduledKernel> schedule = {labelled("a", call(over_rows(kRows, 1, 1), {0}, {1})),
+                                           labelled("n", call(brief, {1}, {2})),
+                                           labelled("f", call(brief, {2}, {3})),
+                                           labelled("u", call(update, {3, 10}, {11}, {10})),
+                                           labelled("v", call(update, {3, 12}, {13}, {12})),
+                                           labelled("w", call(update, {2, 14}, {15}, {14}))};
+  Regions regions = build_regions(schedule, Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 2u);
+  EXPECT_EQ(chains(schedule, regions.regions[1]), (Labels{"+n+fu", "+n+fv", "+nw"}));
+  EXPECT_EQ(regions.regions[1].lanes, 60);
+  for (size_t c = 0; c < schedule.size(); ++c) {
+    EXPECT_EQ(regions.spans[c].first, c == 0 ? 0 : 1);
+    EXPECT_EQ(regions.spans[c].repeated, c == 1 || c == 2);
+  }
+  // Not where the reader writes over what is read, nor where it has more lanes than run at once, nor in
+  // order.
+  schedule[3] = labelled("u", call(update, {3, 1}, {11}, {1}));
+  EXPECT_EQ(build_regions(schedule, Placement::kFewest).regions.size(), 3u);
+  schedule[3] = labelled("u", call(of_extent({.chunks = 1000}), {3, 10}, {11}, {10}));
+  EXPECT_EQ(build_regions(schedule, Placement::kFewest).regions.size(), 3u);
+}
+
+TEST(Regions, FewestPutsPartsOfASumBesideALaneThatGoesOn) {
+  auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),
+       parts = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .parts = true});
+  std::vector<ScheduledKernel> schedule = {
+      labelled("a", call(rows, {0}, {1})), labelled("p", call(parts, {1}, {2})),
+      labelled("b", call(rows, {1}, {3})), labelled("c", call(rows, {3}, {4})),
+      labelled("q", call(parts, {4}, {5}))};
+  Regions regions = build_regions(schedule, Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 1u);
+  // q needs all that the lane makes, so that nothing goes on meanwhile.
+  EXPECT_EQ(chains(schedule, regions.regions[0]), (Labels{"abcq", "p<0"}));
+  EXPECT_EQ(regions.regions[0].lane_sets[1].beside, 0);
+  EXPECT_EQ(regions.regions[0].lanes, 64);
+  // Where there are not workers for both, the lane does all.
+  for (ScheduledKernel& kernel : schedule) {
+    PhaseExtent extent = dynamic_cast<const ExtentOnly&>(*kernel.kernel).extent;
+    extent.chunks = extent.rows = 100;
+    kernel.kernel = of_extent(extent);
+  }
+  EXPECT_EQ(chains(schedule, build_regions(schedule, Placement::kFewest).regions[0]), Labels{"apbcq"});
+}
+
 TEST(Regions, FewestGoesBackPastWhatAPhaseDoesNotNeed) {
   // 0 -> 1 by rows, 1 -> 2 over all rows; then 0 -> 3 -> 5 over all rows needs nothing of the second region.
   std::vector<ScheduledKernel> schedule = {

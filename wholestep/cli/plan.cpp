@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "wholestep/backend/cpu/peaks.h"
 #include "wholestep/backend/cpu/thread_pool.h"
@@ -23,21 +24,28 @@ struct PlanOptions {
   bool evaluation = false, json = false, profile = false;
 };
 
-/// What runs in a region: its lane sets side by side, each a chain of calls.
+/// What runs in a region: in parentheses what its lanes make each for itself, then its lane sets side by
+/// side, each a chain of calls.
 std::string chains_of(const Plan& plan, const Region& region) {
-  std::string chains;
+  auto name = [&](const LaneSet::Step& step) {
+    const Node& node = plan.graph->nodes[static_cast<size_t>(step.call)];
+    return fmt::format("{}{}{}", node.scope, node.scope.empty() ? "" : " ", node.op->name);
+  };
+  std::string repeated, chains;
+  std::set<int> seen;
   for (const LaneSet& set : region.lane_sets) {
     int before = -1;
     chains += chains.empty() ? "" : " | ";
     for (const LaneSet::Step& step : set.steps) {
-      const Node& node = plan.graph->nodes[static_cast<size_t>(step.call)];
-      if (step.call == before) continue;
-      chains += fmt::format("{}{}{}{}", before < 0 ? "" : ", ", node.scope, node.scope.empty() ? "" : " ",
-                            node.op->name);
-      before = step.call;
+      if (step.again) {
+        if (seen.insert(step.call).second) repeated += (repeated.empty() ? "" : ", ") + name(step);
+      } else if (step.call != before) {
+        chains += (before < 0 ? "" : ", ") + name(step);
+        before = step.call;
+      }
     }
   }
-  return chains;
+  return repeated.empty() ? chains : fmt::format("({}) {}", repeated, chains);
 }
 
 std::string regions_text(const Plan& plan) {

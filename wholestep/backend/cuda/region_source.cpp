@@ -128,13 +128,14 @@ class Writer {
         if (std::ranges::none_of(set.steps, [&](const LaneSet::Step& step) { return step.after > seen; }))
           text += fmt::format("    if (threadIdx.x == 0) {}[lane.chunk] = 0;\n", progress);
       }
-      if (timed_) {
+      const bool timed = timed_ && is_first(set.steps[i]);
+      if (timed) {
         timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
                            function_of(set, set.steps[i]), set.chunks});
         text += stamp(2 * (timed_->size() - 1));
       }
       text += write_step(set, set.steps[i], memory.steps[i], arenas);
-      if (timed_) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
+      if (timed) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
     }
     return text;
   }
@@ -147,6 +148,10 @@ class Writer {
   }
   const std::string& function_of(const LaneSet& set, const LaneSet::Step& step) const {
     return set.alone && !step.again ? phase_of(step).alone.run : phase_of(step).run;
+  }
+  /// Whether no lane set before has the step, too.
+  bool is_first(const LaneSet::Step& step) {
+    return !step.again || repeated_.insert({step.call, step.phase}).second;
   }
   static std::string stamp(size_t place) {
     return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
@@ -207,6 +212,7 @@ class Writer {
   const Program& program_;
   bool chained_;
   std::vector<CudaStep>* timed_;
+  std::set<std::pair<int, int>> repeated_;  // calls and phases
   std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
   std::vector<std::string> headers_, definitions_;
