@@ -215,7 +215,7 @@ class Builder {
     constexpr int64_t kAtOnce = 256;  // lanes that a device takes up together
     const Region brief = regions.regions[at];
     Region& next = regions.regions[at + 1];
-    std::set<int> read, written;
+    std::set<int> read;
     for (const LaneSet& set : brief.lane_sets)
       for (const LaneSet::Step& step : set.steps) {
         const ScheduledKernel& kernel = schedule_[static_cast<size_t>(step.call)];
@@ -271,8 +271,11 @@ class Builder {
     constexpr int64_t kWorkers = 132;
     for (size_t s = 0, sets = region.lane_sets.size(); s < sets; ++s) {
       LaneSet& set = region.lane_sets[s];
+      auto keeps_to_itself = [&](const LaneSet::Step& step) {
+        return !step.again && schedule_[static_cast<size_t>(step.call)].overwrites.empty();
+      };
       if (set.rows == 0 || set.chunks != set.rows || region.lanes + set.chunks > kWorkers ||
-          std::ranges::any_of(set.steps, &LaneSet::Step::again))
+          !std::ranges::all_of(set.steps, keeps_to_itself))
         continue;
       const std::vector<int> needed = last_needed(set);
       const int end = *std::ranges::max_element(needed);
