@@ -404,7 +404,7 @@ std::set<std::string> declared_functions() {
   const std::filesystem::path ops = std::filesystem::path(WHOLESTEP_SOURCE_DIR) / "wholestep/ops";
   const std::regex declaration("^(?:inline )?(?:Tensor|std::vector<Tensor>|\\w+Result|Sorted) (\\w+)\\(.*"),
       row("^(?:UNARY|BINARY|COMPARE|TERNARY)\\((\\w+), k.*"),
-      internal(".*(_cpu|_cuda|_loops|_fused|_windows|\\.isa)\\.h");
+      internal(".*(_cpu|_cuda|_loops|_fused|_windows|\\.isa)\\.h|epilogue\\.h");
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(ops)) {
     const std::string file = entry.path().filename();

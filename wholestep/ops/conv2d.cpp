@@ -150,7 +150,7 @@ std::vector<Tensor> conv2d_gradients(const Tensor& x, const Tensor& g, const Att
 
 std::vector<Tensor> conv2d_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   std::vector<Tensor> grads(r.inputs.size());
-  Tensor g = r.attrs.has("activation") ? where(r.outputs[0] > 0.0, gs[0], 0.0) : gs[0];
+  const Tensor g = before_activation(r, gs[0]);
   if (r.needs_grad[0]) grads[0] = conv2d_dx(g, r.inputs[1], r.attrs, r.inputs[0].shape());
   const bool bias = grads.size() == 3 && r.needs_grad[2];
   if (r.needs_grad[1])
@@ -160,8 +160,7 @@ std::vector<Tensor> conv2d_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   return grads;
 }
 std::vector<Tensor> conv2d_dx_vjp(const OpRecord& r, std::span<const Tensor> gs) {
-  const Tensor &g = r.inputs[0], &weight = r.inputs[1],
-               h = masks(r.attrs) ? where(r.inputs[2] > 0.0, gs[0], 0.0) : gs[0];
+  const Tensor &g = r.inputs[0], &weight = r.inputs[1], h = before_activation(r, gs[0]);
   std::vector<Tensor> grads(r.inputs.size());
   if (r.needs_grad[0]) grads[0] = conv2d_with(h, weight, r.attrs);
   if (r.needs_grad[1]) grads[1] = conv2d_dw(h, g, r.attrs, weight.shape());

@@ -3,6 +3,7 @@
 // gave, is not above 0. The fuse pass sets it.
 #pragma once
 #include "wholestep/graph/op.h"
+#include "wholestep/ops/elementwise.h"
 
 namespace wholestep {
 
@@ -15,6 +16,12 @@ inline void check_mask(std::span<const TensorType> in, const Attrs& attrs, const
     throw Error(ErrorCode::kUsage, {.what = "activation relu_dx takes a third operand as the result",
                                     .got = in.size() == 3 ? to_string(in[2]) : "none",
                                     .expected = to_string(result)});
+}
+
+/// The gradient of the finished sums from that of an op's first result.
+inline Tensor before_activation(const OpRecord& r, const Tensor& g) {
+  if (clips(r.attrs)) return where(r.outputs[0] > 0.0, g, 0.0);
+  return masks(r.attrs) ? where(r.inputs[2] > 0.0, g, 0.0) : g;
 }
 
 /// A third operand as device functions number it, see matmul.cuh.

@@ -31,14 +31,12 @@ MatmulDims matmul_dims(std::span<const TensorType> in, const Attrs& attrs) {
 /// C = op(A) op(B), so dA = dC op(B)^T and dB = op(A)^T dC, each transposed back where its operand was.
 std::vector<Tensor> matmul_vjp(const OpRecord& r, std::span<const Tensor> gs) {
   const Tensor &a = r.inputs[0], &b = r.inputs[1];
-  const bool masked = masks(r.attrs);
-  Tensor g = gs[0];
-  if (r.attrs.has("activation")) g = where((masked ? r.inputs[2] : r.outputs[0]) > 0.0, g, 0.0);
+  const Tensor g = before_activation(r, gs[0]);
   bool ta = r.attrs.flag("transpose_a"), tb = r.attrs.flag("transpose_b");
   std::vector<Tensor> grads(r.inputs.size());
   if (r.needs_grad[0]) grads[0] = ta ? matmul(b, g, tb, true) : matmul(g, b, false, !tb);
   if (r.needs_grad[1]) grads[1] = tb ? matmul(g, a, true, ta) : matmul(a, g, !ta, false);
-  if (grads.size() == 3 && !masked && r.needs_grad[2]) grads[2] = sum(g, {0});
+  if (grads.size() == 3 && !masks(r.attrs) && r.needs_grad[2]) grads[2] = sum(g, {0});
   return grads;
 }
 
