@@ -140,9 +140,12 @@ TEST(Zoo, ResidualNetworksLearn) {
   }
 }
 
+/// Tests that one process does whole, numbered behind the four residual networks.
+enum WholeTest : size_t { kVgg = 4, kVisionTransformer, kLanguageModels };
+
 TEST(Zoo, VggLearnsWithASmallerHead) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
-  if (!is_of_part(4)) return;
+  if (!is_of_part(kVgg)) return;
   auto make = [] {
     auto model = of_zoo("vgg11");
     auto& layers = dynamic_cast<nn::Sequential&>(*model);
@@ -156,7 +159,7 @@ TEST(Zoo, VggLearnsWithASmallerHead) {
 
 TEST(Zoo, TheVisionTransformerLearns) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
-  if (!is_of_part(5)) return;
+  if (!is_of_part(kVisionTransformer)) return;
   auto make = [] {
     return of_layers(
         R"([{"type": "VisionTransformer", "image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 4,
@@ -168,7 +171,7 @@ TEST(Zoo, TheVisionTransformerLearns) {
 
 TEST(Zoo, LanguageModelsLearn) {
   WHOLESTEP_NEEDS_TEST_DEVICE();
-  if (!is_of_part(6)) return;
+  if (!is_of_part(kLanguageModels)) return;
   Tensor tokens = tensor(formula_labels(1, 3 * 16, 65), {3, 16}),
          next = tensor(formula_labels(2, 3 * 16, 65), {48});
   expect_learns(
