@@ -65,6 +65,10 @@ class Builder {
     return first_phase_[static_cast<size_t>(step.call)] + static_cast<size_t>(step.phase);
   }
 
+  const ScheduledKernel& kernel_of(const LaneSet::Step& step) const {
+    return schedule_[static_cast<size_t>(step.call)];
+  }
+
   /// By what lane a phase touches an operand.
   int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
     if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
@@ -213,19 +217,19 @@ class Builder {
   /// that need its results make them once more each.
   void let_readers_repeat(Regions& regions, size_t at) const {
     constexpr int64_t kAtOnce = 256;  // lanes that a device takes up together
-    const Region brief = regions.regions[at];
+    const Region& brief = regions.regions[at];
     Region& next = regions.regions[at + 1];
     std::set<int> read;
     for (const LaneSet& set : brief.lane_sets)
       for (const LaneSet::Step& step : set.steps) {
-        const ScheduledKernel& kernel = schedule_[static_cast<size_t>(step.call)];
+        const ScheduledKernel& kernel = kernel_of(step);
         if (!phases_[index_of(step)].extent.brief || !kernel.overwrites.empty()) return;
         for (int value : kernel.inputs) read.insert(views_.shown(value));
       }
     if (next.lanes > kAtOnce) return;
     for (const LaneSet& set : next.lane_sets)
       for (const LaneSet::Step& step : set.steps)
-        for (int value : schedule_[static_cast<size_t>(step.call)].overwrites)
+        for (int value : kernel_of(step).overwrites)
           if (read.contains(views_.shown(value))) return;
 
     for (const LaneSet& made : brief.lane_sets) {
@@ -253,13 +257,12 @@ class Builder {
   std::vector<LaneSet::Step> read_by(const LaneSet& reader, const LaneSet& maker) const {
     std::set<int> wanted;
     auto want = [&](const LaneSet::Step& step) {
-      for (int value : schedule_[static_cast<size_t>(step.call)].inputs) wanted.insert(views_.shown(value));
+      for (int value : kernel_of(step).inputs) wanted.insert(views_.shown(value));
     };
     std::ranges::for_each(reader.steps, want);
     std::vector<LaneSet::Step> steps;
     for (const LaneSet::Step& step : std::views::reverse(maker.steps))
-      if (std::ranges::any_of(schedule_[static_cast<size_t>(step.call)].outputs,
-                              [&](int value) { return wanted.contains(value); }))
+      if (std::ranges::any_of(kernel_of(step).outputs, [&](int value) { return wanted.contains(value); }))
         steps.push_back(step), want(step);
     std::ranges::reverse(steps);
     return steps;
@@ -268,13 +271,12 @@ class Builder {
   /// Where a lane goes on after it has made all that its part of a sum needs, such as a weight's gradient, a
   /// lane beside it makes that part, if there are workers for both at once.
   void put_parts_beside(Region& region) const {
-    constexpr int64_t kWorkers = 132;
     for (size_t s = 0, sets = region.lane_sets.size(); s < sets; ++s) {
       LaneSet& set = region.lane_sets[s];
       auto keeps_to_itself = [&](const LaneSet::Step& step) {
-        return !step.again && schedule_[static_cast<size_t>(step.call)].overwrites.empty();
+        return !step.again && kernel_of(step).overwrites.empty();
       };
-      if (set.rows == 0 || set.chunks != set.rows || region.lanes + set.chunks > kWorkers ||
+      if (set.rows == 0 || set.chunks != set.rows || region.lanes + set.chunks > kLanesAlone ||
           !std::ranges::all_of(set.steps, keeps_to_itself))
         continue;
       const std::vector<int> needed = last_needed(set);
@@ -299,7 +301,7 @@ class Builder {
     std::map<int, int> maker;
     std::vector<int> last;
     for (const LaneSet::Step& step : set.steps) {
-      const ScheduledKernel& kernel = schedule_[static_cast<size_t>(step.call)];
+      const ScheduledKernel& kernel = kernel_of(step);
       int needed = -1;
       for (int value : kernel.inputs)
         if (auto found = maker.find(views_.shown(value)); found != maker.end())

@@ -158,6 +158,14 @@ std::string define(CudaCall& call, const ElementwiseText& text, int64_t most) {
       text.program.instructions.size() >= kLongProgram);
 }
 
+/// The longest of the stretches, down to half of `most`, that divide the elements evenly; `most` where none
+/// does.
+int64_t even_stretch(int64_t elements, int64_t most) {
+  for (int64_t even = most; even > most / 2; even -= ElementwiseText::kVector)
+    if (elements % even == 0) return even;
+  return most;
+}
+
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& request) {
@@ -184,13 +192,7 @@ std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& re
   int64_t per_chunk = elements > 4 * kCudaBusyBlocks * step() ? 2 * step() : step();
   // Blocks that all run at once can fetch their operands before they may start, if all have as many.
   const bool at_once = ceil_div(elements, per_chunk) <= kCudaBusyBlocks;
-  if (at_once)
-    for (int64_t even = per_chunk; even > per_chunk / 2 && elements > per_chunk;
-         even -= ElementwiseText::kVector)
-      if (elements % even == 0) {
-        per_chunk = even;
-        break;
-      }
+  if (at_once && elements > per_chunk) per_chunk = even_stretch(elements, per_chunk);
   int64_t chunks = ceil_div(elements, per_chunk);
   std::string run =
       device_function("elements_of_stretch", define(*call, text, per_chunk), per_chunk, elements);

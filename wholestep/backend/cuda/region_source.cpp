@@ -49,16 +49,18 @@ class Writer {
       if (set.chunks == 0) continue;
       const LaneMemory memory =
           plan_lane_memory(program_, set, written_before_,
-                           region.lanes <= kCudaBusyBlocks ? kCudaSharedBytes : kCudaSharedWithOthers,
+                           region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers,
                            set.beside >= 0 ? written_by(program_, region) : std::vector<Written>());
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
                           kernel.blocks + set.chunks,
                           kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
+      const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
+      const std::string progress = progress_of(set.beside >= 0 ? set.beside : static_cast<int>(s));
+      if (!awaited.empty())
+        definitions_.push_back(fmt::format("__device__ unsigned {}[{}];\n", progress, set.chunks));
       const std::string early = write_fetches(memory, true, arenas),
-                        work = write_work(set, memory, awaited_of(region, s),
-                                          progress_of(set.beside >= 0 ? set.beside : static_cast<int>(s)),
-                                          arenas);
+                        work = write_work(set, memory, awaited, progress, arenas);
       const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
       const bool few = region.lanes <= kFewLanes;
       body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
@@ -79,15 +81,11 @@ class Writer {
   }
 
   /// The steps of a lane set that lanes beside it wait for.
-  std::set<int> awaited_of(const Region& region, size_t lane_set) {
+  static std::set<int> awaited_of(const Region& region, int lane_set) {
     std::set<int> steps;
     for (const LaneSet& set : region.lane_sets)
-      if (set.beside == static_cast<int>(lane_set))
+      if (set.beside == lane_set)
         for (const LaneSet::Step& step : set.steps) steps.insert(step.after);
-    if (!steps.empty())
-      definitions_.push_back(fmt::format("__device__ unsigned {}[{}];\n",
-                                         progress_of(static_cast<int>(lane_set)),
-                                         region.lane_sets[lane_set].chunks));
     return steps;
   }
   /// A variable for every lane of a set: how far it has come.
@@ -109,7 +107,8 @@ class Writer {
   std::string write_work(const LaneSet& set, const LaneMemory& memory, const std::set<int>& awaited,
                          const std::string& progress, std::set<int>& arenas) {
     std::string text = write_fetches(memory, false, arenas);
-    int seen = -1;
+    int seen = -1, last = -1;
+    for (const LaneSet::Step& step : set.steps) last = std::max(last, step.after);
     for (size_t i = 0; i < set.steps.size(); ++i) {
       if (memory.steps[i].fetches > 0)
         text += fmt::format("    arrived<{}>();\n",
@@ -125,8 +124,7 @@ class Writer {
       if (int after = set.steps[i].after; after > seen) {
         text += fmt::format("    wait_for({} + lane.chunk, {});\n", progress, after + 1);
         seen = after;
-        if (std::ranges::none_of(set.steps, [&](const LaneSet::Step& step) { return step.after > seen; }))
-          text += fmt::format("    if (threadIdx.x == 0) {}[lane.chunk] = 0;\n", progress);
+        if (seen == last) text += fmt::format("    if (threadIdx.x == 0) {}[lane.chunk] = 0;\n", progress);
       }
       const bool timed = timed_ && is_first(set.steps[i]);
       if (timed) {
