@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "support/cuda_device.h"
 #include "support/cuda_plan.h"
 #include "support/op_case.h"
 #include "wholestep/backend/cuda/call.h"
@@ -48,14 +49,19 @@ TEST_P(CudaSourceOf, CompilesForEveryArchitecture) {
   std::set<std::string> texts;
   for (auto [number, architecture] : {std::pair(80, "sm_80"), {90, "sm_90a"}}) {
     set_cuda_architecture(number);
-    auto all = std::make_shared<Graph>();  // as one program: one compilation says it all
-    for (const OpCase& request : cases) {
-      auto alone = std::make_shared<Graph>();
-      add_node(*alone, op, request);
-      if (texts.insert(source_of(alone).text).second) add_node(*all, op, request);
-    }
-    if (all->nodes.empty()) continue;
-    EXPECT_GT(library->compile(source_of(all), architecture).size(), 0u) << architecture;
+    auto compile_new = [&] {
+      auto all = std::make_shared<Graph>();  // as one program: one compilation says it all
+      for (const OpCase& request : cases) {
+        auto alone = std::make_shared<Graph>();
+        add_node(*alone, op, request);
+        if (texts.insert(source_of(alone).text).second) add_node(*all, op, request);
+      }
+      if (all->nodes.empty()) return;
+      EXPECT_GT(library->compile(source_of(all), architecture).size(), 0u) << architecture;
+    };
+    compile_new();
+    EveryProductByLibrary around_products;
+    compile_new();
   }
 }
 

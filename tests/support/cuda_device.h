@@ -20,6 +20,12 @@ struct ExactF32 {
   ~ExactF32() { set_tf32_allowed(true); }
 };
 
+/// While alive, the library computes every product that it can.
+struct EveryProductByLibrary {
+  EveryProductByLibrary() { set_every_product_by_library(true); }
+  ~EveryProductByLibrary() { set_every_product_by_library(false); }
+};
+
 }  // namespace wholestep::test
 
 #define WHOLESTEP_NEEDS_CUDA_DEVICE()                                    \

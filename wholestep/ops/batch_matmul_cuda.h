@@ -14,6 +14,9 @@ struct BatchMatmulDims {
 };
 BatchMatmulDims batch_matmul_dims(const KernelRequest& request);
 
+/// Large products by CUDA's library.
+std::string refuse_batch_matmul_library_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_batch_matmul_library_cuda(const KernelRequest& request);
 /// Tiles of the results on tensor cores, in TF32.
 std::string refuse_batch_matmul_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_batch_matmul_tensor_cuda(const KernelRequest& request);

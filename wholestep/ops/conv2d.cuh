@@ -11,8 +11,6 @@ struct Conv {
                        SH = SH_, SW = SW_, PH = PH_, PW = PW_, DH = DH_, DW = DW_;
 };
 
-constexpr int largest_power(int n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
-
 /// How the direct forward kernel cuts a sample: groups of P pixels along a row, blocks of RC channels, the sum over input
 /// channels in S parts.
 template <class G, int P, int RC, int S>
@@ -215,10 +213,10 @@ __device__ void conv2d_dx_samples(Lane lane, const T* g, const T* weight, T* dx,
 }
 
 /// Adds up the parts of dw and db, which lie behind one another.
-template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS>
-__device__ void conv2d_join(Lane lane, const float*, const float*, float* dw, float* db, char* workspace) {
-  join_parts<float, ALL, PARTS, WAYS>(
-      lane, workspace, [&](int64_t at, float total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
+template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS, class T>
+__device__ void conv2d_join(Lane lane, const T*, const T*, T* dw, T* db, char* workspace) {
+  join_parts<T, ALL, PARTS, WAYS>(
+      lane, workspace, [&](int64_t at, T total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
 }
 
 /// Partial sums of dw over a block's samples, and with BIAS of db, the sum of g, to the workspace as [chunk] of

@@ -125,7 +125,7 @@ double sample_flops(const Conv2d& c) {
 
 std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p) {
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
-  if (sample_flops(p.conv) > kSampleFlops && refuse_conv2d_tensor_cuda(request).empty())
+  if (!conv2d_fits_lane(p.conv) && refuse_conv2d_tensor_cuda(request).empty())
     return fmt::format("{:.1f} MFLOP a sample are better spread over many blocks",
                        sample_flops(p.conv) / 1e6);
   return "";
@@ -167,10 +167,12 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
 
 }  // namespace
 
+bool conv2d_fits_lane(const Conv2d& c) { return sample_flops(c) <= kSampleFlops; }
+
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
   if (request.outputs.size() == 1) return add_split_join(call, request, parts, 0, false);
   const int64_t weights = request.outputs[0].shape.numel();
-  const TensorType part{DType::f32, {weights + request.outputs[1].shape.numel()}};
+  const TensorType part{request.outputs[0].dtype, {weights + request.outputs[1].shape.numel()}};
   add_join(call, part, parts, 0, [&](int64_t ways) {
     return device_function("conv2d_join", weights, part.shape.numel(), parts, ways);
   });

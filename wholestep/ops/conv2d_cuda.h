@@ -24,6 +24,10 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request);
 
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: products of matrices by CUDA's library.
+std::string refuse_conv2d_products_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_products_cuda(const KernelRequest& request);
+
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: of stride 1 and few channels, on tensor cores, in
 /// TF32.
 std::string refuse_conv2d_shifted_cuda(const KernelRequest& request);
@@ -34,6 +38,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
 
 // What their sources share.
 
+/// Whether a sample is too little work to be spread over blocks.
+bool conv2d_fits_lane(const Conv2d& c);
 /// Conv<...> of conv2d.cuh.
 std::string conv2d_geometry(int64_t batch, const Conv2d& c);
 /// Inputs along an axis that so many outputs read, padding included.

@@ -20,6 +20,27 @@ __device__ T matmul_epilogue(T value, const T* third, int64_t n, int64_t at) {
   return RELU && value < T(0) ? T(0) : value;
 }
 
+/// What is left to do behind a product that the library made in c [..., CHANNELS, PIXELS]; a bias is one of every channel.
+template <class T, int64_t ELEMENTS, int64_t CHANNELS, int64_t PIXELS, int THIRD, bool RELU>
+__device__ void finish_product(Lane lane, const T*, const T*, const T* third, T* c, char*) {
+  constexpr int64_t V = largest_power(ELEMENTS), vectors = ELEMENTS / V;
+#pragma unroll
+  for (int round = 0; round < 2; ++round) {
+    const int64_t v = (lane.chunk * 2 + round) * kThreads + threadIdx.x;
+    if (v >= vectors) return;
+    auto& values = reinterpret_cast<Vector<T, V>*>(c)[v];
+#pragma unroll
+    for (int64_t i = 0; i < V; ++i) {
+      const int64_t at = v * V + i;
+      values.at[i] = matmul_epilogue<T, THIRD, RELU>(values.at[i], third, at / PIXELS % CHANNELS, at);
+    }
+  }
+}
+template <class T, int64_t ELEMENTS, int64_t CHANNELS, int64_t PIXELS, int THIRD, bool RELU>
+__device__ void finish_product(Lane lane, const T* a, const T* b, T* c, char* workspace) {
+  finish_product<T, ELEMENTS, CHANNELS, PIXELS, THIRD, RELU>(lane, a, b, nullptr, c, workspace);
+}
+
 /// One row, op(b) = b^T with b [N, K]: a warp a dot product, U at a time so that loads are in flight.
 template <class T, int N, int K, int THIRD, bool RELU>
 __device__ void dot_row(const T* row, const T* b, const T* third, T* c) {

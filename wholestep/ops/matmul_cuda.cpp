@@ -21,6 +21,52 @@ constexpr int64_t kOuterSum = 64;
 
 }  // namespace
 
+std::string refuse_library_product(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k) {
+  if (dtype != DType::f32 && dtype != DType::f64) return "takes f32 and f64 only";
+  if (batch == 0 || m == 0 || n == 0 || k == 0) return "there is nothing to do";
+  if (every_product_by_library()) return "";
+  if (m < kCudaProductSide || n < kCudaProductSide || 2 * batch * m * n * k < kCudaProductFlops)
+    return fmt::format("{} rows, {} columns and a sum of {} are little work", m, n, k);
+  return "";
+}
+
+std::string refuse_matmul_library_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  return refuse_library_product(request.inputs[0].dtype, 1, d.m, d.n, d.k);
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest& request) {
+  using In = CudaProduct::Place::In;
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  auto call = cuda_call(request, "matmul.cuh");
+  call->phases.push_back(cuda_product_phase({.dtype = request.inputs[0].dtype,
+                                             .tf32 = tf32_allowed(),
+                                             .m = d.m,
+                                             .n = d.n,
+                                             .k = d.k,
+                                             .transpose_a = d.transpose_a,
+                                             .transpose_b = d.transpose_b,
+                                             .relu = d.relu,
+                                             .a = {In::kInput, 0},
+                                             .b = {In::kInput, 1},
+                                             .bias = {d.bias ? In::kInput : In::kNowhere, 2},
+                                             .d = {In::kOutput, 0},
+                                             .scratch = {In::kWorkspace, 0}}));
+  call->workspace_bytes = call->phases[0].product->scratch_bytes();
+  if (d.masked) add_finish(*call, request.outputs[0], d.m, d.n, d.third(), false);
+  return call;
+}
+
+void add_finish(CudaCall& call, const TensorType& result, int64_t channels, int64_t pixels, int64_t third,
+                bool relu) {
+  const int64_t elements = result.shape.numel(), vector = elements % 4 == 0 ? 4 : elements % 2 == 0 ? 2 : 1;
+  call.headers.push_back("matmul.cuh");
+  call.phases.push_back(
+      {.chunks = ceil_div(elements, 2 * vector * kCudaThreads),
+       .reads = third != 0 ? 4u : 0u,
+       .run = device_function("finish_product", result.dtype, elements, channels, pixels, third, relu)});
+}
+
 std::string refuse_matmul_rows_cuda(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   if (d.transpose_a) return "rows of the first operand do not lie together";

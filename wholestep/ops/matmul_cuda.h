@@ -21,6 +21,15 @@ void add_join(CudaCall& call, const TensorType& part, int64_t parts, uint64_t re
 /// The phase that adds up, in order, `parts` partial results in the workspace, by matmul.cuh.
 void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts, int64_t third, bool relu);
 
+/// Large products by CUDA's library.
+std::string refuse_matmul_library_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest& request);
+/// Why the library is not ahead for `batch` products of such sizes; "" where it is.
+std::string refuse_library_product(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k);
+/// The phase behind a product of the library that adds a bias of every channel, masks or clips the result
+/// [..., channels, pixels]; `third` as third_operand().
+void add_finish(CudaCall& call, const TensorType& result, int64_t channels, int64_t pixels, int64_t third,
+                bool relu);
 /// A row of the result a block: for the rows of a batch over a weight that a block reads quickly.
 std::string refuse_matmul_rows_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_rows_cuda(const KernelRequest& request);

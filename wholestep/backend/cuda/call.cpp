@@ -1,17 +1,22 @@
 #include "wholestep/backend/cuda/call.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
+#include <numeric>
 
 namespace wholestep {
 namespace {
 
-std::atomic<bool> tf32{true};
+std::atomic<bool> tf32{true}, every_product{false};
 std::atomic<int> architecture{90};
 
 }  // namespace
 
 bool tf32_allowed() { return tf32; }
 void set_tf32_allowed(bool allowed) { tf32 = allowed; }
+bool every_product_by_library() { return every_product; }
+void set_every_product_by_library(bool every) { every_product = every; }
 int cuda_architecture() { return architecture; }
 void set_cuda_architecture(int of) { architecture = of; }
 
@@ -73,6 +78,30 @@ std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string he
   call->inputs.assign(request.inputs.begin(), request.inputs.end());
   call->outputs.assign(request.outputs.begin(), request.outputs.end());
   return call;
+}
+
+int64_t CudaProduct::scratch_bytes() const {
+  constexpr int64_t kLeast = int64_t{64} << 10, kMost = int64_t{32} << 20;  // the library's advice for Hopper
+  constexpr int64_t kParts = 8;
+  return std::clamp(aligned(kParts * batch * m * n * size_bytes(dtype)), kLeast, kMost) + kScratchAlignment;
+}
+
+int64_t CudaProduct::alignment() const {
+  return std::gcd(std::gcd(kAlignment, a.offset), std::gcd(b.offset, d.offset));
+}
+
+std::string CudaProduct::text() const {
+  return fmt::format("{}{} {} x [{}, {}, {}] at {}{}{}{}{}{}{}", name(dtype), tf32 ? " as TF32" : "", batch,
+                     m, n, k, alignment(), transpose_a ? ", a transposed" : "",
+                     transpose_b ? ", b transposed" : "", shared_a ? ", one a" : "",
+                     d_stride > 0 ? fmt::format(", {} apart", d_stride) : "",
+                     bias.in != Place::In::kNowhere ? ", bias" : "", relu ? ", relu" : "");
+}
+
+CudaPhase cuda_product_phase(CudaProduct product) {
+  constexpr int64_t kSide = 128;  // of about what the library gives a block
+  int64_t blocks = product.batch * ceil_div(product.m, kSide) * ceil_div(product.n, kSide);
+  return {.chunks = std::max<int64_t>(2, blocks), .product = std::move(product)};
 }
 
 CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,

@@ -95,6 +95,9 @@ __device__ inline int opaque(int value) {
   return value;
 }
 
+/// The elements, at most four, that one instruction moves of rows of n.
+constexpr int largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
+
 /// N elements moved by one instruction.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vector {

@@ -31,7 +31,7 @@ class Writer {
       written_before_ = std::move(written);
     };
     for (const Region& region : regions.regions) pass(region);  // the last one comes before the first
-    for (const Region& region : regions.regions) write_kernel(region), pass(region);
+    for (const Region& region : regions.regions) write_kernel(region), pass(region), ++region_;
     std::string head = "#include \"prelude.cuh\"\n";
     for (const std::string& header : headers_) head += fmt::format("#include \"{}\"\n", header);
     for (const std::string& definition : definitions_) head += definition;
@@ -41,12 +41,17 @@ class Writer {
 
  private:
   void write_kernel(const Region& region) {
-    CudaKernelSource kernel{.name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
+    CudaKernelSource kernel{
+        .region = region_, .name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
     std::set<int> arenas;
     std::string body;
     for (size_t s = 0; s < region.lane_sets.size(); ++s) {
       const LaneSet& set = region.lane_sets[s];
       if (set.chunks == 0) continue;
+      if (phase_of(set.steps[0]).product) {
+        add_product(set.steps[0]);
+        continue;
+      }
       const LaneMemory memory =
           plan_lane_memory(program_, set, written_before_,
                            region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers,
@@ -78,6 +83,21 @@ class Writer {
         "  const int64_t block = blockIdx.x;\n{}}}\n",
         kernel.name, parameters, body);
     source_.kernels.push_back(std::move(kernel));
+  }
+
+  void add_product(const LaneSet::Step& step) {
+    using In = CudaProduct::Place::In;
+    const Call& call = call_of(step);
+    const CudaProduct& product = *phase_of(step).product;
+    auto place = [&](const CudaProduct::Place& of) {
+      BufferRef ref = call.workspace;
+      if (of.in == In::kInput) ref = call.inputs[static_cast<size_t>(of.index)];
+      if (of.in == In::kOutput) ref = call.outputs[static_cast<size_t>(of.index)];
+      ref.offset += of.offset;
+      return ref;
+    };
+    source_.products.push_back({region_, call.kernel.label, product, place(product.a), place(product.b),
+                                place(product.bias), place(product.d), place(product.scratch)});
   }
 
   /// The steps of a lane set that lanes beside it wait for.
@@ -128,8 +148,8 @@ class Writer {
       }
       const bool timed = timed_ && is_first(set.steps[i]);
       if (timed) {
-        timed_->push_back({static_cast<int>(source_.kernels.size()), call_of(set.steps[i]).kernel.label,
-                           function_of(set, set.steps[i]), set.chunks});
+        timed_->push_back(
+            {region_, call_of(set.steps[i]).kernel.label, function_of(set, set.steps[i]), set.chunks});
         text += stamp(2 * (timed_->size() - 1));
       }
       text += write_step(set, set.steps[i], memory.steps[i], arenas);
@@ -213,6 +233,7 @@ class Writer {
   std::set<std::pair<int, int>> repeated_;  // calls and phases
   std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
+  int region_ = 0;
   std::vector<std::string> headers_, definitions_;
   std::string text_;
 };

@@ -11,19 +11,30 @@ namespace wholestep {
 
 /// One kernel of the source, with what a launch of it needs.
 struct CudaKernelSource {
+  int region = 0;  ///< whose phases it has
   std::string name;
   int64_t blocks = 0, shared_bytes = 0;
   std::vector<int> arenas;  ///< numbers of the program's arenas whose addresses are its arguments, in order
 };
 
+/// A phase that is no part of a kernel, with the places of its operands.
+struct CudaProductCall {
+  int region = 0;
+  std::string label;  ///< of its call
+  CudaProduct product;
+  BufferRef a, b, bias, d, scratch;
+};
+
+/// What runs of a region, at the same time: at most one kernel, and products.
 struct CudaSource {
   std::string text;
-  std::vector<CudaKernelSource> kernels;  ///< one a region that has anything to run, in order
+  std::vector<CudaKernelSource> kernels;  ///< in the order of their regions
+  std::vector<CudaProductCall> products;  ///< the same
 };
 
 /// A phase as it stands in the source.
 struct CudaStep {
-  int kernel;         ///< index of its kernel
+  int region;
   std::string label;  ///< of its call
   std::string run;
   int64_t blocks;

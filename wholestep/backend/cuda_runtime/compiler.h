@@ -10,7 +10,7 @@ namespace wholestep {
 
 /// Machine code for `architecture` ("sm_90"). kFailure with the compiler's words.
 std::vector<std::byte> compile_cuda(const CudaSource& source, const std::string& architecture);
-/// The same, from the cache where it is there: $XDG_CACHE_HOME/wholestep/cuda, at most 256 MiB of the newest.
+/// The same, from the cache on disk where it is there.
 std::vector<std::byte> compile_cuda_cached(const CudaSource& source, const std::string& architecture);
 std::string nvrtc_version();  ///< "13.0"
 

@@ -10,6 +10,7 @@
 #include "wholestep/backend/cuda_runtime/check.h"
 #include "wholestep/backend/cuda_runtime/compiler.h"
 #include "wholestep/backend/cuda_runtime/feed.h"
+#include "wholestep/backend/cuda_runtime/module.h"
 #include "wholestep/backend/cuda_runtime/queue.h"
 #include "wholestep/base/version.h"
 
@@ -51,66 +52,6 @@ class DeviceMemory final : public Memory {
   CudaQueue::Counters& counters_;
 };
 
-/// Kernels of one source, loaded.
-class Module {
- public:
-  Module(const CudaSource& source, const std::string& architecture) : kernels_(source.kernels) {
-    if (kernels_.empty()) return;
-    code_ = compile_cuda_cached(source, architecture);
-    check_cuda(cudaLibraryLoadData(&library_, code_.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
-               "loading kernels");
-    for (const CudaKernelSource& kernel : kernels_) {
-      cudaKernel_t function = nullptr;
-      check_cuda(cudaLibraryGetKernel(&function, library_, kernel.name.c_str()), "finding a kernel");
-      check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(function),
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(kernel.shared_bytes)),
-                 "asking for shared memory");
-      functions_.push_back(function);
-    }
-  }
-  ~Module() {
-    if (library_) cudaLibraryUnload(library_);
-  }
-  Module(const Module&) = delete;
-  Module& operator=(const Module&) = delete;
-
-  size_t size() const { return kernels_.size(); }
-  int64_t blocks(size_t index) const { return kernels_[index].blocks; }
-  int64_t shared_bytes(size_t index) const { return kernels_[index].shared_bytes; }
-  /// Calls fn(parameters of the launch) for kernel `index`, whose arguments live only as long.
-  template <class Fn>
-  void with_launch(size_t index, std::span<std::byte* const> arenas, Fn&& fn,
-                   void* last_argument = nullptr) const {
-    const CudaKernelSource& kernel = kernels_[index];
-    std::vector<void*> values, arguments;
-    for (int arena : kernel.arenas) values.push_back(arenas[static_cast<size_t>(arena)]);
-    if (last_argument) values.push_back(last_argument);
-    for (void*& value : values) arguments.push_back(&value);
-    cudaKernelNodeParams launch{};
-    launch.func = reinterpret_cast<void*>(functions_[index]);
-    launch.gridDim = {static_cast<unsigned>(kernel.blocks), 1, 1};
-    launch.blockDim = {static_cast<unsigned>(kCudaThreads), 1, 1};
-    launch.sharedMemBytes = static_cast<unsigned>(kernel.shared_bytes);
-    launch.kernelParams = arguments.data();
-    fn(launch);
-  }
-  void launch_all(std::span<std::byte* const> arenas, cudaStream_t stream,
-                  void* last_argument = nullptr) const {
-    auto launch = [&](const cudaKernelNodeParams& p) {
-      check_cuda(cudaLaunchKernel(p.func, p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes, stream),
-                 "launching a kernel");
-    };
-    for (size_t i = 0; i < size(); ++i) with_launch(i, arenas, launch, last_argument);
-  }
-
- private:
-  std::vector<CudaKernelSource> kernels_;
-  std::vector<std::byte> code_;
-  cudaLibrary_t library_ = nullptr;
-  std::vector<cudaKernel_t> functions_;
-};
-
 int attribute(cudaDeviceAttr what, int device) {
   int value = 0;
   check_cuda(cudaDeviceGetAttribute(&value, what, device), "asking what the device is like");
@@ -120,22 +61,23 @@ int attribute(cudaDeviceAttr what, int device) {
 class CudaExecutable final : public Executable {
  public:
   CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
-                 std::string architecture, CudaQueue& queue)
+                 std::string architecture, CudaQueue& queue, ProductLibrary& library)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
         multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, device)),
         architecture_(std::move(architecture)),
         queue_(queue),
+        library_(library),
         alone_(program.calls.size()) {
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule, kCudaPlacement);
-    module_ = std::make_unique<Module>(write_regions(program, regions_), architecture_);
-    step_ = capture(1, 0, module_->size());
-    steps_ = capture(kStepsPerSubmission, 0, module_->size());
+    module_ = load(write_regions(program, regions_));
+    step_ = capture(1, module_->work());
+    steps_ = capture(kStepsPerSubmission, module_->work());
     what_ = std::make_shared<const std::string>(
-        fmt::format("a step of {} kernels for {} calls", module_->size(), program.calls.size()));
+        fmt::format("a step of {} kernels for {} calls", module_->launches(), program.calls.size()));
   }
   ~CudaExecutable() override {
     cudaStreamSynchronize(queue_.stream());
@@ -150,23 +92,22 @@ class CudaExecutable final : public Executable {
 
   void run_call(size_t index) override {
     queue_.wait("before running a call alone");
-    if (!alone_[index])
-      alone_[index] = std::make_unique<Module>(write_call(program_.calls[index]), architecture_);
+    if (!alone_[index]) alone_[index] = load(write_call(program_.calls[index]));
     alone_[index]->launch_all(arenas_, queue_.stream());
     check_cuda(cudaStreamSynchronize(queue_.stream()), "running " + program_.calls[index].kernel.label,
                fmt::format("call {} of {}", index, program_.calls.size()),
                "this process has lost the GPU; checkpoints written before are whole");
   }
-  int64_t barriers() const override { return static_cast<int64_t>(module_->size()); }
+  int64_t barriers() const override { return static_cast<int64_t>(module_->launches()); }
 
   std::vector<PhaseTime> profile() override {
     constexpr int kRepeats = 100;
     std::vector<CudaStep> steps;
-    Module timed(write_timed_regions(program_, regions_, steps), architecture_);
+    const std::unique_ptr<CudaModule> timed = load(write_timed_regions(program_, regions_, steps));
     DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, queue_);
     const cudaStream_t stream = queue_.stream();
     for (int round = 0; round < 3; ++round)  // the last one finds everything in the caches
-      timed.launch_all(arenas_, stream, stamps.data());
+      timed->launch_all(arenas_, stream, stamps.data());
     std::vector<uint64_t> cycles(steps.size() * 2);
     check_cuda(
         cudaMemcpyAsync(cycles.data(), stamps.data(), cycles.size() * 8, cudaMemcpyDeviceToHost, stream),
@@ -175,8 +116,9 @@ class CudaExecutable final : public Executable {
     int kilohertz = attribute(cudaDevAttrClockRate, device_);
     CudaEvent begin(cudaEventDefault), end(cudaEventDefault);
     std::vector<PhaseTime> times;
-    for (size_t k = 0, step = 0; k < module_->size(); ++k) {
-      cudaGraphExec_t repeated = capture(kRepeats, k, k + 1);
+    size_t step = 0;
+    for (const CudaModule::Work& work : module_->work()) {
+      cudaGraphExec_t repeated = capture(kRepeats, std::span(&work, 1));
       float milliseconds = 0;
       for (int round = 0; round < 2; ++round) {
         cudaEventRecord(begin.get(), stream);
@@ -186,13 +128,13 @@ class CudaExecutable final : public Executable {
         check_cuda(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "timing a region");
       }
       cudaGraphExecDestroy(repeated);
-      times.push_back({.region = static_cast<int>(k),
+      times.push_back({.region = work.region,
                        .label = "",
                        .what = "",
-                       .blocks = module_->blocks(k),
+                       .blocks = work.kernel ? module_->kernel(*work.kernel).blocks : 0,
                        .microseconds = static_cast<double>(milliseconds) * 1000 / kRepeats});
-      for (; step < steps.size() && steps[step].kernel == static_cast<int>(k); ++step)
-        times.push_back({.region = static_cast<int>(k),
+      for (; step < steps.size() && steps[step].region == work.region; ++step)
+        times.push_back({.region = work.region,
                          .label = steps[step].label,
                          .what = steps[step].run,
                          .blocks = steps[step].blocks,
@@ -203,44 +145,53 @@ class CudaExecutable final : public Executable {
   }
 
  private:
-  /// Whether blocks of kernel k may take their places while `running` others run. Where too few
-  /// multiprocessors are idle they crowd on those, and stay there, which costs heavy ones more than they
-  /// gain.
-  bool may_come_early(int64_t running, size_t k) const {
-    const int64_t blocks = module_->blocks(k);
-    return module_->shared_bytes(k) <= kCudaSharedWithOthers ||
-           (running < multiprocessors_ &&
-            ceil_div(blocks, multiprocessors_ - running) == ceil_div(blocks, multiprocessors_));
+  std::unique_ptr<CudaModule> load(CudaSource source) const {
+    return std::make_unique<CudaModule>(std::move(source), architecture_, library_);
   }
 
-  /// Regions [first, last_kernel) `times` over, each kernel after the one before it. With a programmatic edge
-  /// a kernel's blocks take their places while the one before it ends, and wait there before they read.
-  cudaGraphExec_t capture(int64_t times, size_t first, size_t last_kernel) const {
-    cudaGraph_t graph = nullptr;
-    check_cuda(cudaGraphCreate(&graph, 0), "making a graph");
-    cudaGraphNode_t last = nullptr;
-    int64_t running = 0;  // blocks of the last one
+  /// Whether blocks of a kernel may take their places while those of the one before run. Where too few
+  /// multiprocessors are idle they crowd on those, and stay there, which costs heavy ones more than they
+  /// gain.
+  bool may_come_early(const CudaKernelSource& before, const CudaKernelSource& kernel) const {
+    return kernel.shared_bytes <= kCudaSharedWithOthers ||
+           (before.blocks < multiprocessors_ && ceil_div(kernel.blocks, multiprocessors_ - before.blocks) ==
+                                                    ceil_div(kernel.blocks, multiprocessors_));
+  }
+
+  /// Regions, `times` over, each after the one before it. With a programmatic edge a kernel's blocks take
+  /// their places while the one before it ends, and wait there before they read.
+  cudaGraphExec_t capture(int64_t times, std::span<const CudaModule::Work> regions) const {
+    const CudaGraph graph;
+    std::map<size_t, CudaGraph> products;
+    for (const CudaModule::Work& work : regions)
+      for (size_t product : work.products)
+        products.try_emplace(product, module_->capture_product(product, arenas_));
+    const CudaModule::Work* before = nullptr;
+    std::vector<cudaGraphNode_t> last, nodes;
     for (int64_t i = 0; i < times; ++i)
-      for (size_t k = first; k < last_kernel; ++k)
-        module_->with_launch(k, arenas_, [&](const cudaKernelNodeParams& launch) {
+      for (const CudaModule::Work& work : regions) {
+        nodes.clear();
+        if (work.kernel) nodes.push_back(module_->add_kernel(graph.get(), *work.kernel, arenas_));
+        for (size_t product : work.products) {
           cudaGraphNode_t node = nullptr;
-          check_cuda(cudaGraphAddKernelNode(&node, graph, nullptr, 0, &launch), "adding a kernel to a graph");
-          if (last) {
-            cudaGraphEdgeData edge{};
-            if (may_come_early(running, k)) {
-              edge.from_port = cudaGraphKernelNodePortProgrammatic;
-              edge.type = cudaGraphDependencyTypeProgrammatic;
-            }
-            check_cuda(cudaGraphAddDependencies(graph, &last, &node, &edge, 1),
+          check_cuda(cudaGraphAddChildGraphNode(&node, graph.get(), nullptr, 0, products.at(product).get()),
+                     "adding a product to a graph");
+          nodes.push_back(node);
+        }
+        cudaGraphEdgeData edge{};
+        if (before && before->is_kernel() && work.is_kernel() &&
+            may_come_early(module_->kernel(*before->kernel), module_->kernel(*work.kernel))) {
+          edge.from_port = cudaGraphKernelNodePortProgrammatic;
+          edge.type = cudaGraphDependencyTypeProgrammatic;
+        }
+        for (cudaGraphNode_t from : last)
+          for (cudaGraphNode_t to : nodes)
+            check_cuda(cudaGraphAddDependencies(graph.get(), &from, &to, &edge, 1),
                        "ordering the kernels of a graph");
-          }
-          last = node;
-          running = module_->blocks(k);
-        });
+        last = nodes, before = &work;
+      }
     cudaGraphExec_t executable = nullptr;
-    cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
-    check_cuda(code, "instantiating a graph");
+    check_cuda(cudaGraphInstantiate(&executable, graph.get(), 0), "instantiating a graph");
     return executable;
   }
 
@@ -250,10 +201,11 @@ class CudaExecutable final : public Executable {
   int64_t multiprocessors_;
   std::string architecture_;
   CudaQueue& queue_;
+  ProductLibrary& library_;
   std::shared_ptr<const std::string> what_;
   Regions regions_;
-  std::unique_ptr<Module> module_;
-  std::vector<std::unique_ptr<Module>> alone_;
+  std::unique_ptr<CudaModule> module_;
+  std::vector<std::unique_ptr<CudaModule>> alone_;
   cudaGraphExec_t step_ = nullptr, steps_ = nullptr;  // one step; kStepsPerSubmission of them
 };
 
@@ -265,7 +217,7 @@ std::string architecture_of(const CudaDevice& device) {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaDevice& device)
-      : device_(device.index), architecture_(architecture_of(device)) {
+      : device_(device.index), architecture_(architecture_of(device)), library_(device.index) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     queue_ = std::make_unique<CudaQueue>();
   }
@@ -311,14 +263,15 @@ class CudaBackend final : public Backend {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     static const auto what = std::make_shared<const std::string>("eager ops");
     std::lock_guard lock(loading_);
-    if (!kernel.loaded) kernel.loaded = std::make_shared<const Module>(write_call(call), architecture_);
+    if (!kernel.loaded)
+      kernel.loaded = std::make_shared<const CudaModule>(write_call(call), architecture_, library_);
     queue_->began(what);
-    std::static_pointer_cast<const Module>(kernel.loaded)->launch_all(arenas, queue_->stream());
+    std::static_pointer_cast<const CudaModule>(kernel.loaded)->launch_all(arenas, queue_->stream());
   }
   Placement placement() const override { return kCudaPlacement; }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, *queue_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, *queue_, library_);
   }
   int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   int64_t feed_depth() const override { return kCudaFeedDepth; }
@@ -346,6 +299,7 @@ class CudaBackend final : public Backend {
   int device_;
   std::string architecture_;
   std::unique_ptr<CudaQueue> queue_;
+  ProductLibrary library_;
   std::mutex loading_;  // of eager kernels
 };
 

@@ -1,0 +1,245 @@
+// Convolutions of many channels, large kernels and strides as products of matrices: the pixels that each
+// result reads are unfolded into columns in the workspace, as much of the batch at a time as keeps them
+// small.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "wholestep/ops/conv2d_cuda.h"
+#include "wholestep/ops/matmul_cuda.h"
+
+namespace wholestep {
+namespace {
+
+using In = CudaProduct::Place::In;
+
+/// Columns that are in memory at a time.
+constexpr int64_t kColumnsBytes = int64_t{64} << 20;
+
+/// One request, as sizes of matrices.
+struct Columns {
+  explicit Columns(const KernelRequest& request)
+      : op(request.op),
+        problem(conv2d_problem(request)),
+        dtype(request.outputs[0].dtype),
+        weight_columns(problem.conv.in_channels * problem.conv.y.kernel * problem.conv.x.kernel),
+        pixels(problem.conv.y.out * problem.conv.x.out) {}
+
+  std::string_view op;
+  Conv2dProblem problem;
+  DType dtype;
+  int64_t weight_columns, pixels;
+
+  int64_t channels() const { return problem.conv.out_channels; }
+  double flops() const {
+    return 2.0 * static_cast<double>(problem.batch * channels()) *
+           static_cast<double>(weight_columns * pixels);
+  }
+  int64_t sample_bytes() const { return weight_columns * pixels * size_bytes(dtype); }
+  /// Pixels are columns as they are.
+  bool pointwise() const {
+    auto plain = [](const ConvAxis& a) { return a.kernel == 1 && a.stride == 1 && a.padding == 0; };
+    return plain(problem.conv.y) && plain(problem.conv.x);
+  }
+  /// The gradient of the weight as one sum over all pixels of the batch, where its parts from every sample
+  /// would be larger than what they are made from.
+  bool turned() const { return weight_columns > pixels; }
+  int64_t samples_at_once() const {
+    return std::clamp<int64_t>(kColumnsBytes / std::max<int64_t>(sample_bytes(), 1), 1, problem.batch);
+  }
+};
+
+/// Microseconds, as docs/performance.md has them: of tiles on tensor cores, where there are some, or plain
+/// loops; and of products with their columns written and read.
+double own_time(const Columns& c, bool tiles) { return c.flops() / (tiles ? 90e6 : 2e6); }
+double product_time(const Columns& c) {
+  const double columns = c.pointwise() && !(c.op == "conv2d_dw" && c.turned())
+                             ? 0
+                             : static_cast<double>(c.problem.batch * c.sample_bytes());
+  return c.flops() / 250e6 + 2 * columns / 3e6 + 4;
+}
+
+class Builder {
+ public:
+  explicit Builder(const KernelRequest& request)
+      : request_(request),
+        c_(request),
+        call_(cuda_call(request, "conv2d_products.cuh")),
+        geometry_(conv2d_geometry(c_.problem.batch, c_.problem.conv)) {}
+
+  std::unique_ptr<PreparedKernel> build() {
+    if (c_.op == "conv2d") forward();
+    else if (c_.op == "conv2d_dx") gradient_of_input();
+    else gradient_of_weight();
+    add_scratch();
+    return std::move(call_);
+  }
+
+ private:
+  void forward() {
+    const int64_t result = c_.channels() * c_.pixels;
+    auto product = [&](int64_t first, int64_t count, CudaProduct::Place columns) {
+      add_product({.batch = count,
+                   .m = c_.channels(),
+                   .n = c_.pixels,
+                   .k = c_.weight_columns,
+                   .shared_a = true,
+                   .a = {In::kInput, 1},
+                   .b = columns,
+                   .d = {In::kOutput, 0, bytes(first * result)}});
+    };
+    if (c_.pointwise()) {
+      product(0, c_.problem.batch, {In::kInput, 0});
+    } else {
+      const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
+      in_passes([&](int64_t first, int64_t count) {
+        unfold(first, count, false, columns);
+        product(first, count, {In::kWorkspace, 0, columns});
+      });
+    }
+    if (c_.problem.third() != 0 || c_.problem.relu)
+      add_finish(*call_, request_.outputs[0], c_.channels(), c_.pixels, c_.problem.third(), c_.problem.relu);
+  }
+
+  void gradient_of_input() {
+    auto product = [&](int64_t first, int64_t count, CudaProduct::Place d) {
+      add_product({.batch = count,
+                   .m = c_.weight_columns,
+                   .n = c_.pixels,
+                   .k = c_.channels(),
+                   .transpose_a = true,
+                   .shared_a = true,
+                   .a = {In::kInput, 1},
+                   .b = {In::kInput, 0, bytes(first * c_.channels() * c_.pixels)},
+                   .d = d});
+    };
+    if (c_.pointwise()) {
+      product(0, c_.problem.batch, {In::kOutput, 0});
+      if (c_.problem.masked)
+        add_finish(*call_, request_.outputs[0], c_.weight_columns, c_.pixels, c_.problem.third(), false);
+      return;
+    }
+    const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
+    in_passes([&](int64_t first, int64_t count) {
+      product(first, count, {In::kWorkspace, 0, columns});
+      const int64_t elements = count * request_.outputs[0].shape.numel() / c_.problem.batch;
+      add_shared_out(elements,
+                     device_function("fold", c_.dtype, geometry_, first, count, columns, c_.problem.third()));
+    });
+  }
+
+  void gradient_of_weight() {
+    if (c_.turned()) {
+      const int64_t all = c_.problem.batch * c_.pixels, columns = take(c_.problem.batch * c_.sample_bytes()),
+                    gradient = take(bytes(c_.channels() * all));
+      unfold(0, c_.problem.batch, true, columns);
+      add_shared_out(c_.channels() * all / vector_of(c_.pixels),
+                     device_function("turn_gradient", c_.dtype, geometry_, gradient));
+      add_product({.m = c_.channels(),
+                   .n = c_.weight_columns,
+                   .k = all,
+                   .transpose_b = true,
+                   .a = {In::kWorkspace, 0, gradient},
+                   .b = {In::kWorkspace, 0, columns},
+                   .d = {In::kOutput, 0}});
+      if (c_.problem.bias)
+        call_->phases.push_back({.chunks = c_.channels(),
+                                 .run = device_function("conv2d_db_plain", c_.dtype, geometry_),
+                                 .shared_bytes = kCudaThreads * 8});
+      return;
+    }
+    // Parts of every sample lie first in the workspace, where the join looks for them.
+    const int64_t weights = c_.channels() * c_.weight_columns,
+                  part = weights + (c_.problem.bias ? c_.channels() : 0);
+    take(bytes(c_.problem.batch * part));
+    auto product = [&](int64_t first, int64_t count, CudaProduct::Place columns) {
+      add_product({.batch = count,
+                   .m = c_.channels(),
+                   .n = c_.weight_columns,
+                   .k = c_.pixels,
+                   .transpose_b = true,
+                   .d_stride = part,
+                   .a = {In::kInput, 1, bytes(first * c_.channels() * c_.pixels)},
+                   .b = columns,
+                   .d = {In::kWorkspace, 0, bytes(first * part)}});
+    };
+    if (c_.pointwise()) {
+      product(0, c_.problem.batch, {In::kInput, 0});
+    } else {
+      const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
+      in_passes([&](int64_t first, int64_t count) {
+        unfold(first, count, false, columns);
+        product(first, count, {In::kWorkspace, 0, columns});
+      });
+    }
+    if (c_.problem.bias)
+      call_->phases.push_back({.chunks = ceil_div(c_.problem.batch * c_.channels(), kCudaThreads / 32),
+                               .run = device_function("bias_parts", c_.dtype, geometry_, weights)});
+    const int64_t workspace = call_->workspace_bytes;
+    add_conv2d_join(*call_, request_, c_.problem.batch);
+    call_->workspace_bytes = workspace;
+  }
+
+  int64_t bytes(int64_t elements) const { return elements * size_bytes(c_.dtype); }
+  static int64_t vector_of(int64_t row) { return row % 4 == 0 ? 4 : row % 2 == 0 ? 2 : 1; }
+
+  /// A place in the workspace.
+  int64_t take(int64_t size) {
+    int64_t at = call_->workspace_bytes;
+    call_->workspace_bytes += aligned(size);
+    return at;
+  }
+  template <class Fn>
+  void in_passes(Fn&& fn) {
+    for (int64_t first = 0, count = c_.samples_at_once(); first < c_.problem.batch; first += count)
+      fn(first, std::min(count, c_.problem.batch - first));
+  }
+  void unfold(int64_t first, int64_t count, bool turned, int64_t to) {
+    add_shared_out(count * c_.weight_columns * c_.pixels / vector_of(c_.problem.conv.x.out),
+                   device_function("unfold", c_.dtype, geometry_, first, count, turned, to));
+  }
+  /// A phase by share_out() of conv2d_products.cuh.
+  void add_shared_out(int64_t count, std::string run) {
+    call_->phases.push_back({.chunks = ceil_div(count, 4 * kCudaThreads), .run = std::move(run)});
+  }
+  /// Products of a call run one after the other, with the same scratch behind everything else.
+  void add_product(CudaProduct product) {
+    product.dtype = c_.dtype;
+    product.tf32 = tf32_allowed();
+    call_->phases.push_back(cuda_product_phase(std::move(product)));
+  }
+  void add_scratch() {
+    int64_t most = 0;
+    for (CudaPhase& phase : call_->phases)
+      if (phase.product) {
+        phase.product->scratch = {In::kWorkspace, 0, call_->workspace_bytes};
+        most = std::max(most, phase.product->scratch_bytes());
+      }
+    take(most);
+  }
+
+  const KernelRequest& request_;
+  Columns c_;
+  std::unique_ptr<CudaCall> call_;
+  std::string geometry_;
+};
+
+}  // namespace
+
+std::string refuse_conv2d_products_cuda(const KernelRequest& request) {
+  const Columns c(request);
+  if (c.problem.conv.groups != 1) return fmt::format("groups is {}", c.problem.conv.groups);
+  if (c.problem.batch == 0 || c.pixels == 0 || c.weight_columns == 0 || c.channels() == 0)
+    return "there is nothing to do";
+  if (every_product_by_library()) return "";
+  if (c.flops() < static_cast<double>(kCudaProductFlops)) return "little work";
+  if (conv2d_fits_lane(c.problem.conv)) return "a lane has room for a sample";
+  const double own = own_time(c, refuse_conv2d_tensor_cuda(request).empty()), product = product_time(c);
+  return product < own ? "" : fmt::format("about {:.0f} us, in tiles {:.0f}", product, own);
+}
+
+std::unique_ptr<PreparedKernel> prepare_conv2d_products_cuda(const KernelRequest& request) {
+  return Builder(request).build();
+}
+
+}  // namespace wholestep
