@@ -11,7 +11,8 @@
 namespace wholestep {
 namespace {
 
-using In = CudaProduct::Place::In;
+using Place = CudaProduct::Place;
+using In = Place::In;
 
 /// Columns that are in memory at a time.
 constexpr int64_t kColumnsBytes = int64_t{64} << 20;
@@ -36,15 +37,17 @@ struct Columns {
            static_cast<double>(weight_columns * pixels);
   }
   int64_t sample_bytes() const { return weight_columns * pixels * size_bytes(dtype); }
-  /// Pixels are columns as they are.
-  bool pointwise() const {
-    auto plain = [](const ConvAxis& a) { return a.kernel == 1 && a.stride == 1 && a.padding == 0; };
-    return plain(problem.conv.y) && plain(problem.conv.x);
-  }
-  /// The gradient of the weight as one sum over all pixels of the batch, where its parts from every sample
-  /// would be larger than what they are made from.
+  /// Where a result has more terms than a sample pixels, samples are put side by side: matrices [.., batch
+  /// pixels] instead of one of every sample, which would be narrow, or parts of a weight's gradient, which
+  /// would be large.
   bool turned() const { return weight_columns > pixels; }
+  /// Pixels are columns as they lie.
+  bool in_place() const {
+    auto plain = [](const ConvAxis& a) { return a.kernel == 1 && a.stride == 1 && a.padding == 0; };
+    return plain(problem.conv.y) && plain(problem.conv.x) && !turned();
+  }
   int64_t samples_at_once() const {
+    if (in_place() || (op == "conv2d_dw" && turned())) return problem.batch;
     return std::clamp<int64_t>(kColumnsBytes / std::max<int64_t>(sample_bytes(), 1), 1, problem.batch);
   }
 };
@@ -53,9 +56,7 @@ struct Columns {
 /// loops; and of products with their columns written and read.
 double own_time(const Columns& c, bool tiles) { return c.flops() / (tiles ? 90e6 : 2e6); }
 double product_time(const Columns& c) {
-  const double columns = c.pointwise() && !(c.op == "conv2d_dw" && c.turned())
-                             ? 0
-                             : static_cast<double>(c.problem.batch * c.sample_bytes());
+  const double columns = c.in_place() ? 0 : static_cast<double>(c.problem.batch * c.sample_bytes());
   return c.flops() / 250e6 + 2 * columns / 3e6 + 4;
 }
 
@@ -77,67 +78,61 @@ class Builder {
 
  private:
   void forward() {
-    const int64_t result = c_.channels() * c_.pixels;
-    auto product = [&](int64_t first, int64_t count, CudaProduct::Place columns) {
-      add_product({.batch = count,
+    const int64_t result = c_.channels() * c_.pixels, columns = take_columns(), turned = take_turned();
+    in_passes([&](int64_t first, int64_t count) {
+      if (!c_.in_place()) unfold(first, count, columns);
+      add_product({.batch = c_.turned() ? 1 : count,
                    .m = c_.channels(),
-                   .n = c_.pixels,
+                   .n = c_.turned() ? count * c_.pixels : c_.pixels,
                    .k = c_.weight_columns,
                    .shared_a = true,
                    .a = {In::kInput, 1},
-                   .b = columns,
-                   .d = {In::kOutput, 0, bytes(first * result)}});
-    };
-    if (c_.pointwise()) {
-      product(0, c_.problem.batch, {In::kInput, 0});
-    } else {
-      const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
-      in_passes([&](int64_t first, int64_t count) {
-        unfold(first, count, false, columns);
-        product(first, count, {In::kWorkspace, 0, columns});
-      });
-    }
-    if (c_.problem.third() != 0 || c_.problem.relu)
+                   .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
+                                      : Place{In::kWorkspace, 0, columns},
+                   .d = c_.turned() ? Place{In::kWorkspace, 0, turned}
+                                    : Place{In::kOutput, 0, bytes(first * result)}});
+      if (c_.turned())
+        add_shared_out(count * result / vector_of(c_.pixels),
+                       device_function("turn_back", c_.dtype, geometry_, first, count, turned,
+                                       c_.problem.third(), c_.problem.relu));
+    });
+    if (!c_.turned() && (c_.problem.third() != 0 || c_.problem.relu))
       add_finish(*call_, request_.outputs[0], c_.channels(), c_.pixels, c_.problem.third(), c_.problem.relu);
   }
 
   void gradient_of_input() {
-    auto product = [&](int64_t first, int64_t count, CudaProduct::Place d) {
-      add_product({.batch = count,
+    const int64_t columns = take_columns(), turned = take_turned(),
+                  sample = request_.outputs[0].shape.numel() / c_.problem.batch;
+    in_passes([&](int64_t first, int64_t count) {
+      if (c_.turned()) turn_gradient(first, count, turned);
+      add_product({.batch = c_.turned() ? 1 : count,
                    .m = c_.weight_columns,
-                   .n = c_.pixels,
+                   .n = c_.turned() ? count * c_.pixels : c_.pixels,
                    .k = c_.channels(),
                    .transpose_a = true,
                    .shared_a = true,
                    .a = {In::kInput, 1},
-                   .b = {In::kInput, 0, bytes(first * c_.channels() * c_.pixels)},
-                   .d = d});
-    };
-    if (c_.pointwise()) {
-      product(0, c_.problem.batch, {In::kOutput, 0});
-      if (c_.problem.masked)
-        add_finish(*call_, request_.outputs[0], c_.weight_columns, c_.pixels, c_.problem.third(), false);
-      return;
-    }
-    const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
-    in_passes([&](int64_t first, int64_t count) {
-      product(first, count, {In::kWorkspace, 0, columns});
-      const int64_t elements = count * request_.outputs[0].shape.numel() / c_.problem.batch;
-      add_shared_out(elements,
-                     device_function("fold", c_.dtype, geometry_, first, count, columns, c_.problem.third()));
+                   .b = c_.turned() ? Place{In::kWorkspace, 0, turned}
+                                    : Place{In::kInput, 0, bytes(first * c_.channels() * c_.pixels)},
+                   .d = c_.in_place() ? Place{In::kOutput, 0, bytes(first * sample)}
+                                      : Place{In::kWorkspace, 0, columns}});
+      if (!c_.in_place())
+        add_shared_out(count * sample, device_function("fold", c_.dtype, geometry_, first, count, c_.turned(),
+                                                       columns, c_.problem.third()));
     });
+    if (c_.in_place() && c_.problem.masked)
+      add_finish(*call_, request_.outputs[0], c_.weight_columns, c_.pixels, c_.problem.third(), false);
   }
 
+  /// One sum over the pixels of the batch, turned; or parts of every sample, where they are the smaller ones.
   void gradient_of_weight() {
     if (c_.turned()) {
-      const int64_t all = c_.problem.batch * c_.pixels, columns = take(c_.problem.batch * c_.sample_bytes()),
-                    gradient = take(bytes(c_.channels() * all));
-      unfold(0, c_.problem.batch, true, columns);
-      add_shared_out(c_.channels() * all / vector_of(c_.pixels),
-                     device_function("turn_gradient", c_.dtype, geometry_, gradient));
+      const int64_t columns = take_columns(), gradient = take_turned();
+      unfold(0, c_.problem.batch, columns);
+      turn_gradient(0, c_.problem.batch, gradient);
       add_product({.m = c_.channels(),
                    .n = c_.weight_columns,
-                   .k = all,
+                   .k = c_.problem.batch * c_.pixels,
                    .transpose_b = true,
                    .a = {In::kWorkspace, 0, gradient},
                    .b = {In::kWorkspace, 0, columns},
@@ -148,11 +143,12 @@ class Builder {
                                  .shared_bytes = kCudaThreads * 8});
       return;
     }
-    // Parts of every sample lie first in the workspace, where the join looks for them.
     const int64_t weights = c_.channels() * c_.weight_columns,
                   part = weights + (c_.problem.bias ? c_.channels() : 0);
-    take(bytes(c_.problem.batch * part));
-    auto product = [&](int64_t first, int64_t count, CudaProduct::Place columns) {
+    take(bytes(c_.problem.batch * part));  // first in the workspace, where the join looks for them
+    const int64_t columns = take_columns();
+    in_passes([&](int64_t first, int64_t count) {
+      if (!c_.in_place()) unfold(first, count, columns);
       add_product({.batch = count,
                    .m = c_.channels(),
                    .n = c_.weight_columns,
@@ -160,18 +156,10 @@ class Builder {
                    .transpose_b = true,
                    .d_stride = part,
                    .a = {In::kInput, 1, bytes(first * c_.channels() * c_.pixels)},
-                   .b = columns,
+                   .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
+                                      : Place{In::kWorkspace, 0, columns},
                    .d = {In::kWorkspace, 0, bytes(first * part)}});
-    };
-    if (c_.pointwise()) {
-      product(0, c_.problem.batch, {In::kInput, 0});
-    } else {
-      const int64_t columns = take(c_.samples_at_once() * c_.sample_bytes());
-      in_passes([&](int64_t first, int64_t count) {
-        unfold(first, count, false, columns);
-        product(first, count, {In::kWorkspace, 0, columns});
-      });
-    }
+    });
     if (c_.problem.bias)
       call_->phases.push_back({.chunks = ceil_div(c_.problem.batch * c_.channels(), kCudaThreads / 32),
                                .run = device_function("bias_parts", c_.dtype, geometry_, weights)});
@@ -189,14 +177,24 @@ class Builder {
     call_->workspace_bytes += aligned(size);
     return at;
   }
+  int64_t take_columns() { return c_.in_place() ? 0 : take(c_.samples_at_once() * c_.sample_bytes()); }
+  /// For results, or their gradient, with the channels first.
+  int64_t take_turned() {
+    return c_.turned() ? take(bytes(c_.samples_at_once() * c_.channels() * c_.pixels)) : 0;
+  }
   template <class Fn>
   void in_passes(Fn&& fn) {
     for (int64_t first = 0, count = c_.samples_at_once(); first < c_.problem.batch; first += count)
       fn(first, std::min(count, c_.problem.batch - first));
   }
-  void unfold(int64_t first, int64_t count, bool turned, int64_t to) {
+  void unfold(int64_t first, int64_t count, int64_t to) {
     add_shared_out(count * c_.weight_columns * c_.pixels / vector_of(c_.problem.conv.x.out),
-                   device_function("unfold", c_.dtype, geometry_, first, count, turned, to));
+                   device_function("unfold", c_.dtype, geometry_, first, count, c_.turned(), to));
+  }
+  void turn_gradient(int64_t first, int64_t count, int64_t to) {
+    add_shared_out(count * c_.channels() * c_.pixels / vector_of(c_.pixels),
+                   device_function(c_.op == "conv2d_dx" ? "turn_first" : "turn_second", c_.dtype, geometry_,
+                                   first, count, to));
   }
   /// A phase by share_out() of conv2d_products.cuh.
   void add_shared_out(int64_t count, std::string run) {

@@ -12,13 +12,18 @@
 namespace wholestep {
 namespace {
 
-std::vector<std::string> options_for(const std::string& architecture) {
+/// Sources of more kernels are compiled by as many threads as there are. Others, done in seconds, are
+/// optimized as a whole.
+constexpr size_t kManyKernels = 32;
+
+std::vector<std::string> options_for(const CudaSource& source, const std::string& architecture) {
   // No contraction: a multiply and an add stay two operations wherever they are inlined, so that a step gives
   // the same bits whole and call by call.
   return {"--gpu-architecture=" + architecture,
           "--std=c++20",
           "--fmad=false",
           "--device-as-default-execution-space",
+          fmt::format("--split-compile={}", source.kernels.size() > kManyKernels ? 0 : 1),
           fmt::format("-DWHOLESTEP_CUDA_THREADS={}", kCudaThreads),
           fmt::format("-DWHOLESTEP_CUDA_ROW_CHUNKS={}", kCudaRowChunks)};
 }
@@ -52,7 +57,7 @@ std::vector<std::byte> compile_cuda(const CudaSource& source, const std::string&
   check(nvrtcCreateProgram(&p.program, source.text.c_str(), "step.cu", static_cast<int>(names.size()),
                            texts.data(), names.data()),
         "to take a program");
-  std::vector<std::string> options = options_for(architecture);
+  std::vector<std::string> options = options_for(source, architecture);
   std::vector<const char*> arguments;
   for (const std::string& option : options) arguments.push_back(option.c_str());
   if (nvrtcCompileProgram(p.program, static_cast<int>(arguments.size()), arguments.data()) != NVRTC_SUCCESS) {
@@ -72,7 +77,7 @@ std::vector<std::byte> compile_cuda(const CudaSource& source, const std::string&
 }
 
 std::vector<std::byte> compile_cuda_cached(const CudaSource& source, const std::string& architecture) {
-  std::vector<std::string> options = options_for(architecture);
+  std::vector<std::string> options = options_for(source, architecture);
   std::string version = nvrtc_version();
   std::vector<std::string_view> texts = {source.text, version};
   for (const std::string& option : options) texts.push_back(option);
