@@ -52,6 +52,23 @@ WORK = {
 }
 
 
+def from_torchvision(name):
+    """One of the large networks; torchvision is asked for only by whoever measures them."""
+    def make():
+        import torchvision
+
+        return [getattr(torchvision.models, name)(num_classes=1000)]
+
+    return make
+
+
+WORK_OF_PICTURES = {
+    "R18": (from_torchvision("resnet18"), (32, 3, 224, 224), 1000, adam),
+    "R50": (from_torchvision("resnet50"), (32, 3, 224, 224), 1000, adam),
+    "V16": (from_torchvision("vit_b_16"), (32, 3, 224, 224), 1000, adam),
+}
+
+
 def make_step(model, optimizer, infer):
     def train(x, labels):
         optimizer.zero_grad(set_to_none=True)
@@ -91,7 +108,7 @@ def measure(name, mode, a):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(a.tf32)
     torch.backends.cudnn.benchmark = True
     cuda = a.device == "cuda"
-    layers, shape, classes, make_optimizer = WORK[name]
+    layers, shape, classes, make_optimizer = (WORK | WORK_OF_PICTURES)[name]
     model = nn.Sequential(*layers()).to(a.device)
     options = {"fused": True} if cuda else {}
     if mode == "graph" and make_optimizer is adam:

@@ -192,6 +192,15 @@ TEST(Regions, FewestDelaysWhatNothingWaitsFor) {
             (Spans{{0, 0}, {1, 1}, {1, 1}}));
 }
 
+TEST(Regions, FewestDelaysNoLargeWork) {
+  const std::vector schedule = {
+      call(of_extent({.chunks = 4}), {0}, {1}), call(of_extent({.chunks = 4, .prompt = true}), {0}, {2}),
+      call(of_extent({.chunks = 4}), {0}, {3}), call(of_extent({.chunks = 4}), {1}, {4})};
+  std::vector<int> regions;
+  for (const Span& span : build_regions(schedule, Placement::kFewest).spans) regions.push_back(span.first);
+  EXPECT_EQ(regions, (std::vector{0, 0, 1, 1}));
+}
+
 TEST(Regions, FewestKeepsUpdatesBehindTheReadersOfTheOldValue) {
   EXPECT_EQ(fewest({call(over_rows(kRows, 0, 1), {0}, {1}), call(over_rows(10, 3, 1), {0, 2}, {3}, {0}),
                     call(over_rows(10, 1, 1), {3}, {4})}),

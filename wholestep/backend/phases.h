@@ -44,6 +44,7 @@ struct PhaseExtent {
   bool heavy = false;         ///< a worker has no room for another one's lane beside it
   uint64_t reads = kAllOperands;  ///< inputs it looks at
   bool parts = false;             ///< it leaves nothing but parts of a sum, for a later phase
+  bool prompt = false;            ///< so much work that running it later, beside other work, gains nothing
   bool brief = false;             ///< of one chunk, and over before another lane's result could be waited for
 };
 

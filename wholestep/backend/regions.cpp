@@ -111,11 +111,13 @@ class Builder {
     phases_.push_back(std::move(placed));
   }
 
-  /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. A
+  /// Moves what nothing waits for yet behind: it then runs beside later work instead of in front of it. Large
+  /// work stays, so that its operands and workspace are soon free. A
   /// phase of one chunk goes into the lane of its reader only where it cannot be done before.
   void delay() {
     std::vector<int> latest;
-    for (const Placed& placed : phases_) latest.push_back(last_of_turn_.at(placed.turn));
+    for (const Placed& placed : phases_)
+      latest.push_back(placed.extent.prompt ? placed.region : last_of_turn_.at(placed.turn));
     for (size_t i = phases_.size(); i-- > 0;) {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];

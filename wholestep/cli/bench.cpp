@@ -38,6 +38,9 @@ const std::vector<Work>& all_work() {
       {"W3", "w3", 32, {{"type", "adam"}}},
       {"W4", "w4", 32, {{"type", "adam"}}},
       {"W4s", "w4s", 32, {{"type", "adam"}}},
+      {"R18", "resnet18", 32, {{"type", "adam"}}},
+      {"R50", "resnet50", 32, {{"type", "adam"}}},
+      {"V16", "vit-b-16", 32, {{"type", "adam"}}},
   };
   return work;
 }
@@ -235,13 +238,14 @@ void print_peaks(const BenchOptions& options) {
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  CLI::App* verb = add_verb(app, "bench", "Steps a second on the networks of the speed comparison",
-                            "  wholestep bench --work W1,W2,W3 --threads 2\n"
-                            "  wholestep bench --work W2 --infer --seconds 5 --json\n"
-                            "W1 tiny CNN, W2 LeNet-5, W3 MLP, W4 wide CNN, W4s strided CNN.\n");
+  CLI::App* verb = add_verb(
+      app, "bench", "Steps a second on the networks of the speed comparison",
+      "  wholestep bench --work W1,W2,W3 --threads 2\n"
+      "  wholestep bench --work W2 --infer --seconds 5 --json\n"
+      "W1 tiny CNN, W2 LeNet-5, W3 MLP, W4 wide CNN, W4s strided CNN; of pictures of 224x224 pixels R18 and\n"
+      "R50, ResNet-18 and -50, and V16, ViT-B/16.\n");
   auto o = std::make_shared<BenchOptions>();
-  verb->add_option("--work", o->work, "which of W1, W2, W3, W4, W4s, with commas between [all]")
-      ->delimiter(',');
+  verb->add_option("--work", o->work, "which, with commas between [W1,W2,W3,W4,W4s]")->delimiter(',');
   verb->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb->add_flag("--no-tf32", o->no_tf32, "exact f32 products on a GPU");
   verb->add_option("--precision", o->precision, "of products on a CPU: f32 or bf16")

@@ -48,7 +48,10 @@ struct Columns {
   }
   int64_t samples_at_once() const {
     if (in_place() || (op == "conv2d_dw" && turned())) return problem.batch;
-    return std::clamp<int64_t>(kColumnsBytes / std::max<int64_t>(sample_bytes(), 1), 1, problem.batch);
+    // Parts of a weight's gradient, few blocks of long sums each, all at once take little more time than one.
+    const int64_t busy =
+        op == "conv2d_dw" ? ceil_div(kCudaBusyBlocks, cuda_product_blocks(channels(), weight_columns)) : 1;
+    return std::min(problem.batch, std::max(busy, kColumnsBytes / std::max<int64_t>(sample_bytes(), 1)));
   }
 };
 

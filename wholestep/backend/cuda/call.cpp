@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 
@@ -69,6 +70,7 @@ PhaseExtent CudaCall::phase(size_t i) const {
           .heavy = p.shared_bytes > kCudaSharedWithOthers,
           .reads = p.reads,
           .parts = p.writes == 0,
+          .prompt = std::ranges::any_of(phases, [](const CudaPhase& of) { return of.product.has_value(); }),
           .brief = p.chunks == 1 && p.rows == 0 && i + 1 == phases.size() && bytes <= kCudaBriefBytes};
 }
 
@@ -98,9 +100,10 @@ std::string CudaProduct::text() const {
                      bias.in != Place::In::kNowhere ? ", bias" : "", relu ? ", relu" : "");
 }
 
+int64_t cuda_product_blocks(int64_t m, int64_t n) { return ceil_div(m, 128) * ceil_div(n, 128); }
+
 CudaPhase cuda_product_phase(CudaProduct product) {
-  constexpr int64_t kSide = 128;  // of about what the library gives a block
-  int64_t blocks = product.batch * ceil_div(product.m, kSide) * ceil_div(product.n, kSide);
+  const int64_t blocks = product.batch * cuda_product_blocks(product.m, product.n);
   return {.chunks = std::max<int64_t>(2, blocks), .product = std::move(product)};
 }
 

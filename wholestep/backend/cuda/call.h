@@ -112,6 +112,8 @@ struct CudaCall final : PhasedKernel {
 
 /// A call without phases yet, with the operands of the request.
 std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header);
+/// About what the library divides a product of such a result among.
+int64_t cuda_product_blocks(int64_t m, int64_t n);
 /// A phase that is a product.
 CudaPhase cuda_product_phase(CudaProduct product);
 /// A phase over the rows of the operands marked.

@@ -101,7 +101,6 @@ class CudaExecutable final : public Executable {
   int64_t barriers() const override { return static_cast<int64_t>(module_->launches()); }
 
   std::vector<PhaseTime> profile() override {
-    constexpr int kRepeats = 100;
     std::vector<CudaStep> steps;
     const std::unique_ptr<CudaModule> timed = load(write_timed_regions(program_, regions_, steps));
     DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, queue_);
@@ -114,25 +113,14 @@ class CudaExecutable final : public Executable {
         "reading times");
     check_cuda(cudaStreamSynchronize(stream), "timing a step");
     int kilohertz = attribute(cudaDevAttrClockRate, device_);
-    CudaEvent begin(cudaEventDefault), end(cudaEventDefault);
     std::vector<PhaseTime> times;
     size_t step = 0;
     for (const CudaModule::Work& work : module_->work()) {
-      cudaGraphExec_t repeated = capture(kRepeats, std::span(&work, 1));
-      float milliseconds = 0;
-      for (int round = 0; round < 2; ++round) {
-        cudaEventRecord(begin.get(), stream);
-        cudaGraphLaunch(repeated, stream);
-        cudaEventRecord(end.get(), stream);
-        check_cuda(cudaEventSynchronize(end.get()), "timing a region");
-        check_cuda(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "timing a region");
-      }
-      cudaGraphExecDestroy(repeated);
       times.push_back({.region = work.region,
                        .label = "",
                        .what = "",
-                       .blocks = work.kernel ? module_->kernel(*work.kernel).blocks : 0,
-                       .microseconds = static_cast<double>(milliseconds) * 1000 / kRepeats});
+                       .blocks = regions_.regions[static_cast<size_t>(work.region)].lanes,
+                       .microseconds = microseconds_of(work)});
       for (; step < steps.size() && steps[step].region == work.region; ++step)
         times.push_back({.region = work.region,
                          .label = steps[step].label,
@@ -140,6 +128,14 @@ class CudaExecutable final : public Executable {
                          .blocks = steps[step].blocks,
                          .microseconds = static_cast<double>(cycles[2 * step + 1] - cycles[2 * step]) * 1000 /
                                          static_cast<double>(kilohertz)});
+      for (size_t product : work.products) {
+        const CudaProductCall& call = module_->product(product);
+        times.push_back({.region = work.region,
+                         .label = call.label,
+                         .what = "cuBLASLt " + call.product.text(),
+                         .blocks = cuda_product_phase(call.product).chunks,
+                         .microseconds = microseconds_of({work.region, {}, {product}})});
+      }
     }
     return times;
   }
@@ -147,6 +143,24 @@ class CudaExecutable final : public Executable {
  private:
   std::unique_ptr<CudaModule> load(CudaSource source) const {
     return std::make_unique<CudaModule>(std::move(source), architecture_, library_);
+  }
+
+  /// Of one region, repeated in a graph, each after the one before it has ended.
+  double microseconds_of(const CudaModule::Work& work) const {
+    constexpr int kRepeats = 100;
+    const cudaStream_t stream = queue_.stream();
+    CudaEvent begin(cudaEventDefault), end(cudaEventDefault);
+    cudaGraphExec_t repeated = capture(kRepeats, std::span(&work, 1));
+    float milliseconds = 0;
+    for (int round = 0; round < 2; ++round) {
+      cudaEventRecord(begin.get(), stream);
+      cudaGraphLaunch(repeated, stream);
+      cudaEventRecord(end.get(), stream);
+      check_cuda(cudaEventSynchronize(end.get()), "timing a region");
+      check_cuda(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "timing a region");
+    }
+    cudaGraphExecDestroy(repeated);
+    return static_cast<double>(milliseconds) * 1000 / kRepeats;
   }
 
   /// Whether blocks of a kernel may take their places while those of the one before run. Where too few
