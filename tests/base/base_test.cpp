@@ -55,6 +55,7 @@ TEST(Suggest, FindsTheNearestNameOrListsAll) {
   std::vector<std::string> names = {"in_channels", "kernel_size", "padding"};
   EXPECT_EQ(suggest("kernal_size", names), "did you mean 'kernel_size'?");
   EXPECT_EQ(suggest("zzz", names), "known: in_channels, kernel_size, padding");
+  EXPECT_EQ(suggest("PADDING", names), "did you mean 'padding'?");
 }
 
 }  // namespace

@@ -137,13 +137,27 @@ void add_split_join(CudaCall& call, const KernelRequest& request, int64_t parts,
 
 namespace {
 
+/// Where a block may join a whole row of the result, it does: a lane then goes on with its row.
+void join_by_rows(CudaCall& call, const MatmulDims& d, DType dtype, int64_t parts) {
+  const int64_t ways = kCudaThreads / std::max<int64_t>(d.n, 1);
+  if (d.transpose_a || ways < 2 || ways > 16 || ways * d.n != kCudaThreads || d.m > kCudaRowChunks) return;
+  const CudaPhase join = call.phases.back();
+  call.phases.back() = cuda_row_phase(
+      d.m, d.masked ? 4 : 0, 1,
+      device_function("matmul_join", dtype, d.m, d.n, d.third(), d.relu, parts, ways), join.shared_bytes);
+  call.phases.back().reads = join.reads;
+}
+
 /// The phases of a product in tiles, and the sum of its parts.
 std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
                                            int64_t splits, std::string run, int64_t shared_bytes) {
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back(
       {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
-  if (splits > 1) add_split_join(*call, request, splits, d.third(), d.relu);
+  if (splits > 1) {
+    add_split_join(*call, request, splits, d.third(), d.relu);
+    join_by_rows(*call, d, request.outputs[0].dtype, splits);
+  }
   return call;
 }
 
