@@ -64,6 +64,9 @@ std::vector<Work> works() {
     all.push_back(product(1, n, k, m, "tn"));  // dw = dy^T x
   }
   all.push_back(product(1, 256, 1000, 2048, "nt"));
+  all.push_back(
+      product(1, 32, 128, 262144, "nt"));  // bound by memory: a wide layer and the gradient of its input
+  all.push_back(product(1, 32, 262144, 128, "nn"));
   all.push_back(product(192, 1024, 1024, 64, "nt"));  // attention's scores, and their use
   all.push_back(product(192, 1024, 64, 1024, "nn"));
   add_convolutions(all, 32, 3, 64, 224, 7, 2);
