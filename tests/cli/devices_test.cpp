@@ -117,9 +117,11 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
   json exact = run_cli(dir.path(), "plan w3 --device cuda --no-tf32 --json").json();
   EXPECT_THAT(gpu["kernels"].dump(), HasSubstr("\"kernel\":\"tensor"));
   EXPECT_THAT(exact["kernels"].dump(), testing::Not(HasSubstr("\"kernel\":\"tensor")));
-  EXPECT_THAT(run_cli(dir.path(), "plan w3 --device cuda").out,
-              testing::AllOf(HasSubstr(" regions, each one kernel of so many blocks, products of the library beside it\n    0 "),
-                             HasSubstr("layers.0 matmul")));
+  EXPECT_THAT(
+      run_cli(dir.path(), "plan w3 --device cuda").out,
+      testing::AllOf(
+          HasSubstr(" regions, each one kernel of so many blocks, products of the library beside it\n    0 "),
+          HasSubstr("layers.0 matmul")));
   EXPECT_THAT(run_cli(dir.path(), "inspect w3 --device cuda:1 --stage fuse").out, HasSubstr("== fuse: "));
 }
 
