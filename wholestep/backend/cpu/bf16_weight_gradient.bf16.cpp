@@ -125,8 +125,9 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
                    static_cast<std::size_t>(group_out * job.place.dy_channel) * sizeof(uint16_t));
   const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
   const TileRegisters registers;
+  const InputCopier copy_input(conv, job.planes);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    copy_input(conv, job.planes, operands.x + n * in_floats, job.padded());
+    copy_input(operands.x + n * in_floats, conv.in_channels, job.padded());
     const float* dy = operands.dy + n * conv.out_channels * out_plane;
     for (int64_t g = 0; g < conv.groups; ++g)
       add_group(job, g, dy + g * group_out * out_plane, n == samples.begin);

@@ -41,12 +41,13 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
       pixels[less] = make_pixel_table(outputs, kWidth, memory + (less ? place.last_pixels : place.pixels));
     }
   }
-  for (int64_t n = samples.begin; n < samples.end; ++n)
-    for (int64_t b = 0; b < bands.count; ++b) {
-      band.y.out = outputs.rows = bands.size(b);
-      band.y.padding = conv.y.padding - bands.begin(b) * conv.y.stride;
-      copy_input(band, planes, operands.x + n * conv.in_channels * conv.y.in * conv.x.in, padded);
-      if (bands.count > 1) clear_other_rows(band, planes, padded);
+  for (int64_t b = 0; b < bands.count; ++b) {
+    band.y.out = outputs.rows = bands.size(b);
+    band.y.padding = conv.y.padding - bands.begin(b) * conv.y.stride;
+    const InputCopier copy_input(band, planes);
+    if (b > 0) clear_other_rows(band, planes, padded);
+    for (int64_t n = samples.begin; n < samples.end; ++n) {
+      copy_input(operands.x + n * conv.in_channels * conv.y.in * conv.x.in, conv.in_channels, padded);
       for (int64_t g = 0; g < conv.groups; ++g) {
         const int64_t first = g * group_out;
         correlate(
@@ -66,6 +67,7 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
              .scratch = memory + place.total});
       }
     }
+  }
 }
 
 }  // namespace wholestep::WHOLESTEP_ISA

@@ -64,13 +64,15 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
     next.offsets[i] = next.offsets[i - elements] + static_cast<int32_t>(dy.planes.floats);
   next.offsets += phase.taps;
   const RowCopier copy(kernel);
-  for (int64_t ci = 0; ci < conv.in_channels; ++ci) {
-    const float* from = weight + (ci / group_in * group_out * group_in + ci % group_in) * kernel;
-    for (int64_t co = 0; co < group_out; ++co, from += group_in * kernel, next.weights += elements) {
-      if (elements == kernel) copy(from, next.weights);
-      else
-        for (int64_t i = 0; i < elements; ++i) next.weights[i] = from[next.kernel_elements[i]];
-    }
+  const int64_t from_next = group_in * kernel;
+  for (int64_t ci = 0; ci < conv.in_channels; ++ci, next.weights += phase.taps) {
+    const float* from = weight + ci / group_in * group_out * from_next + ci % group_in * kernel;
+    if (elements == kernel)
+      for (int64_t co = 0; co < group_out; ++co) copy(from + co * from_next, next.weights + co * kernel);
+    else
+      for (int64_t i = 0; i < elements; ++i)
+        for (int64_t co = 0; co < group_out; ++co)
+          next.weights[co * elements + i] = from[co * from_next + next.kernel_elements[i]];
   }
   if (phase.outputs.rows == 0 || phase.outputs.columns == 0) return phase;
   if (kChannelLanes && prefer_channel_lanes(group_in, phase.taps, phase.outputs)) {
@@ -115,23 +117,35 @@ void apply_mask(const float* mask, int64_t count, float* out) {
     store_first(out + i, masked(load_first(out + i, count - i), load_first(mask + i, count - i)), count - i);
 }
 
-// out[2 i] = even[i], out[2 i + 1] = odd[i], for `count` outputs, or 0 where there is a mask and it is not
-// above 0.
-void interleave(const float* even, const float* odd, const float* mask, int64_t count, float* out) {
-  int64_t i = 0;
-  for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
-    const Vec a = load(even + i / 2), b = load(odd + i / 2);
-    Vec first = shuffle<kFirstPairs>(a, b), last = shuffle<kLastPairs>(a, b);
-    if (mask != nullptr) first = masked(first, load(mask + i)), last = masked(last, load(mask + i + kWidth));
-    store(out + i, first);
-    store(out + i + kWidth, last);
+// Makes rows of `length` outputs of those at even and odd places; 0 where there is a mask and it is not above
+// 0.
+struct RowMerger {
+  explicit RowMerger(int64_t length) : whole(length / (2 * kWidth) * kWidth) {
+    const int64_t rest = length - 2 * whole;
+    even_lanes = lanes_below((rest + 1) / 2), odd_lanes = lanes_below(rest / 2);
+    low = lanes_below(rest), high = lanes_below(rest - kWidth);
   }
-  if (i == count) return;
-  const Vec a = load_first(even + i / 2, (count - i + 1) / 2), b = load_first(odd + i / 2, (count - i) / 2);
-  store_lanes(out + i, shuffle<kFirstPairs>(a, b), lanes_below(count - i));
-  store_lanes(out + i + kWidth, shuffle<kLastPairs>(a, b), lanes_below(count - i - kWidth));
-  if (mask != nullptr) apply_mask(mask + i, count - i, out + i);
-}
+  WHOLESTEP_INLINE void operator()(const float* even, const float* odd, const float* mask,
+                                   float* out) const {
+    for (int64_t i = 0; i < whole; i += kWidth)
+      merge(load(even + i), load(odd + i), mask == nullptr ? nullptr : mask + 2 * i, ~0u, ~0u, out + 2 * i);
+    if (low != 0)
+      merge(load_lanes(even + whole, even_lanes), load_lanes(odd + whole, odd_lanes),
+            mask == nullptr ? nullptr : mask + 2 * whole, low, high, out + 2 * whole);
+  }
+  WHOLESTEP_INLINE static void merge(Vec even, Vec odd, const float* mask, uint32_t low, uint32_t high,
+                                     float* out) {
+    Vec first = shuffle<kFirstPairs>(even, odd), last = shuffle<kLastPairs>(even, odd);
+    if (mask != nullptr) {
+      first = masked(first, load_lanes(mask, low));
+      if (high != 0) last = masked(last, load_lanes(mask + kWidth, high));
+    }
+    store_lanes(out, first, low);
+    if (high != 0) store_lanes(out + kWidth, last, high);
+  }
+  int64_t whole;                              // of each, in whole vectors
+  uint32_t even_lanes, odd_lanes, low, high;  // of the vectors behind them
+};
 
 // Rows of dx from the column phases that `columns` holds as [stride, in_channels, rows, slot].
 void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns, int64_t slot,
@@ -139,14 +153,14 @@ void merge_columns(const Conv2d& conv, const Phase* phases, const float* columns
   const GradientPhase& y = phases[0].y;
   const int64_t stride = conv.x.stride, phase_floats = conv.in_channels * y.count * slot;
   const int64_t even = phases[0].x.first == 0 ? 0 : 1;
+  const RowMerger merge(conv.x.in);
   for (int64_t channel = 0; channel < conv.in_channels; ++channel) {
     for (int64_t row = 0; row < y.count; ++row, columns += slot) {
       const int64_t at = (channel * conv.y.in + y.first + row * conv.y.stride) * conv.x.in;
       float* out = dx + at;
       const float* of_row = mask == nullptr ? nullptr : mask + at;
       if (stride == 2) {
-        interleave(columns + even * phase_floats, columns + (1 - even) * phase_floats, of_row, conv.x.in,
-                   out);
+        merge(columns + even * phase_floats, columns + (1 - even) * phase_floats, of_row, out);
         continue;
       }
       for (int64_t p = 0; p < stride; ++p)

@@ -23,6 +23,7 @@ struct RowCopier {
 
 /// Splits rows of `length` elements into `evens` and `odds` of them, which differ in number by one at most.
 struct RowSplitter {
+  RowSplitter() = default;
   RowSplitter(int64_t length, int64_t evens, int64_t odds) {
     while (whole + kWidth <= evens && whole + kWidth <= odds) whole += kWidth;
     low = lanes_below(length - 2 * whole);
@@ -42,52 +43,72 @@ struct RowSplitter {
     store_lanes(odd + whole, shuffle<kOddLanes>(a, b), odd_lanes);
   }
   int64_t whole = 0;
-  uint32_t low, high, even_lanes, odd_lanes;  // of the vectors behind the whole ones
+  uint32_t low = 0, high = 0, even_lanes = 0, odd_lanes = 0;  // of the vectors behind the whole ones
 };
 
-/// x of one sample into its planes: calls row(from, to) for every row of data and every row of planes it goes
-/// to.
-template <class Row>
-WHOLESTEP_INLINE void for_each_row(const Conv2d& conv, const Planes& planes, const float* x, float* out,
-                                   Row row) {
-  for (int64_t phase = 0; phase < planes.phases_y; ++phase) {
-    const PlaneData data = input_data(conv.y, phase);
-    for (int64_t c = 0; c < conv.in_channels; ++c) {
-      const float* from = x + (c * conv.y.in + data.source) * conv.x.in;
-      float* to = out + c * planes.channel_floats + phase * planes.phases_x * planes.floats;
-      for (int64_t i = data.begin; i < data.end; ++i, from += conv.y.stride * conv.x.in)
-        row(from, to + i * planes.pitch);
-    }
-  }
-}
-
-inline void copy_input(const Conv2d& conv, const Planes& planes, const float* x, float* out) {
-  if (conv.x.stride == 1) {
-    const PlaneData data = input_data(conv.x, 0);
-    const RowCopier copy(data.end - data.begin);
-    for_each_row(conv, planes, x, out + data.begin,
-                 [&](const float* from, float* to) { copy(from + data.source, to); });
-  } else if (conv.x.stride == 2 && planes.phases_x == 2) {
-    int64_t count[2] = {0, 0}, begin[2] = {0, 0};  // of even and odd elements; either may be phase 0
+/// Copies x of samples into their planes. What all rows have in common is looked up once.
+class InputCopier {
+ public:
+  InputCopier(const Conv2d& of, const Planes& into)
+      : conv(of),
+        planes(into),
+        data(input_data(of.x, 0)),
+        splits(of.x.stride == 2 && into.phases_x == 2),
+        copy(data.end - data.begin) {
+    if (!splits) return;
+    int64_t count[2] = {0, 0};
     for (int64_t phase = 0; phase < 2; ++phase) {
-      const PlaneData data = input_data(conv.x, phase);
-      count[data.source & 1] = data.end - data.begin;
-      begin[data.source & 1] = phase * planes.floats + data.begin;
+      const PlaneData of_phase = input_data(conv.x, phase);
+      count[of_phase.source & 1] = of_phase.end - of_phase.begin;
+      begin[of_phase.source & 1] = phase * planes.floats + of_phase.begin;
     }
-    const RowSplitter split(conv.x.in, count[0], count[1]);
-    for_each_row(conv, planes, x, out,
-                 [&](const float* from, float* to) { split(from, to + begin[0], to + begin[1]); });
-  } else {
-    for (int64_t phase = 0; phase < planes.phases_x; ++phase) {
-      const PlaneData data = input_data(conv.x, phase);
-      for_each_row(conv, planes, x, out + phase * planes.floats + data.begin,
-                   [&](const float* from, float* to) {
-                     for (int64_t i = 0; i < data.end - data.begin; ++i)
-                       to[i] = from[data.source + i * conv.x.stride];
-                   });
+    split = RowSplitter(conv.x.in, count[0], count[1]);
+  }
+
+  /// So many channels of one sample, from x on.
+  void operator()(const float* x, int64_t channels, float* out) const {
+    if (conv.x.stride == 1)
+      for_each_row(x + data.source, channels, out + data.begin,
+                   [&](const float* from, float* to) { copy(from, to); });
+    else if (splits)
+      for_each_row(x, channels, out,
+                   [&](const float* from, float* to) { split(from, to + begin[0], to + begin[1]); });
+    else
+      for (int64_t phase = 0; phase < planes.phases_x; ++phase) {
+        const PlaneData of_phase = input_data(conv.x, phase);
+        for_each_row(x + of_phase.source, channels, out + phase * planes.floats + of_phase.begin,
+                     [&](const float* from, float* to) {
+                       for (int64_t i = 0; i < of_phase.end - of_phase.begin; ++i)
+                         to[i] = from[i * conv.x.stride];
+                     });
+      }
+  }
+
+ private:
+  /// Calls row(from, to) for every row of data and the row of planes it goes to.
+  template <class Row>
+  WHOLESTEP_INLINE void for_each_row(const float* x, int64_t channels, float* out, Row row) const {
+    for (int64_t phase = 0; phase < planes.phases_y; ++phase) {
+      const PlaneData rows = input_data(conv.y, phase);
+      for (int64_t c = 0; c < channels; ++c) {
+        const float* from = x + (c * conv.y.in + rows.source) * conv.x.in;
+        float* to = out + c * planes.channel_floats + phase * planes.phases_x * planes.floats +
+                    rows.begin * planes.pitch;
+        for (int64_t i = rows.begin; i < rows.end;
+             ++i, from += conv.y.stride * conv.x.in, to += planes.pitch)
+          row(from, to);
+      }
     }
   }
-}
+
+  const Conv2d& conv;
+  const Planes& planes;
+  const PlaneData data;  // of the first phase
+  const bool splits;     // into two phases
+  const RowCopier copy;
+  RowSplitter split = {};
+  int64_t begin[2] = {0, 0};  // where even and odd elements go; either may be phase 0
+};
 
 /// Zeros into the rows of planes that hold no data.
 inline void clear_other_rows(const Conv2d& conv, const Planes& planes, float* out) {

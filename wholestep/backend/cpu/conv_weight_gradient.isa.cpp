@@ -46,6 +46,7 @@ struct Job {
   int32_t* offsets;
   int32_t* vectors;
   int64_t vector_count;
+  const InputCopier& copy_input;
 };
 
 int64_t list_vectors(const Conv2d& conv, int64_t pitch, Lanes lanes, int32_t* out) {
@@ -64,32 +65,29 @@ int64_t list_vectors(const Conv2d& conv, int64_t pitch, Lanes lanes, int32_t* ou
 void add_group(const Job& job, int64_t group, const float* x, const float* dy, bool first) {
   const Conv2d& conv = job.conv;
   const int64_t pixels = conv.y.out * conv.x.out, kernel = conv.y.kernel * conv.x.kernel;
-  WeightSums sums = {.planes = job.padded,
-                     .offsets = job.offsets,
-                     .taps = 0,
-                     .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
-                     .dy_stride = job.dy_stride,
-                     .channels = job.group_out,
-                     .rows = conv.y.out,
-                     .columns = conv.x.out,
-                     .pitch = job.planes.pitch,
-                     .vectors = job.vectors,
-                     .vector_count = job.vector_count,
-                     .sums = nullptr,
-                     .sums_stride = job.taps,
-                     .resume = !first};
   if (job.lanes == Lanes::kRunsOfPixels)
     copy_channels(dy, job.group_out, conv.y.out, conv.x.out, job.dy, job.dy_stride, job.planes.pitch);
   if (job.lanes == Lanes::kChannels)
     copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
   const Pieces blocks(job.group_in, weight_gradient_channels(conv));
   for (int64_t b = 0; b < blocks.count; ++b) {
-    Conv2d block = conv;
-    block.in_channels = blocks.size(b);
-    copy_input(block, job.planes, x + blocks.begin(b) * conv.y.in * conv.x.in, job.padded);
-    sums.taps = blocks.size(b) * kernel;
-    sums.sums = job.sums + group * job.sums_group +
-                blocks.begin(b) * kernel * (job.lanes == Lanes::kChannels ? job.dy_stride : kWidth);
+    job.copy_input(x + blocks.begin(b) * conv.y.in * conv.x.in, blocks.size(b), job.padded);
+    WeightSums sums = {.planes = job.padded,
+                       .offsets = job.offsets,
+                       .taps = blocks.size(b) * kernel,
+                       .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
+                       .dy_stride = job.dy_stride,
+                       .channels = job.group_out,
+                       .rows = conv.y.out,
+                       .columns = conv.x.out,
+                       .pitch = job.planes.pitch,
+                       .vectors = job.vectors,
+                       .vector_count = job.vector_count,
+                       .sums = job.sums + group * job.sums_group +
+                               blocks.begin(b) * kernel *
+                                   (job.lanes == Lanes::kChannels ? job.dy_stride : kWidth),
+                       .sums_stride = job.taps,
+                       .resume = !first};
     job.lanes == Lanes::kChannels ? add_channels_as_lanes(sums) : add_pixels_as_lanes(sums);
   }
 }
@@ -125,6 +123,7 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
   const Lanes lanes = choose_lanes(conv, planes.pitch);
   const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
   const int64_t padded_channels = round_up(group_out, kWidth), run = gradient_run_floats(conv, planes.pitch);
+  const InputCopier copy_input(conv, planes);
   const Job job = {
       .conv = conv,
       .planes = planes,
@@ -141,7 +140,8 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
       .sums = at(place.sums),
       .offsets = reinterpret_cast<int32_t*>(at(place.offsets)),
       .vectors = reinterpret_cast<int32_t*>(at(place.vectors)),
-      .vector_count = list_vectors(conv, planes.pitch, lanes, reinterpret_cast<int32_t*>(at(place.vectors)))};
+      .vector_count = list_vectors(conv, planes.pitch, lanes, reinterpret_cast<int32_t*>(at(place.vectors))),
+      .copy_input = copy_input};
   input_offsets(conv, planes, job.offsets);
   fill_zero(job.padded, weight_gradient_channels(conv) * planes.channel_floats);
   if (lanes == Lanes::kRunsOfPixels) fill_zero(job.dy, group_out * run);

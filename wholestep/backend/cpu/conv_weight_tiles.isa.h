@@ -97,18 +97,17 @@ WeightTileFn pixel_lane_tile_of(int64_t channels, int64_t taps) {
 }
 /// So many vectors of pixels of a tile's channels of dy stay in the first-level cache while the taps go by.
 constexpr int64_t kPixelBlock = 32;
-inline void add_pixels_as_lanes(const WeightSums& w) {
+/// `w` moves on through the pixels.
+inline void add_pixels_as_lanes(WeightSums& w) {
   const Pieces channels(w.channels, kMostChannels);
   const Pieces taps(w.taps, kMostVectors[channels.largest()]);
   const Pieces blocks(w.vector_count, kPixelBlock);
-  WeightSums block = w;
-  for (int64_t b = 0; b < blocks.count; ++b, block.resume = true) {
-    block.vectors = w.vectors + blocks.begin(b);
-    block.vector_count = blocks.size(b);
-    block.dy = w.dy + blocks.begin(b) * kWidth;
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    w.vector_count = blocks.size(b);
     for (int64_t i = 0; i < channels.count; ++i)
       for (int64_t j = 0; j < taps.count; ++j)
-        pixel_lane_tile_of(channels.size(i), taps.size(j))(block, channels.begin(i), taps.begin(j));
+        pixel_lane_tile_of(channels.size(i), taps.size(j))(w, channels.begin(i), taps.begin(j));
+    w.vectors += w.vector_count, w.dy += w.vector_count * kWidth, w.resume = true;
   }
 }
 

@@ -49,7 +49,7 @@ struct Block {
 
 // Copies the block's rows of A: row-major ones as they are but without gaps, k-major ones panel by panel.
 void copy_a(const Matrix& a, const Pieces& panels, int64_t depth, int64_t stride, float* out) {
-  if (a.column == 1) return copy_rows(a, panels.length, depth, out, stride);
+  if (a.column == 1) return copy_rows(a, panels.length(), depth, out, stride);
   for (int64_t i = 0; i < panels.count; ++i)
     copy_rows(a.at(panels.begin(i), 0).transposed(), depth, panels.size(i), out + panels.begin(i) * depth,
               panels.size(i));

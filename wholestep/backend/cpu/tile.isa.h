@@ -8,11 +8,13 @@ namespace wholestep::WHOLESTEP_ISA {
 /// A length cut into pieces of at most `most`, as equal as can be: 32 rows are better cut into 10 + 11 + 11
 /// than into 14 + 14 + 4.
 struct Pieces {
-  Pieces(int64_t all, int64_t most) : length(all), count(all == 0 ? 1 : (all + most - 1) / most) {}
-  int64_t begin(int64_t piece) const { return length * piece / count; }
-  int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
-  int64_t largest() const { return (length + count - 1) / count; }
-  int64_t length, count;
+  Pieces(int64_t all, int64_t most)
+      : count(all == 0 ? 1 : (all + most - 1) / most), each(all / count), longer(all % count) {}
+  int64_t begin(int64_t piece) const { return piece * each + (piece < longer ? piece : longer); }
+  int64_t size(int64_t piece) const { return each + (piece < longer ? 1 : 0); }
+  int64_t largest() const { return size(0); }
+  int64_t length() const { return begin(count); }
+  int64_t count, each, longer;  ///< so many pieces of `each`, the first `longer` of them one more
 };
 
 /// The tallest tile by width in vectors: as many sums as the register file holds beside a row of the right
