@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "support/formula.h"
 #include "wholestep/ops/elementwise_cpu.h"
@@ -105,6 +109,46 @@ TEST(ElementwiseCompiled, ListedProgramsGiveTheBitsOfTheirInstructions) {
                     0)
               << "result " << o << " in place";
       }
+}
+
+// Vectors have square roots of their own: every mantissa at an even and an odd exponent, where the range of
+// that way begins and in its middle, and what lies outside it, alone among numbers that do not.
+TEST(ElementwiseCompiled, SquareRootsAreRoundedAsTheProcessors) {
+  auto value = [](uint32_t exponent, uint32_t mantissa) {
+    return std::bit_cast<float>(exponent << 23 | mantissa);
+  };
+  constexpr uint32_t kMantissas = 1u << 23, kBlock = 1u << 12;
+  std::vector<Values> blocks;
+  for (uint32_t exponent : {53, 54, 127, 128})
+    for (uint32_t first = 0; first < kMantissas; first += kBlock) {
+      Values& block = blocks.emplace_back();
+      for (uint32_t i = 0; i < kBlock; ++i) block.push_back(value(exponent, first + i));
+    }
+  Values& others = blocks.emplace_back(16 * 8, 2.0f);
+  const float outside[] = {0.0f,
+                           -0.0f,
+                           value(1, 0),
+                           value(52, kMantissas - 1),
+                           value(254, kMantissas - 1),
+                           std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN(),
+                           -1.0f};
+  for (size_t i = 0; i < std::size(outside); ++i) others[16 * i + i] = outside[i];
+  for (const CompiledPrograms& list : of_every_isa()) {
+    const CompiledProgram* root = std::find_if(list.begin, list.end, [](const CompiledProgram& program) {
+      return std::string(program.text) == "v 0 | sqrt 0 | 1";
+    });
+    ASSERT_NE(root, list.end);
+    Values out(kBlock), expected(kBlock);
+    for (const Values& block : blocks) {
+      const void* from = block.data();
+      float* to = out.data();
+      root->run(&from, nullptr, &to, std::ssize(block));
+      std::ranges::transform(block, expected.begin(), [](float x) { return std::sqrt(x); });
+      for (size_t i = 0; i < block.size(); ++i)
+        ASSERT_TRUE(out[i] == expected[i] || (std::isnan(out[i]) && std::isnan(expected[i]))) << block[i];
+    }
+  }
 }
 
 // A value for each channel: the loop goes from channel to channel, wherever a chunk begins.

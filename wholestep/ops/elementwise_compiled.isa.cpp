@@ -1,9 +1,11 @@
-// One loop per listed program, vectorised by the compiler for each instruction set.
+// One loop per listed program, vectorised by the compiler for each instruction set; with AVX-512, programs of
+// optimizers that take square roots are written in vectors.
 #include "wholestep/ops/elementwise_compiled_loops.h"
 
 #include <cmath>
 #include <utility>
 
+#include "wholestep/backend/cpu/vector.isa.h"
 #include "wholestep/ops/elementwise_program.h"
 #include "wholestep/ops/math.isa.h"
 
@@ -41,6 +43,27 @@ consteval Names all_names(std::index_sequence<code...>) {
 }
 constexpr Names kNames = all_names(std::make_index_sequence<kElementwiseCodes>());
 
+#if WHOLESTEP_ISA_avx512
+constexpr bool kRootsInVectors = true;
+/// Correctly rounded, as the processor's, but in the time of some multiplications: an estimate, made better
+/// twice, the second time by what is left of x exactly. Vectors in which that could be too small for f32, and
+/// those with zeros, infinities and NaN, take the processor's. A test goes through all mantissas.
+[[gnu::always_inline]] inline Vec root(Vec x) {
+  constexpr int32_t kLeast = (127 - 74) << 23, kMost = 254 << 23;
+  const __m512i above = _mm512_sub_epi32(reinterpret_cast<__m512i>(x), _mm512_set1_epi32(kLeast));
+  if (_mm512_cmpge_epu32_mask(above, _mm512_set1_epi32(kMost - kLeast)) != 0) [[unlikely]]
+    return _mm512_maskz_sqrt_ps(0xffff, x);
+  const Vec estimate = _mm512_maskz_rsqrt14_ps(0xffff, x), half = broadcast(0.5f);
+  Vec h = estimate * half, y = estimate * x;
+  const Vec error = _mm512_fnmadd_ps(h, y, half);
+  y = fma(y, error, y), h = fma(h, error, h);
+  return fma(_mm512_fnmadd_ps(y, y, x), h, y);
+}
+#else
+constexpr bool kRootsInVectors = false;
+inline Vec root(Vec x) { return x; }
+#endif
+
 /// A program's text as a template argument.
 template <std::size_t N>
 struct Text {
@@ -61,6 +84,22 @@ struct Program {
   Instruction instruction[kMost] = {};
   int result[kMost] = {};
   constexpr int first_result() const { return operands + immediates; }
+  /// Whether it takes roots, and its expressions are those of vectors, too.
+  constexpr bool arithmetic_with_roots() const {
+    bool roots = false;
+    for (int i = 0; i < operands; ++i)
+      if (kinds[i] == 'u') return false;
+    for (int i = 0; i < instructions; ++i) switch (instruction[i].code) {
+        case ElementwiseCode::sqrt: roots = true; break;
+        case ElementwiseCode::add:
+        case ElementwiseCode::sub:
+        case ElementwiseCode::mul:
+        case ElementwiseCode::div:
+        case ElementwiseCode::square: break;
+        default: return false;
+      }
+    return roots;
+  }
 };
 
 class Parser {
@@ -121,19 +160,23 @@ template <Text text>
 struct Compiled {
   static constexpr Program kProgram = Parser(text.characters).program();
 
-  template <int k>
-  [[gnu::always_inline]] static inline void load(const void* const* operands, const float* fixed, int64_t i,
-                                                 float* registers) {
-    if constexpr (kProgram.kinds[k] == 'v') registers[k] = static_cast<const float*>(operands[k])[i];
+  /// Of one element, or of a vector of them.
+  template <int k, class Register>
+  [[gnu::always_inline]] static inline void load(const void* const* operands, const Register* fixed,
+                                                 int64_t i, Register* registers) {
+    if constexpr (kProgram.kinds[k] == 'v')
+      __builtin_memcpy(registers + k, static_cast<const float*>(operands[k]) + i, sizeof(Register));
     else if constexpr (kProgram.kinds[k] == 'u')
-      registers[k] = static_cast<float>(static_cast<const uint8_t*>(operands[k])[i]);
+      registers[k] = static_cast<Register>(static_cast<const uint8_t*>(operands[k])[i]);
     else registers[k] = fixed[k];
   }
-  template <int k>
-  [[gnu::always_inline]] static inline void compute(float* registers) {
+  template <int k, class Register>
+  [[gnu::always_inline]] static inline void compute(Register* registers) {
     constexpr Program::Instruction in = kProgram.instruction[k];
-    registers[kProgram.first_result() + k] =
-        Row<in.code>::value(registers[in.operands[0]], registers[in.operands[1]], registers[in.operands[2]]);
+    Register& result = registers[kProgram.first_result() + k];
+    const Register& x = registers[in.operands[0]];
+    if constexpr (std::is_same_v<Register, Vec> && in.code == ElementwiseCode::sqrt) result = root(x);
+    else result = Row<in.code>::value(x, registers[in.operands[1]], registers[in.operands[2]]);
   }
 
   template <int... operand, int... immediate, int... instruction, int... result>
@@ -145,14 +188,22 @@ struct Compiled {
     const float fixed[] = {
         (kProgram.kinds[operand] == 's' ? *static_cast<const float*>(operands[operand]) : 0)...};
     [[maybe_unused]] const float constants[] = {immediates[immediate]..., 0};
-    // All of element i's operands are read before its results are written, so a result may lie over one.
-    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; ++i) {
-      float registers[kProgram.first_result() + kProgram.instructions];
-      (load<operand>(operands, fixed, i, registers), ...);
-      ((registers[kProgram.operands + immediate] = constants[immediate]), ...);
+    // All of an element's operands are read before its results are written, so a result may lie over one.
+    auto step = [&]<class Register>(int64_t i, [[maybe_unused]] const Register* s,
+                                    [[maybe_unused]] const Register* c) __attribute__((always_inline)) {
+      Register registers[kProgram.first_result() + kProgram.instructions];
+      (load<operand>(operands, s, i, registers), ...);
+      ((registers[kProgram.operands + immediate] = c[immediate]), ...);
       (compute<instruction>(registers), ...);
-      ((to[result][i] = registers[kProgram.result[result]]), ...);
+      (__builtin_memcpy(to[result] + i, registers + kProgram.result[result], sizeof(Register)), ...);
+    };
+    int64_t i = 0;
+    if constexpr (kRootsInVectors && kProgram.arithmetic_with_roots()) {
+      const Vec wide[] = {broadcast(fixed[operand])...};
+      const Vec wide_constants[] = {broadcast(constants[immediate])..., zero()};
+      for (; i + kWidth <= n; i += kWidth) step(i, wide, wide_constants);
     }
+    _Pragma("GCC ivdep") for (; i < n; ++i) step(i, fixed, constants);
   }
   static void run(const void* const* operands, const float* immediates, float* const* results, int64_t n) {
     loop(operands, immediates, results, n, std::make_integer_sequence<int, kProgram.operands>{},
