@@ -13,6 +13,9 @@ int64_t bf16_conv_weight_gradient_workspace_bytes(const Conv2d& conv);
 
 // A block of A, one of B and their sums stay in the second-level cache.
 constexpr int64_t kBf16BlockM = 256, kBf16BlockN = 512, kBf16BlockK = 512;
+// Where B is there in tiles already and has at most so many columns, a tile of A is read only once or twice:
+// blocks that stay in the first-level cache.
+constexpr int64_t kBf16FewColumns = 64, kBf16ThinM = 32, kBf16ThinK = 128;
 
 /// Bytes of a matrix in tiles of 16 x 32, and of sums in blocks of 32 x 32.
 int64_t bf16_tile_bytes(int64_t rows, int64_t depth);

@@ -18,6 +18,10 @@ struct Product {
   float* c;
   int64_t ldc;
   bool transposed;  // S is C^T
+
+  bool thin() const { return packed_b != nullptr && columns <= kBf16FewColumns; }
+  int64_t block_rows() const { return thin() ? kBf16ThinM : kBf16BlockM; }
+  int64_t block_depth() const { return thin() ? kBf16ThinK : kBf16BlockK; }
 };
 
 // From the sums of at most 32 x 32 outputs at (i, j) to C.
@@ -62,7 +66,7 @@ void multiply_block(const Product& p, int64_t row0, int64_t rows, int64_t column
   auto* sums = reinterpret_cast<float*>(memory + place.sums);
   int64_t k0 = 0;
   do {  // also where there is no k
-    const int64_t depth = smaller(kBf16BlockK, p.depth - k0), steps = steps_of(depth);
+    const int64_t depth = smaller(p.block_depth(), p.depth - k0), steps = steps_of(depth);
     const int64_t b_bytes = (p.packed_b == nullptr ? steps : steps_of(p.depth)) * kTileBytes;
     const bool last = k0 + depth == p.depth, at_once = last && k0 == 0;
     pack_a(p.a.at(row0, k0), rows, depth, a);
@@ -125,8 +129,8 @@ void gemm(const Gemm& g, const GemmOperands& o, const GemmPart& part, void* scra
   }
   const TileRegisters registers;
   for (int64_t j = 0; j < p.columns; j += kBf16BlockN)
-    for (int64_t i = 0; i < p.rows; i += kBf16BlockM)
-      multiply_block(p, i, smaller(kBf16BlockM, p.rows - i), j, smaller(kBf16BlockN, p.columns - j),
+    for (int64_t i = 0; i < p.rows; i += p.block_rows())
+      multiply_block(p, i, smaller(p.block_rows(), p.rows - i), j, smaller(kBf16BlockN, p.columns - j),
                      static_cast<char*>(scratch));
 }
 
