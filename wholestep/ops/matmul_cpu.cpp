@@ -13,9 +13,11 @@ namespace {
 
 /// Gradients of weights with so many rows are split by rows, as the update and the next product read them.
 constexpr int64_t kRowsOfWeights = 64;
-constexpr int64_t kColumnUnit = 32;  ///< columns are split at multiples of this, the width of a tile
-/// The same in bf16, where a part takes longer to round the other operand than to multiply.
-constexpr int64_t kColumnUnitBf16 = 64;
+/// Columns are split at multiples of this, a vector of f32 or a tile of bf16, where reading the other operand
+/// once more for a part costs little: it has at most so many elements, or is there rounded.
+constexpr int64_t kColumnUnit = 16, kCheapElements = 32768;
+/// Elsewhere at multiples of a tile's width; of more in bf16, where rounding takes longer than to multiply.
+constexpr int64_t kColumnUnitWide = 32, kColumnUnitBf16 = 64;
 /// And from this depth on, if the result is no larger than that, in bf16 the sums are split, so that no part
 /// reads what another one does.
 constexpr int64_t kDeepBf16 = 16384, kFewSumsBf16 = 16384, kDepthUnit = 512;
@@ -63,20 +65,21 @@ Gemm matmul_gemm(const MatmulDims& d) {
 namespace {
 
 /// Each element is one sum over k in order.
-std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels,
-                                          int64_t unit) {
+std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   Gemm gemm = matmul_gemm(d);
   // Each part reads all of the operand it does not split, so the smaller one is left whole (measured in
   // docs/performance.md).
   bool by_rows = d.m >= d.n || (d.transpose_a && d.m >= kRowsOfWeights);
-  Split split(by_rows ? d.m : ceil_div(d.n, unit));
   int64_t scratch = aligned(kernels.gemm_workspace_bytes(gemm));
   auto call = std::make_unique<CpuCall>();
-  const int64_t packed =
-      kernels.pack_shared != nullptr && (by_rows || bf16_shares_a(gemm)) && worth_sharing(gemm)
-          ? pack_shared_first(*call, gemm, kernels)
-          : 0;
+  const bool rounds = kernels.pack_shared != nullptr;
+  const int64_t packed = rounds && (by_rows || bf16_shares_a(gemm)) && worth_sharing(gemm)
+                             ? pack_shared_first(*call, gemm, kernels)
+                             : 0;
+  const bool cheap = rounds ? packed > 0 : d.m * d.k <= kCheapElements;
+  const int64_t unit = cheap ? kColumnUnit : rounds ? kColumnUnitBf16 : kColumnUnitWide;
+  Split split(by_rows ? d.m : ceil_div(d.n, unit));
   call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.row_inputs(), phase.row_outputs = 1;
@@ -133,12 +136,12 @@ std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const Cp
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
-  return gemm_call(request, cpu_kernels(), kColumnUnit);
+  return gemm_call(request, cpu_kernels());
 }
 std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   return d.k >= kDeepBf16 && d.m * d.n <= kFewSumsBf16 ? deep_call(request, bf16_kernels())
-                                                       : gemm_call(request, bf16_kernels(), kColumnUnitBf16);
+                                                       : gemm_call(request, bf16_kernels());
 }
 
 template <class T>
