@@ -47,6 +47,34 @@ TEST(ThreadPool, SleepingWorkersWakeUp) {
   }
 }
 
+TEST(ThreadPool, ThreadsBeyondTheLimitTakeNoItemsUntilItIsRaised) {
+  ThreadPool pool(6);
+  for (int64_t limit : {2, 6, 1, 3, 100, 2, 0}) {
+    pool.limit(limit);
+    const int most = static_cast<int>(std::clamp<int64_t>(limit, 1, 6));
+    int runs_beyond = 0;
+    for (int run = 0; run < 300; ++run) {
+      std::vector<int> calls(41, 0);
+      std::atomic<int> highest{0};
+      pool.run(41, [&](int64_t i) {
+        ++calls[static_cast<size_t>(i)];
+        for (int seen = highest; seen < pool.slot() && !highest.compare_exchange_weak(seen, pool.slot());) {
+        }
+      });
+      EXPECT_EQ(calls, std::vector<int>(41, 1));
+      runs_beyond += highest >= most;
+    }
+    EXPECT_LE(runs_beyond, 10) << "threads that were on their way when the limit fell";
+    // As many as are in use can wait for each other.
+    std::atomic<int> started{0};
+    pool.run(most, [&](int64_t) {
+      started.fetch_add(1);
+      while (started.load() < most) std::this_thread::yield();
+    });
+    EXPECT_EQ(started, most);
+  }
+}
+
 TEST(ThreadPool, ARunInsideAnItemWorksInline) {
   ThreadPool pool(3);
   std::vector<int> sums(12, 0);

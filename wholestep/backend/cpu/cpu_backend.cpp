@@ -83,14 +83,18 @@ class CpuExecutable final : public Executable {
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule).regions;
     // Neighbouring chunks of all sets next to each other: a thread finds what it made in the region before.
+    int64_t widest = 1;
     for (const Region& region : regions_) {
-      std::vector<Lane>& lanes = lanes_.emplace_back();
-      for (const LaneSet& set : region.lane_sets)
+      std::vector<Lane>& lanes = work_.emplace_back().lanes;
+      for (const LaneSet& set : region.lane_sets) {
+        widest = std::max(widest, set.chunks);
         for (int64_t chunk = 0; chunk < set.chunks; ++chunk) lanes.push_back({&set, chunk});
+      }
       std::ranges::stable_sort(lanes, {}, [](const Lane& lane) {
         return static_cast<double>(2 * lane.chunk + 1) / static_cast<double>(lane.set->chunks);
       });
     }
+    for (RegionWork& work : work_) work.threads = widest;
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
@@ -107,7 +111,8 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (const std::vector<Lane>& lanes : lanes_) run_region(lanes);
+      for (RegionWork& work : work_) seen_ ? run_region(work) : look_at(work);
+      seen_ = true;
     }
   }
 
@@ -119,7 +124,7 @@ class CpuExecutable final : public Executable {
     for (int round = 0; round < kRounds; ++round)
       for (size_t r = 0; r < regions_.size(); ++r) {
         auto start = Clock::now();
-        run_region(lanes_[r]);
+        run_region(work_[r]);
         rounds[r].push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
       }
     std::vector<PhaseTime> times;
@@ -128,7 +133,7 @@ class CpuExecutable final : public Executable {
       times.push_back({.region = static_cast<int>(r),
                        .blocks = regions_[r].lanes,
                        .microseconds = rounds[r][kRounds / 2]});
-      run_region(lanes_[r]);  // again, so that its operands are not what later regions left in their place
+      run_region(work_[r]);  // again, so that its operands are not what later regions left in their place
       for (const LaneSet& set : regions_[r].lane_sets)
         for (const LaneSet::Step& step : set.steps) {
           if (set.chunks == 0) continue;
@@ -162,10 +167,28 @@ class CpuExecutable final : public Executable {
     int64_t chunk;
   };
 
-  void run_region(const std::vector<Lane>& lanes) const {
-    auto item = [&](int64_t i) { run_lane(lanes[static_cast<size_t>(i)]); };
-    if (lanes.size() == 1) item(0);
-    else default_pool().run(static_cast<int64_t>(lanes.size()), item);
+  /// The lanes of a region in the order they are handed out, and how many threads work on them: no more than
+  /// the widest lane set of the step has lanes, because more of them get in each other's way, unless the
+  /// region is long and several lane sets lie side by side in it.
+  struct RegionWork {
+    std::vector<Lane> lanes = {};
+    int64_t threads = 1;
+  };
+
+  void run_region(const RegionWork& work) const {
+    auto item = [&](int64_t i) { run_lane(work.lanes[static_cast<size_t>(i)]); };
+    if (work.lanes.size() == 1) return item(0);
+    default_pool().limit(work.threads);
+    default_pool().run(static_cast<int64_t>(work.lanes.size()), item);
+  }
+
+  /// The first time.
+  void look_at(RegionWork& work) const {
+    constexpr auto kLong = std::chrono::milliseconds(2);  // waking threads takes a tenth of it
+    const auto start = std::chrono::steady_clock::now();
+    run_region(work);
+    const bool is_long = std::chrono::steady_clock::now() - start > kLong;
+    if (is_long) work.threads = std::max(work.threads, static_cast<int64_t>(work.lanes.size()));
   }
 
   void run_lane(const Lane& lane) const {
@@ -177,7 +200,8 @@ class CpuExecutable final : public Executable {
 
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
-  std::vector<std::vector<Lane>> lanes_;  // of every region, in the order they are handed out
+  std::vector<RegionWork> work_;  // of every region
+  bool seen_ = false;             // a step has run
 };
 
 class CpuBackend final : public Backend {

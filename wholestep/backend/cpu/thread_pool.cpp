@@ -46,18 +46,29 @@ int allowed_cpus() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads)
-    : shares_(static_cast<size_t>(std::max(1, threads))), tickets_((shares_ + 7) / 8) {
+    : tickets_((static_cast<size_t>(std::max(1, threads)) + 7) / 8),
+      used_(static_cast<size_t>(std::max(1, threads))) {
   if (threads < 1)
     throw Error(ErrorCode::kBadConfig,
                 {.what = "number of threads", .got = std::to_string(threads), .expected = "at least 1"});
-  for (int slot = 1; slot < threads; ++slot) workers_.emplace_back([this, slot] { work(slot); });
+  for (int slot = 1; slot < threads; ++slot)
+    workers_.emplace_back([this, slot] { work(static_cast<size_t>(slot)); });
 }
 
 ThreadPool::~ThreadPool() {
   stop_.store(true, std::memory_order_relaxed);
   signal_.fetch_add(1, std::memory_order_release);
   signal_.notify_all();
+  recalls_.fetch_add(1, std::memory_order_release);
+  recalls_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::limit(int64_t most) {
+  const auto used = static_cast<size_t>(std::clamp<int64_t>(most, 1, threads()));
+  if (used_.exchange(used, std::memory_order_release) == used) return;
+  recalls_.fetch_add(1, std::memory_order_release);
+  recalls_.notify_all();
 }
 
 int ThreadPool::slot() const { return place.pool == this ? place.slot : 0; }
@@ -80,9 +91,11 @@ void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
   unfinished_.store(items, std::memory_order_relaxed);
   first_.store(first, std::memory_order_relaxed);
   items_.store(items, std::memory_order_relaxed);
+  const size_t shares = used_.load(std::memory_order_relaxed);
+  shares_.store(shares, std::memory_order_relaxed);
   const uint64_t number = (ticket(0).load(std::memory_order_relaxed) >> 32) + 1;
-  for (size_t share = 0; share < shares_; ++share) {
-    const int64_t count = first_of(share + 1, shares_, items) - first_of(share, shares_, items);
+  for (size_t share = 0; share < shares; ++share) {
+    const int64_t count = first_of(share + 1, shares, items) - first_of(share, shares, items);
     ticket(share).store(number << 32 | static_cast<uint64_t>(count), std::memory_order_release);
   }
   signal_.fetch_add(1, std::memory_order_release);
@@ -94,8 +107,9 @@ void ThreadPool::run_shared(int64_t first, uint32_t items, const Item& item) {
 }
 
 void ThreadPool::take_all(size_t slot) {
-  for (size_t i = 0; i < shares_; ++i)
-    while (take_one((slot + i) % shares_)) {
+  const size_t shares = shares_.load(std::memory_order_relaxed);
+  for (size_t i = 0; i < shares; ++i)
+    while (take_one((slot + i) % shares)) {
     }
 }
 
@@ -105,8 +119,10 @@ bool ThreadPool::take_one(size_t share) {
     const uint32_t left = static_cast<uint32_t>(seen);
     if (left == 0) return false;
     const Item* item = item_.load(std::memory_order_relaxed);
-    const int64_t index = first_.load(std::memory_order_relaxed) +
-                          first_of(share + 1, shares_, items_.load(std::memory_order_relaxed)) - left;
+    const int64_t index =
+        first_.load(std::memory_order_relaxed) +
+        first_of(share + 1, shares_.load(std::memory_order_relaxed), items_.load(std::memory_order_relaxed)) -
+        left;
     if (!ticket(share).compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel,
                                              std::memory_order_acquire))
       continue;
@@ -118,18 +134,23 @@ bool ThreadPool::take_one(size_t share) {
   }
 }
 
-void ThreadPool::work(int slot) {
+void ThreadPool::work(size_t slot) {
   FlushSubnormals mode;
-  place = {this, slot};
+  place = {this, static_cast<int>(slot)};
   for (;;) {
     uint32_t signal = signal_.load(std::memory_order_acquire);
-    take_all(static_cast<size_t>(slot));
+    if (slot < used_.load(std::memory_order_relaxed)) take_all(slot);
     if (stop_.load(std::memory_order_relaxed)) return;
-    wait_for_items(signal);
+    wait_for_items(slot, signal);
   }
 }
 
-void ThreadPool::wait_for_items(uint32_t signal) {
+void ThreadPool::wait_for_items(size_t slot, uint32_t signal) {
+  const uint32_t recall = recalls_.load(std::memory_order_acquire);
+  if (slot >= used_.load(std::memory_order_relaxed)) {
+    if (!stop_.load(std::memory_order_relaxed)) recalls_.wait(recall, std::memory_order_acquire);
+    return;
+  }
   for (int spin = 0; spin < kSpins; ++spin) {
     if (signal_.load(std::memory_order_acquire) != signal) return;
     pause_briefly();
