@@ -132,6 +132,16 @@ TEST(CudaProducts, SamplesOfFewPixelsLieSideBySide) {
   }
 }
 
+TEST(CudaProducts, ColumnsThatWouldFillTheMemoryAreLeftToTiles) {
+  const Conv2dOptions options{.padding = {1, 1}};
+  auto kernel = [&](int64_t batch) {
+    const Shape x{batch, 512, 28, 28}, weight{512, 512, 3, 3};
+    return kernels_of(plan_of({x, weight, x}, convolution(1, options)));
+  };
+  EXPECT_THAT(kernel(32), ElementsAre("cuBLASLt"));  // 441 MiB
+  EXPECT_THAT(kernel(64), ElementsAre("tensor"));
+}
+
 TEST(CudaProducts, StridedGradientsOfManyChannelsAreNotLeftToPlainLoops) {
   const Shape x{32, 128, 56, 56}, weight{128, 128, 3, 3}, y{32, 128, 28, 28};
   const Conv2dOptions options{.stride = {2, 2}, .padding = {1, 1}};

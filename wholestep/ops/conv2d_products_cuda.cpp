@@ -16,6 +16,8 @@ using In = Place::In;
 
 /// Columns that are in memory at a time.
 constexpr int64_t kColumnsBytes = int64_t{64} << 20;
+/// Where there is no other way than all at once, this is too much, if there are tiles.
+constexpr int64_t kMostColumnsBytes = int64_t{512} << 20;
 
 /// One request, as sizes of matrices.
 struct Columns {
@@ -53,6 +55,7 @@ struct Columns {
         op == "conv2d_dw" ? ceil_div(kCudaBusyBlocks, cuda_product_blocks(channels(), weight_columns)) : 1;
     return std::min(problem.batch, std::max(busy, kColumnsBytes / std::max<int64_t>(sample_bytes(), 1)));
   }
+  int64_t columns_bytes() const { return in_place() ? 0 : samples_at_once() * sample_bytes(); }
 };
 
 /// Microseconds, as docs/performance.md has them: of tiles on tensor cores, where there are some, or plain
@@ -180,7 +183,7 @@ class Builder {
     call_->workspace_bytes += aligned(size);
     return at;
   }
-  int64_t take_columns() { return c_.in_place() ? 0 : take(c_.samples_at_once() * c_.sample_bytes()); }
+  int64_t take_columns() { return take(c_.columns_bytes()); }
   /// For results, or their gradient, with the channels first.
   int64_t take_turned() {
     return c_.turned() ? take(bytes(c_.samples_at_once() * c_.channels() * c_.pixels)) : 0;
@@ -235,7 +238,10 @@ std::string refuse_conv2d_products_cuda(const KernelRequest& request) {
   if (every_product_by_library()) return "";
   if (c.flops() < static_cast<double>(kCudaProductFlops)) return "little work";
   if (conv2d_fits_lane(c.problem.conv)) return "a lane has room for a sample";
-  const double own = own_time(c, refuse_conv2d_tensor_cuda(request).empty()), product = product_time(c);
+  const bool tiles = refuse_conv2d_tensor_cuda(request).empty();
+  if (tiles && c.columns_bytes() > kMostColumnsBytes)
+    return fmt::format("columns of {} bytes", c.columns_bytes());
+  const double own = own_time(c, tiles), product = product_time(c);
   return product < own ? "" : fmt::format("about {:.0f} us, in tiles {:.0f}", product, own);
 }
 

@@ -1,5 +1,7 @@
 #include "wholestep/backend/cuda_runtime/module.h"
 
+#include <algorithm>
+
 #include "wholestep/backend/cuda_runtime/check.h"
 #include "wholestep/backend/cuda_runtime/compiler.h"
 #include "wholestep/backend/cuda_runtime/queue.h"

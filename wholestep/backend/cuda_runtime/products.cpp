@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 #include <limits>
+#include <span>
 
 #include "wholestep/backend/cuda_runtime/check.h"
 #include "wholestep/backend/cuda_runtime/disk_cache.h"
