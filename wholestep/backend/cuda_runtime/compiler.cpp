@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "wholestep/backend/cuda_runtime/disk_cache.h"
+#include "wholestep/backend/disk_cache.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/fingerprint.h"
 

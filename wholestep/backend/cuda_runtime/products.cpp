@@ -9,7 +9,7 @@
 #include <span>
 
 #include "wholestep/backend/cuda_runtime/check.h"
-#include "wholestep/backend/cuda_runtime/disk_cache.h"
+#include "wholestep/backend/disk_cache.h"
 #include "wholestep/backend/cuda_runtime/queue.h"
 #include "wholestep/base/fingerprint.h"
 #include "wholestep/base/philox.h"

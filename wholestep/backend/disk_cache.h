@@ -2,6 +2,7 @@
 // the same in ~/.cache, at most 256 MiB of those used last. A cache that cannot be written is only slower.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -12,14 +13,15 @@ namespace wholestep {
 
 class DiskCache {
  public:
-  explicit DiskCache(std::string_view folder);
+  explicit DiskCache(std::string_view folder, int64_t most_bytes = int64_t{256} << 20);
   /// Empty where there is no such file. The caller checks that it is whole.
   std::vector<std::byte> read(const std::string& name) const;
-  /// Written aside and renamed, after the oldest files have made room.
+  /// Written aside and renamed, after the files that were not used for longest have made room.
   void write(const std::string& name, std::span<const std::byte> bytes) const;
 
  private:
   std::filesystem::path folder_;  ///< empty: there is none
+  int64_t most_bytes_;
 };
 
 }  // namespace wholestep

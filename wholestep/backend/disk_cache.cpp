@@ -1,4 +1,4 @@
-#include "wholestep/backend/cuda_runtime/disk_cache.h"
+#include "wholestep/backend/disk_cache.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -12,7 +12,6 @@ namespace wholestep {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int64_t kCacheBytes = int64_t{256} << 20;
 
 fs::path cache_folder() {
   if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg) return fs::path(xdg) / "wholestep";
@@ -21,7 +20,7 @@ fs::path cache_folder() {
 }
 
 /// Drops the oldest files until the rest and `more` bytes fit.
-void make_room(const fs::path& folder, int64_t more) {
+void make_room(const fs::path& folder, int64_t more, int64_t most) {
   struct Entry {
     fs::file_time_type time;
     int64_t bytes;
@@ -37,7 +36,7 @@ void make_room(const fs::path& folder, int64_t more) {
   }
   std::ranges::sort(entries, {}, &Entry::time);
   for (const Entry& entry : entries) {
-    if (total <= kCacheBytes) return;
+    if (total <= most) return;
     fs::remove(entry.path, ignored);
     total -= entry.bytes;
   }
@@ -45,7 +44,8 @@ void make_room(const fs::path& folder, int64_t more) {
 
 }  // namespace
 
-DiskCache::DiskCache(std::string_view folder) : folder_(cache_folder()) {
+DiskCache::DiskCache(std::string_view folder, int64_t most_bytes)
+    : folder_(cache_folder()), most_bytes_(most_bytes) {
   if (!folder_.empty()) folder_ /= folder;
 }
 
@@ -67,7 +67,7 @@ void DiskCache::write(const std::string& name, std::span<const std::byte> bytes)
   std::error_code failed;
   fs::create_directories(folder_, failed);
   if (failed) return;
-  make_room(folder_, static_cast<int64_t>(bytes.size()));
+  make_room(folder_, static_cast<int64_t>(bytes.size()), most_bytes_);
   const fs::path path = folder_ / name, aside = folder_ / fmt::format("{}.{}", name, ::getpid());
   {
     std::ofstream out(aside, std::ios::binary);
