@@ -12,6 +12,7 @@ struct Correlation {
   const float* planes;
   const int32_t* offsets;
   int64_t taps;
+  int64_t channel_taps;       ///< 0, or: of a channel, and vectors of pixels say which of them they add
   const float* weights;       ///< [channels, taps]
   const float* lane_weights;  ///< null for outputs as lanes; else [taps, channels], rows of whole vectors
   int64_t channels;

@@ -14,10 +14,20 @@ void correlate_tile(const Correlation& c, int64_t channel0, int64_t vector0) {
     for (int v = 0; v < Vecs; ++v) acc[r][v] = zero();
   const PixelVector* vectors = c.pixels.vectors + vector0;
   Scattered<Vecs> pixels;
-  pixels.offsets = c.offsets;
 #pragma GCC unroll 8
   for (int v = 0; v < Vecs; ++v) pixels.base[v] = c.planes + vectors[v].base;
-  accumulate<Channels, Vecs>(RowMajor{c.weights + channel0 * c.taps, c.taps}, pixels, c.taps, acc);
+  int64_t first = 0, end = c.taps, step = c.taps;
+  if (c.channel_taps != 0) {
+    first = vectors[0].first_tap, end = vectors[0].end_tap, step = c.channel_taps;
+    for (int v = 1; v < Vecs; ++v) {
+      first = vectors[v].first_tap < first ? vectors[v].first_tap : first;
+      end = vectors[v].end_tap > end ? vectors[v].end_tap : end;
+    }
+  }
+  for (int64_t k = first; k < c.taps; k += step) {
+    pixels.offsets = c.offsets + k;
+    accumulate<Channels, Vecs>(RowMajor{c.weights + channel0 * c.taps + k, c.taps}, pixels, end - first, acc);
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < Channels; ++r) {
     const Vec bias = c.bias == nullptr ? zero() : broadcast(c.bias[channel0 + r]);
@@ -50,10 +60,12 @@ CorrelateFn correlate_of(int64_t channels, int64_t vecs) {
 
 }  // namespace
 
-// A tile's input stays in the first-level cache while its channels go by.
+// A tile's input stays in the first-level cache while its channels go by. It adds the taps that any of its
+// vectors needs, so there are fewer vectors to a tile where they differ.
 void correlate_outputs(const Correlation& c) {
   const Pieces channels(c.channels, kMostChannels);
-  const Pieces vectors(c.pixels.count, kMostVectors[channels.largest()]);
+  const int64_t most = kMostVectors[channels.largest()];
+  const Pieces vectors(c.pixels.count, c.channel_taps != 0 && most > 2 ? 2 : most);
   for (int64_t j = 0; j < vectors.count; ++j)
     for (int64_t i = 0; i < channels.count; ++i)
       correlate_of(channels.size(i), vectors.size(j))(c, channels.begin(i), vectors.begin(j));

@@ -54,6 +54,7 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
             {.planes = padded + g * group_in * planes.channel_floats,
              .offsets = offsets,
              .taps = taps,
+             .channel_taps = 0,
              .weights = operands.weight + first * taps,
              .lane_weights =
                  lane_weights + (lane_weights == nullptr ? 0 : g * taps * round_up(group_out, kWidth)),

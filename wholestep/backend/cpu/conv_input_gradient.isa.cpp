@@ -13,6 +13,7 @@ namespace {
 struct Phase {
   GradientPhase y, x;
   int64_t taps;          // of one group: out channels, then kernel rows and columns
+  int64_t channel_taps;  // of an out channel, where vectors leave some out; else 0
   const float* weights;  // [in_channels, taps]
   const float* lane_weights;
   const int32_t* offsets;  // [taps]
@@ -47,6 +48,34 @@ int64_t list_taps(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y,
   return count;
 }
 
+// Leaves out the kernel rows that only read zeros above or below dy for the outputs of a vector, where those
+// are an eighth of all: a small image under a large kernel. `elements` of the kernel reach the phase.
+void leave_out_zeros(const Conv2d& conv, int64_t phase_y, int64_t elements, Phase& phase) {
+  int64_t rows = 0, step0 = 0, between = 0;  // the phase's kernel rows read dy at equal distances
+  int64_t zeros = 0;                         // in rows of outputs
+  for (int64_t ky = 0; ky < conv.y.kernel; ++ky) {
+    if (!in_phase(conv.y, ky, phase_y)) continue;
+    const int64_t step = gradient_step(conv.y, ky), above = step - phase.y.shift;
+    if (rows == 0) step0 = step;
+    if (rows++ == 1) between = step - step0;
+    const int64_t below = phase.y.count - conv.y.out - above;
+    zeros += (above > 0 ? above : 0) + (below > 0 ? below : 0);
+  }
+  if (zeros * 8 < rows * phase.y.count || rows == 0) return;
+  const int64_t columns = elements / rows;
+  for (int64_t v = 0; v < phase.pixels.count; ++v) {
+    PixelVector& vector = phase.pixels.vectors[v];
+    const int64_t top = vector.base / phase.outputs.pitch + phase.y.shift,
+                  bottom = (vector.base + kWidth - 1) / phase.outputs.pitch + phase.y.shift;
+    int64_t first = 0, end = rows;
+    while (first < end && step0 + first * between < top - (conv.y.out - 1)) ++first;
+    while (first < end && step0 + (end - 1) * between > bottom) --end;
+    vector.first_tap = static_cast<int32_t>(first * columns);
+    vector.end_tap = static_cast<int32_t>(end * columns);
+  }
+  phase.channel_taps = elements;
+}
+
 Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* weight, int64_t phase_y,
                   int64_t phase_x, Builder& next) {
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
@@ -55,6 +84,7 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
   Phase phase = {.y = gradient_phase(conv.y, phase_y),
                  .x = gradient_phase(conv.x, phase_x),
                  .taps = group_out * elements,
+                 .channel_taps = 0,
                  .weights = next.weights,
                  .lane_weights = nullptr,
                  .offsets = next.offsets,
@@ -81,6 +111,7 @@ Phase build_phase(const Conv2d& conv, const GradientPlanes& dy, const float* wei
     next.lane_weights += conv.groups * phase.taps * round_up(group_in, kWidth);
   } else {
     phase.pixels = make_pixel_table(phase.outputs, kWidth, next.pixels);
+    leave_out_zeros(conv, phase_y, elements, phase);
     next.pixels += pixel_table_bytes(phase.outputs);
   }
   return phase;
@@ -95,6 +126,7 @@ void run_phase(const Conv2d& conv, const GradientPlanes& dy, const Phase& phase,
     correlate({.planes = padded + g * group_out * dy.planes.floats,
                .offsets = phase.offsets,
                .taps = phase.taps,
+               .channel_taps = phase.channel_taps,
                .weights = phase.weights + g * group_in * phase.taps,
                .lane_weights = phase.lane_weights == nullptr
                                    ? nullptr
@@ -125,8 +157,7 @@ struct RowMerger {
     even_lanes = lanes_below((rest + 1) / 2), odd_lanes = lanes_below(rest / 2);
     low = lanes_below(rest), high = lanes_below(rest - kWidth);
   }
-  WHOLESTEP_INLINE void operator()(const float* even, const float* odd, const float* mask,
-                                   float* out) const {
+  WHOLESTEP_INLINE void operator()(const float* even, const float* odd, const float* mask, float* out) const {
     for (int64_t i = 0; i < whole; i += kWidth)
       merge(load(even + i), load(odd + i), mask == nullptr ? nullptr : mask + 2 * i, ~0u, ~0u, out + 2 * i);
     if (low != 0)

@@ -52,7 +52,8 @@ PixelTable make_pixel_table(const OutputRows& outputs, int64_t width, void* memo
   int64_t row = 0, column = 0;
   for (int64_t i = 0; i < c.count; ++i) {
     const int64_t base = row * o.pitch + column;
-    table.vectors[i] = {static_cast<int32_t>(base), static_cast<int32_t>(next - table.segments)};
+    table.vectors[i] = {.base = static_cast<int32_t>(base),
+                        .segments = static_cast<int32_t>(next - table.segments)};
     next = add_segments(o, row, column, std::min(width, c.by_row ? o.columns - column : c.run - base), next);
     column += width;
     if (c.by_row) {
@@ -61,7 +62,7 @@ PixelTable make_pixel_table(const OutputRows& outputs, int64_t width, void* memo
       while (column >= o.pitch) column -= o.pitch, ++row;
     }
   }
-  table.vectors[c.count] = {0, static_cast<int32_t>(next - table.segments)};
+  table.vectors[c.count] = {.base = 0, .segments = static_cast<int32_t>(next - table.segments)};
   return table;
 }
 

@@ -12,9 +12,10 @@ struct OutputRows {
 };
 
 /// The inputs of a vector start at `base`; what belongs to its outputs are the segments from `segments` to
-/// those of the next vector.
+/// those of the next vector. Where a correlation leaves out taps: those of a channel that it adds.
 struct PixelVector {
   int32_t base, segments;
+  int32_t first_tap = 0, end_tap = 0;
 };
 /// Lanes whose bit is set are outputs: lane i lies at `out` + i.
 struct PixelSegment {

@@ -94,8 +94,7 @@ class InputCopier {
         const float* from = x + (c * conv.y.in + rows.source) * conv.x.in;
         float* to = out + c * planes.channel_floats + phase * planes.phases_x * planes.floats +
                     rows.begin * planes.pitch;
-        for (int64_t i = rows.begin; i < rows.end;
-             ++i, from += conv.y.stride * conv.x.in, to += planes.pitch)
+        for (int64_t i = rows.begin; i < rows.end; ++i, from += conv.y.stride * conv.x.in, to += planes.pitch)
           row(from, to);
       }
     }

@@ -20,7 +20,7 @@ struct InputGradientScratch {
       phase_pixels;  ///< one after another, phase by phase
 };
 InputGradientScratch input_gradient_scratch(const Conv2d& conv);
-constexpr int64_t kGradientPhaseBytes = 152;  ///< of an entry of `phases`
+constexpr int64_t kGradientPhaseBytes = 160;  ///< of an entry of `phases`
 OutputRows gradient_outputs(const Conv2d& conv, const GradientPlanes& dy, int64_t phase_y, int64_t phase_x);
 int64_t gradient_slot(const Conv2d& conv);  ///< floats of a row of one column phase of dx in `columns`
 

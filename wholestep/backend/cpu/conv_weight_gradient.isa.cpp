@@ -72,22 +72,22 @@ void add_group(const Job& job, int64_t group, const float* x, const float* dy, b
   const Pieces blocks(job.group_in, weight_gradient_channels(conv));
   for (int64_t b = 0; b < blocks.count; ++b) {
     job.copy_input(x + blocks.begin(b) * conv.y.in * conv.x.in, blocks.size(b), job.padded);
-    WeightSums sums = {.planes = job.padded,
-                       .offsets = job.offsets,
-                       .taps = blocks.size(b) * kernel,
-                       .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
-                       .dy_stride = job.dy_stride,
-                       .channels = job.group_out,
-                       .rows = conv.y.out,
-                       .columns = conv.x.out,
-                       .pitch = job.planes.pitch,
-                       .vectors = job.vectors,
-                       .vector_count = job.vector_count,
-                       .sums = job.sums + group * job.sums_group +
-                               blocks.begin(b) * kernel *
-                                   (job.lanes == Lanes::kChannels ? job.dy_stride : kWidth),
-                       .sums_stride = job.taps,
-                       .resume = !first};
+    WeightSums sums = {
+        .planes = job.padded,
+        .offsets = job.offsets,
+        .taps = blocks.size(b) * kernel,
+        .dy = job.lanes == Lanes::kRowsOfPixels ? dy : job.dy,
+        .dy_stride = job.dy_stride,
+        .channels = job.group_out,
+        .rows = conv.y.out,
+        .columns = conv.x.out,
+        .pitch = job.planes.pitch,
+        .vectors = job.vectors,
+        .vector_count = job.vector_count,
+        .sums = job.sums + group * job.sums_group +
+                blocks.begin(b) * kernel * (job.lanes == Lanes::kChannels ? job.dy_stride : kWidth),
+        .sums_stride = job.taps,
+        .resume = !first};
     job.lanes == Lanes::kChannels ? add_channels_as_lanes(sums) : add_pixels_as_lanes(sums);
   }
 }
