@@ -28,6 +28,7 @@ double least_seconds(int64_t threads, Item item) {
 
 CpuPeaks measure_cpu_peaks() {
   const int64_t threads = default_pool().threads(), rounds = 2'000'000;
+  default_pool().limit(threads);
   const PeakLoop& loop = WHOLESTEP_OF_ACTIVE_ISA(kPeakLoop);
   std::vector<float> results(static_cast<size_t>(threads));
   double arithmetic =
