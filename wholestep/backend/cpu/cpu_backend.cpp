@@ -111,8 +111,8 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (RegionWork& work : work_) seen_ ? run_region(work) : look_at(work);
-      seen_ = true;
+      for (RegionWork& work : work_) looks_ > 0 ? look_at(work) : run_region(work);
+      if (looks_ > 0 && --looks_ == 0) wake_more_for_long_regions();
     }
   }
 
@@ -173,6 +173,7 @@ class CpuExecutable final : public Executable {
   struct RegionWork {
     std::vector<Lane> lanes = {};
     int64_t threads = 1;
+    std::chrono::nanoseconds least = std::chrono::nanoseconds::max();  ///< that it took in the first steps
   };
 
   void run_region(const RegionWork& work) const {
@@ -182,13 +183,15 @@ class CpuExecutable final : public Executable {
     default_pool().run(static_cast<int64_t>(work.lanes.size()), item);
   }
 
-  /// The first time.
   void look_at(RegionWork& work) const {
-    constexpr auto kLong = std::chrono::milliseconds(2);  // waking threads takes a tenth of it
     const auto start = std::chrono::steady_clock::now();
     run_region(work);
-    const bool is_long = std::chrono::steady_clock::now() - start > kLong;
-    if (is_long) work.threads = std::max(work.threads, static_cast<int64_t>(work.lanes.size()));
+    work.least = std::min<std::chrono::nanoseconds>(work.least, std::chrono::steady_clock::now() - start);
+  }
+  void wake_more_for_long_regions() {
+    constexpr auto kLong = std::chrono::milliseconds(2);  // waking threads takes a tenth of it
+    for (RegionWork& work : work_)
+      if (work.least > kLong) work.threads = std::max(work.threads, static_cast<int64_t>(work.lanes.size()));
   }
 
   void run_lane(const Lane& lane) const {
@@ -201,7 +204,7 @@ class CpuExecutable final : public Executable {
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
   std::vector<RegionWork> work_;  // of every region
-  bool seen_ = false;             // a step has run
+  int looks_ = 4;                 // steps whose regions are still timed; the first one's memory is cold
 };
 
 class CpuBackend final : public Backend {

@@ -9,8 +9,8 @@
 #include <span>
 
 #include "wholestep/backend/cuda_runtime/check.h"
-#include "wholestep/backend/disk_cache.h"
 #include "wholestep/backend/cuda_runtime/queue.h"
+#include "wholestep/backend/disk_cache.h"
 #include "wholestep/base/fingerprint.h"
 #include "wholestep/base/philox.h"
 
