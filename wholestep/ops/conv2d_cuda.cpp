@@ -45,8 +45,6 @@ std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem
 
 namespace {
 
-int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
-
 /// Channels as a block of them lies in shared memory.
 int64_t padded_channels(int64_t channels) { return channels == 1 ? 1 : rounded_up(channels, 4); }
 

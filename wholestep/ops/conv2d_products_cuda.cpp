@@ -98,7 +98,7 @@ class Builder {
                    .d = c_.turned() ? Place{In::kWorkspace, 0, turned}
                                     : Place{In::kOutput, 0, bytes(first * result)}});
       if (c_.turned())
-        add_shared_out(count * result / vector_of(c_.pixels),
+        add_shared_out(count * result / largest_power(c_.pixels),
                        device_function("turn_back", c_.dtype, geometry_, first, count, turned,
                                        c_.problem.third(), c_.problem.relu));
     });
@@ -175,7 +175,6 @@ class Builder {
   }
 
   int64_t bytes(int64_t elements) const { return elements * size_bytes(c_.dtype); }
-  static int64_t vector_of(int64_t row) { return row % 4 == 0 ? 4 : row % 2 == 0 ? 2 : 1; }
 
   /// A place in the workspace.
   int64_t take(int64_t size) {
@@ -194,11 +193,11 @@ class Builder {
       fn(first, std::min(count, c_.problem.batch - first));
   }
   void unfold(int64_t first, int64_t count, int64_t to) {
-    add_shared_out(count * c_.weight_columns * c_.pixels / vector_of(c_.problem.conv.x.out),
+    add_shared_out(count * c_.weight_columns * c_.pixels / largest_power(c_.problem.conv.x.out),
                    device_function("unfold", c_.dtype, geometry_, first, count, c_.turned(), to));
   }
   void turn_gradient(int64_t first, int64_t count, int64_t to) {
-    add_shared_out(count * c_.channels() * c_.pixels / vector_of(c_.pixels),
+    add_shared_out(count * c_.channels() * c_.pixels / largest_power(c_.pixels),
                    device_function(c_.op == "conv2d_dx" ? "turn_first" : "turn_second", c_.dtype, geometry_,
                                    first, count, to));
   }

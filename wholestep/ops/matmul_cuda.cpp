@@ -59,10 +59,10 @@ std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest&
 
 void add_finish(CudaCall& call, const TensorType& result, int64_t channels, int64_t pixels, int64_t third,
                 bool relu) {
-  const int64_t elements = result.shape.numel(), vector = elements % 4 == 0 ? 4 : elements % 2 == 0 ? 2 : 1;
+  const int64_t elements = result.shape.numel();
   call.headers.push_back("matmul.cuh");
   call.phases.push_back(
-      {.chunks = ceil_div(elements, 2 * vector * kCudaThreads),
+      {.chunks = ceil_div(elements, 2 * largest_power(elements) * kCudaThreads),
        .reads = third != 0 ? 4u : 0u,
        .run = device_function("finish_product", result.dtype, elements, channels, pixels, third, relu)});
 }

@@ -24,6 +24,8 @@ constexpr int64_t kCudaRowChunks = 1024;
 constexpr int64_t kCudaBusyBlocks = 132;
 /// A phase of one block that reads no more is over before another kernel could begin.
 constexpr int64_t kCudaBriefBytes = 4096;
+/// The elements, at most four, that one instruction moves of rows of n; as in prelude.cuh.
+constexpr int64_t largest_power(int64_t n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
 inline Split cuda_rows(int64_t rows) { return Split(rows, kCudaRowChunks); }
 
 /// Whether products and convolutions of f32 may run on tensor cores in TF32: operands rounded to 10 bits of
@@ -68,8 +70,8 @@ struct CudaProduct {
   Place a = {}, b = {}, bias = {}, d = {};
   Place scratch = {};  ///< scratch_bytes() of the workspace
   static constexpr int64_t kScratchAlignment = 256;
-  int64_t scratch_bytes()
-      const;                  ///< room for parts of the sums, from the next multiple of kScratchAlignment on
+  /// Room for parts of the sums, from the next multiple of kScratchAlignment on.
+  int64_t scratch_bytes() const;
   int64_t alignment() const;  ///< bytes that the places of a, b and d are multiples of, at most kAlignment
   /// Sizes and everything else that a choice of algorithm depends on.
   std::string text() const;
