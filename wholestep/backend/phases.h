@@ -32,6 +32,9 @@ constexpr bool has_operand(uint64_t operands, size_t operand) {
   return operand < 64 ? operands >> operand & 1 : operands == kAllOperands;
 }
 
+/// About the multiprocessors of a large GPU: so many lanes have one each.
+constexpr int64_t kLanesAlone = 132;
+
 /// How one phase of a kernel is divided. Where rows > 0, chunk c reads and writes only its own rows of the
 /// operands marked in row_inputs/row_outputs (bit i = operand i). Neighbouring phases with equal `rows` then
 /// need no barrier between them: a worker takes its samples through several layers.

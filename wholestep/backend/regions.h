@@ -40,9 +40,6 @@ struct LaneSet {
   std::vector<Step> steps;
 };
 
-/// About the multiprocessors of a large GPU: so many lanes have one each.
-constexpr int64_t kLanesAlone = 132;
-
 struct Region {
   std::vector<LaneSet> lane_sets;
   int64_t lanes = 0;  ///< sum of chunks

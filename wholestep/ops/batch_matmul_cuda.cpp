@@ -26,23 +26,8 @@ std::string refuse_batch_matmul_library_cuda(const KernelRequest& request) {
 }
 
 std::unique_ptr<PreparedKernel> prepare_batch_matmul_library_cuda(const KernelRequest& request) {
-  using In = CudaProduct::Place::In;
   auto [batch, d] = batch_matmul_dims(request);
-  auto call = cuda_call(request, "batch_matmul.cuh");
-  call->phases.push_back(cuda_product_phase({.dtype = request.inputs[0].dtype,
-                                             .tf32 = tf32_allowed(),
-                                             .batch = batch,
-                                             .m = d.m,
-                                             .n = d.n,
-                                             .k = d.k,
-                                             .transpose_a = d.transpose_a,
-                                             .transpose_b = d.transpose_b,
-                                             .a = {In::kInput, 0},
-                                             .b = {In::kInput, 1},
-                                             .d = {In::kOutput, 0},
-                                             .scratch = {In::kWorkspace, 0}}));
-  call->workspace_bytes = call->phases[0].product->scratch_bytes();
-  return call;
+  return library_product(request, batch, d);
 }
 
 std::string refuse_batch_matmul_tensor_cuda(const KernelRequest& request) {

@@ -35,12 +35,12 @@ std::string refuse_matmul_library_cuda(const KernelRequest& request) {
   return refuse_library_product(request.inputs[0].dtype, 1, d.m, d.n, d.k);
 }
 
-std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest& request) {
+std::unique_ptr<CudaCall> library_product(const KernelRequest& request, int64_t batch, const MatmulDims& d) {
   using In = CudaProduct::Place::In;
-  MatmulDims d = matmul_dims(request.inputs, request.attrs);
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back(cuda_product_phase({.dtype = request.inputs[0].dtype,
                                              .tf32 = tf32_allowed(),
+                                             .batch = batch,
                                              .m = d.m,
                                              .n = d.n,
                                              .k = d.k,
@@ -53,6 +53,12 @@ std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest&
                                              .d = {In::kOutput, 0},
                                              .scratch = {In::kWorkspace, 0}}));
   call->workspace_bytes = call->phases[0].product->scratch_bytes();
+  return call;
+}
+
+std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest& request) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  auto call = library_product(request, 1, d);
   if (d.masked) add_finish(*call, request.outputs[0], d.m, d.n, d.third(), false);
   return call;
 }

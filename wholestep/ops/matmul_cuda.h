@@ -4,6 +4,7 @@
 #include <string>
 
 #include "wholestep/backend/cuda/call.h"
+#include "wholestep/ops/matmul_cpu.h"
 
 namespace wholestep {
 
@@ -26,6 +27,9 @@ std::string refuse_matmul_library_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_library_cuda(const KernelRequest& request);
 /// Why the library is not ahead for `batch` products of such sizes; "" where it is.
 std::string refuse_library_product(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k);
+/// The call that is `batch` products by the library of operands 0 and 1 of the request, with bias and ReLU as
+/// `d` has them.
+std::unique_ptr<CudaCall> library_product(const KernelRequest& request, int64_t batch, const MatmulDims& d);
 /// The phase behind a product of the library that adds a bias of every channel, masks or clips the result
 /// [..., channels, pixels]; `third` as third_operand().
 void add_finish(CudaCall& call, const TensorType& result, int64_t channels, int64_t pixels, int64_t third,

@@ -94,7 +94,7 @@ class CpuExecutable final : public Executable {
         return static_cast<double>(2 * lane.chunk + 1) / static_cast<double>(lane.set->chunks);
       });
     }
-    for (RegionWork& work : work_) work.threads = widest;
+    for (RegionLanes& work : work_) work.threads = widest;
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
@@ -111,7 +111,7 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (RegionWork& work : work_) looks_ > 0 ? look_at(work) : run_region(work);
+      for (RegionLanes& work : work_) looks_ > 0 ? look_at(work) : run_region(work);
       if (looks_ > 0 && --looks_ == 0) wake_more_for_long_regions();
     }
   }
@@ -170,27 +170,27 @@ class CpuExecutable final : public Executable {
   /// The lanes of a region in the order they are handed out, and how many threads work on them: no more than
   /// the widest lane set of the step has lanes, because more of them get in each other's way, unless the
   /// region is long and several lane sets lie side by side in it.
-  struct RegionWork {
+  struct RegionLanes {
     std::vector<Lane> lanes = {};
     int64_t threads = 1;
     std::chrono::nanoseconds least = std::chrono::nanoseconds::max();  ///< that it took in the first steps
   };
 
-  void run_region(const RegionWork& work) const {
+  void run_region(const RegionLanes& work) const {
     auto item = [&](int64_t i) { run_lane(work.lanes[static_cast<size_t>(i)]); };
     if (work.lanes.size() == 1) return item(0);
     default_pool().limit(work.threads);
     default_pool().run(static_cast<int64_t>(work.lanes.size()), item);
   }
 
-  void look_at(RegionWork& work) const {
+  void look_at(RegionLanes& work) const {
     const auto start = std::chrono::steady_clock::now();
     run_region(work);
     work.least = std::min<std::chrono::nanoseconds>(work.least, std::chrono::steady_clock::now() - start);
   }
   void wake_more_for_long_regions() {
     constexpr auto kLong = std::chrono::milliseconds(2);  // waking threads takes a tenth of it
-    for (RegionWork& work : work_)
+    for (RegionLanes& work : work_)
       if (work.least > kLong) work.threads = std::max(work.threads, static_cast<int64_t>(work.lanes.size()));
   }
 
@@ -203,8 +203,8 @@ class CpuExecutable final : public Executable {
 
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
-  std::vector<RegionWork> work_;  // of every region
-  int looks_ = 4;                 // steps whose regions are still timed; the first one's memory is cold
+  std::vector<RegionLanes> work_;  // of every region
+  int looks_ = 4;                  // steps whose regions are still timed; the first one's memory is cold
 };
 
 class CpuBackend final : public Backend {

@@ -21,7 +21,7 @@ constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 /// Blocks that share out the rows of a batch. Rows up to this many have a block each.
 constexpr int64_t kCudaRowChunks = 1024;
 /// About what the multiprocessors of a large GPU run at a time, where each has room for one block.
-constexpr int64_t kCudaBusyBlocks = 132;
+constexpr int64_t kCudaBusyBlocks = kLanesAlone;
 /// A phase of one block that reads no more is over before another kernel could begin.
 constexpr int64_t kCudaBriefBytes = 4096;
 /// The elements, at most four, that one instruction moves of rows of n; as in prelude.cuh.

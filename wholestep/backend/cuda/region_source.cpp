@@ -31,7 +31,7 @@ class Writer {
       written_before_ = std::move(written);
     };
     for (const Region& region : regions.regions) pass(region);  // the last one comes before the first
-    for (const Region& region : regions.regions) write_kernel(region), pass(region), ++region_;
+    for (const Region& region : regions.regions) write_region(region), pass(region), ++region_;
     std::string head = "#include \"prelude.cuh\"\n";
     for (const std::string& header : headers_) head += fmt::format("#include \"{}\"\n", header);
     for (const std::string& definition : definitions_) head += definition;
@@ -40,7 +40,7 @@ class Writer {
   }
 
  private:
-  void write_kernel(const Region& region) {
+  void write_region(const Region& region) {
     CudaKernelSource kernel{
         .region = region_, .name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
     std::set<int> arenas;
