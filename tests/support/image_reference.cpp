@@ -62,6 +62,47 @@ std::vector<Expected> conv2d_dw(const Question& q) {
   return {dw, db};
 }
 
+/// The convolution as operands of conv2d have it, then what its pixels add up to.
+std::vector<Expected> conv2d_sums(const Question& q) {
+  Question conv{q.in, q.attrs, {}};
+  if (q.attrs.has("program"))
+    conv.in[0].values = program_results({{q.in[0]}, q.attrs, {{q.in[0].shape, {}}}})[0].values;
+  const auto &stride = q.attrs.integers("stride"), &padding = q.attrs.integers("padding"),
+             &dilation = q.attrs.integers("dilation");
+  const Shape &x = q.in[0].shape, &weight = q.in[1].shape;
+  Shape y = {x[0], weight[0]};
+  for (size_t axis : {size_t{0}, size_t{1}}) {
+    int at = static_cast<int>(axis) + 2;
+    y.push_back((x[at] + 2 * padding[axis] - dilation[axis] * (weight[at] - 1) - 1) / stride[axis] + 1);
+  }
+  conv.out = {{y, {}}};
+  Expected pixels = conv2d(conv)[0];
+  Sums sums(q.out[0]), patches(q.out[1]), positive(q.out[2]);
+  for_each(y, [&](const Index& at) {
+    double value = pixels.values[conv.out[0].offset(at)];
+    const size_t to = q.out[0].offset({at[0], at[1]});
+    sums.add(to, std::max(value, 0.0));
+    sums.magnitudes[to] += pixels.magnitudes[conv.out[0].offset(at)];
+    if (value > 0) positive.add(to, 1);
+  });
+  for_each_product(x, weight, y, q.attrs, [&](const Index& from, const Index& w, const Index& at) {
+    if (pixels.values[conv.out[0].offset(at)] > 0)
+      patches.add(q.out[1].offset({at[0], at[1], w[1], w[2], w[3]}), conv.in[0].at(from));
+  });
+  return {sums, patches, positive};
+}
+std::vector<Expected> conv2d_sums_dw(const Question& q) {
+  Sums dw(q.out[0]);
+  for_each(q.in[0].shape, [&](const Index& at) {
+    dw.add(q.out[0].offset({at[1], at[2], at[3], at[4]}), q.in[0].at(at) * q.in[2].at({at[0], at[1]}));
+  });
+  if (!q.attrs.has("bias")) return {dw};
+  Sums db(q.out[1]);
+  for_each(q.in[1].shape,
+           [&](const Index& at) { db.add(static_cast<size_t>(at[1]), q.in[1].at(at) * q.in[2].at(at)); });
+  return {dw, db};
+}
+
 /// Calls fn(pixel) for every pixel of [N, C, in] that result `out` of a sliding or (without a kernel
 /// attribute) an adaptive window covers; returns by how much an average divides.
 double for_each_pixel(const Shape& in, const Shape& result, const Attrs& attrs, const Index& out,
@@ -187,6 +228,8 @@ const Evaluations& image_evaluations() {
   static const Evaluations table = {{"conv2d", conv2d},
                                     {"conv2d_dx", conv2d_dx},
                                     {"conv2d_dw", conv2d_dw},
+                                    {"conv2d_sums", conv2d_sums},
+                                    {"conv2d_sums_dw", conv2d_sums_dw},
                                     {"max_pool2d", max_pool2d},
                                     {"max_pool2d_dx", max_pool2d_dx},
                                     {"avg_pool2d", average},

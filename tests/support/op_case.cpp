@@ -50,12 +50,13 @@ std::vector<Tensor> make_operands(const OpCase& request, uint64_t seed) {
     visit_stored(type.dtype, [&](auto zero) {
       using T = decltype(zero);
       for (T& element : operand.data<T>()) {
-        if constexpr (is_floating(kDTypeOf<T>))
-          element = static_cast<T>(request.distinct
-                                       ? levels[next_level++]
-                                       : request.low + (request.high - request.low) *
-                                                           static_cast<double>(stream.next()) * 0x1p-32);
-        else if constexpr (std::is_same_v<T, bool>) element = stream.below(2) == 1;
+        if constexpr (is_floating(kDTypeOf<T>)) {
+          double value = request.distinct ? levels[next_level++]
+                                          : request.low + (request.high - request.low) *
+                                                              static_cast<double>(stream.next()) * 0x1p-32;
+          if (request.multiple > 0) value = std::round(value / request.multiple) * request.multiple;
+          element = static_cast<T>(value);
+        } else if constexpr (std::is_same_v<T, bool>) element = stream.below(2) == 1;
         else element = static_cast<T>(stream.below(static_cast<uint64_t>(request.bound)));
       }
     });

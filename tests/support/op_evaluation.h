@@ -37,6 +37,9 @@ struct Sums : Expected {
   void add(size_t element, double term);
 };
 
+/// Attribute `program` over the operands, instruction by instruction, each by its own op in f64.
+std::vector<Expected> program_results(const Question& q);
+
 using Evaluations = std::map<std::string, std::vector<Expected> (*)(const Question&), std::less<>>;
 const Evaluations& image_evaluations();  ///< convolution, pooling, batch normalisation
 

@@ -254,44 +254,12 @@ Expected cast(const Question& q) {
   return exact(std::move(values));
 }
 
-/// Instruction by instruction, each by its own op in f64.
-std::vector<Expected> fused(const Question& q) {
-  ElementwiseProgram program = parse_elementwise_program(q.attrs.text("program"));
-  std::vector<Tensor> registers;
-  for (const Operand& operand : q.in) registers.push_back(tensor(operand.values, operand.shape));
-  for (double value : program.immediates) registers.push_back(scalar(value, DType::f64));
-  for (const auto& instruction : program.instructions) {
-    std::vector<Tensor> operands;
-    for (int k = 0; k < arity(instruction.code); ++k)
-      operands.push_back(registers[static_cast<size_t>(instruction.operands[k])]);
-    if (instruction.code == ElementwiseCode::where) operands[0] = converted(operands[0], DType::boolean);
-    registers.push_back(converted(apply1(find_op(name(instruction.code)), operands), DType::f64));
-    if (is_half(instruction.rounded))
-      registers.back() = converted(converted(registers.back(), instruction.rounded), DType::f64);
-  }
-  std::vector<Expected> results;
-  for (size_t o = 0; o < program.outputs.size(); ++o) {
-    const Tensor& result = registers[static_cast<size_t>(program.outputs[o])];
-    const Operand elements{result.shape(), as_doubles(result)};
-    Expected e;
-    for_each(q.out[o].shape, [&](const Index& index) {
-      Index own(index.end() - result.rank(), index.end());
-      for (int axis = 0; axis < result.rank(); ++axis)
-        if (result.shape()[axis] == 1) own[static_cast<size_t>(axis)] = 0;
-      e.values.push_back(elements.at(own));
-      e.magnitudes.push_back(std::abs(e.values.back()) + 1);
-    });
-    results.push_back(std::move(e));
-  }
-  return results;
-}
-
 std::vector<Expected> matmul_fused(const Question& q) {
   Question product = product_of(q), region{{}, q.attrs, q.out};
   Expected elements = matmul(product);
   region.in.push_back({product.out[0].shape, elements.values});
   region.in.insert(region.in.end(), q.in.begin() + 2, q.in.end());
-  std::vector<Expected> results = fused(region);
+  std::vector<Expected> results = program_results(region);
   for (Expected& e : results)
     for (size_t i = 0; i < e.magnitudes.size(); ++i) e.magnitudes[i] += elements.magnitudes[i];
   return results;
@@ -320,7 +288,7 @@ const Evaluations& evaluations() {
       {"split", split},
       {"random_uniform", only<random_uniform>},
       {"cast", only<cast>},
-      {"fused", fused},
+      {"fused", program_results},
       {"matmul_fused", matmul_fused},
       {"matmul_squares", only<matmul_squares>},
       {"full",
@@ -416,6 +384,37 @@ std::vector<Expected> last_kernel_in_f64(const OpDef& op, const std::vector<Tens
 }
 
 }  // namespace
+
+std::vector<Expected> program_results(const Question& q) {
+  ElementwiseProgram program = parse_elementwise_program(q.attrs.text("program"));
+  std::vector<Tensor> registers;
+  for (const Operand& operand : q.in) registers.push_back(tensor(operand.values, operand.shape));
+  for (double value : program.immediates) registers.push_back(scalar(value, DType::f64));
+  for (const auto& instruction : program.instructions) {
+    std::vector<Tensor> operands;
+    for (int k = 0; k < arity(instruction.code); ++k)
+      operands.push_back(registers[static_cast<size_t>(instruction.operands[k])]);
+    if (instruction.code == ElementwiseCode::where) operands[0] = converted(operands[0], DType::boolean);
+    registers.push_back(converted(apply1(find_op(name(instruction.code)), operands), DType::f64));
+    if (is_half(instruction.rounded))
+      registers.back() = converted(converted(registers.back(), instruction.rounded), DType::f64);
+  }
+  std::vector<Expected> results;
+  for (size_t o = 0; o < program.outputs.size(); ++o) {
+    const Tensor& result = registers[static_cast<size_t>(program.outputs[o])];
+    const Operand elements{result.shape(), as_doubles(result)};
+    Expected e;
+    for_each(q.out[o].shape, [&](const Index& index) {
+      Index own(index.end() - result.rank(), index.end());
+      for (int axis = 0; axis < result.rank(); ++axis)
+        if (result.shape()[axis] == 1) own[static_cast<size_t>(axis)] = 0;
+      e.values.push_back(elements.at(own));
+      e.magnitudes.push_back(std::abs(e.values.back()) + 1);
+    });
+    results.push_back(std::move(e));
+  }
+  return results;
+}
 
 std::optional<std::vector<Expected>> expected_results(const OpDef& op, const std::vector<Tensor>& inputs,
                                                       const Attrs& attrs) {

@@ -10,12 +10,13 @@
 namespace wholestep {
 
 /// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute adds
-/// up the squares of a gradient in another order, in f64.)
+/// up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient later.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;
   bool layout = true;
   bool fuse = true;
+  bool pixel_sums = true;    ///< no activation for sums over pixels, where the backend has a kernel for it
   bool recompute = true;     ///< large weight gradients are made where they are read, not stored
   bool reuse_memory = true;  ///< off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection

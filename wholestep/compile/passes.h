@@ -12,6 +12,8 @@ GraphPtr widen(const Graph& graph);     ///< f16 and bf16 around ops that comput
 /// Whether the node is a cast of f16 or bf16 to f32.
 bool is_widening(const Graph& graph, const Node& node);
 GraphPtr fuse(const Graph& graph);
+/// Makes sums over pixels with a convolution of which nothing else is used, in place of its result.
+GraphPtr sum_pixels(const Graph& graph, const Backend& backend);
 /// Makes large products again where they are read, instead of storing them.
 GraphPtr recompute(const Graph& graph);
 GraphPtr schedule(

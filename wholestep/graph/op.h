@@ -33,6 +33,7 @@ struct OpCase {
   double low = -2, high = 2;  ///< range of floating-point operands
   int64_t bound = 3;          ///< integer operands are in [0, bound)
   bool distinct = false;  ///< elements of an operand at least 1e-3 apart and away from 0 (kinks: max, relu)
+  double multiple = 0;    ///< floating-point elements are rounded to multiples of it, so that sums are exact
 };
 
 struct OpDef {

@@ -67,6 +67,11 @@ std::string ElementwiseText::constants() const {
   for (size_t k = 0; k < accesses.size(); ++k)
     if (accesses[k].scalar && !given(k))
       text += fmt::format("  const {0} r{1} = static_cast<{0}>(*p{1});\n", type(), k);
+  return text + immediates();
+}
+
+std::string ElementwiseText::immediates() const {
+  std::string text;
   for (size_t k = 0; k < program.immediates.size(); ++k)
     text += fmt::format("  const {} r{} = {};\n", type(), program.inputs + static_cast<int>(k),
                         immediate(program.immediates[k], program.compute));
@@ -93,7 +98,7 @@ std::string ElementwiseText::rounds(int64_t count, const std::string& index,
   for (size_t k = 0; k < results.size(); ++k)
     text += fmt::format("      Vector<{}, {}> w{};\n", cuda_name(results[k].dtype), vector, k);
   text += fmt::format("#pragma unroll\n      for (int e = 0; e < {}; ++e) {{\n{}      }}\n", vector,
-                      instructions());
+                      reads() + instructions() + stores());
   for (size_t k = 0; k < results.size(); ++k)
     text += fmt::format("      *reinterpret_cast<Vector<{}, {}>*>(q{} + i) = w{};\n",
                         cuda_name(results[k].dtype), vector, k, k);
@@ -109,12 +114,17 @@ std::string ElementwiseText::loaded_type(size_t k) const {
   return as_vector(k) ? fmt::format("Vector<{}, {}>", element, vector) : element;
 }
 
-std::string ElementwiseText::instructions() const {
+std::string ElementwiseText::reads() const {
   std::string text;
   for (size_t k = 0; k < accesses.size(); ++k)
     if (loaded(k) || given(k))
       text += fmt::format("        const {0} r{1} = static_cast<{0}>(v{1}{2}{3});\n", type(), k,
                           given(k) ? "" : "[u]", given(k) || as_vector(k) ? ".at[e]" : "");
+  return text;
+}
+
+std::string ElementwiseText::instructions() const {
+  std::string text;
   for (size_t k = 0; k < program.instructions.size(); ++k) {
     const auto& instruction = program.instructions[k];
     const bool rounds = is_half(instruction.rounded);
@@ -125,6 +135,11 @@ std::string ElementwiseText::instructions() const {
       text += fmt::format("{}r{}", operand ? ", " : "", instruction.operands[operand]);
     text += rounds ? "));\n" : ");\n";
   }
+  return text;
+}
+
+std::string ElementwiseText::stores() const {
+  std::string text;
   for (size_t k = 0; k < results.size(); ++k) {
     DType dtype = results[k].dtype;
     text += dtype == DType::boolean
@@ -133,6 +148,13 @@ std::string ElementwiseText::instructions() const {
                               program.outputs[k]);
   }
   return text;
+}
+
+std::string ElementwiseText::function() const {
+  WHOLESTEP_CHECK(program.inputs == 1 && program.outputs.size() == 1);
+  return fmt::format("[]({} value) {{\n  const {} r0 = static_cast<{}>(value);\n{}{}  return r{};\n}}",
+                     cuda_name(accesses[0].dtype), type(), type(), immediates(), instructions(),
+                     program.outputs[0]);
 }
 
 namespace {

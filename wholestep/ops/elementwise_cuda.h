@@ -26,6 +26,8 @@ struct ElementwiseText {
   /// The elements of `count` rounds of a thread. `index` gives element i of round u, or leaves the round;
   /// `between` stands where the loads of all rounds are under way.
   std::string rounds(int64_t count, const std::string& index, const std::string& between = {}) const;
+  /// "[](uint8_t value) { ... }" of a program of one operand and one result.
+  std::string function() const;
 
  private:
   std::string type() const;
@@ -33,7 +35,10 @@ struct ElementwiseText {
   bool loaded(size_t k) const;
   bool as_vector(size_t k) const;
   std::string loaded_type(size_t k) const;
+  std::string immediates() const;
+  std::string reads() const;
   std::string instructions() const;
+  std::string stores() const;
 };
 
 }  // namespace wholestep
