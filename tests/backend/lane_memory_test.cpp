@@ -98,6 +98,28 @@ TEST(LaneMemory, FetchesALanesOwnStretchOfElements) {
   EXPECT_EQ(memory.fetches[0].from.offset, 9 * 65536);
 }
 
+TEST(LaneMemory, StepsThatNeedNothingOfTheRegionBeforeRunWhileItDoes) {
+  // Value 0 becomes 1, 1 and the weight 9 become 2; others read 1.
+  Program program{.calls = {row_call({0}, 1, 1), row_call({1, 9}, 1, 2)}, .outputs = {1, 2}};
+  auto early = [&](std::optional<std::vector<Written>> before) {
+    return plan_lane_memory(program, lanes_of(program), before, kRoom);
+  };
+  LaneMemory nothing_before = early(std::vector<Written>());
+  EXPECT_EQ(nothing_before.early_steps, 2u);
+  for (const LaneMemory::Step& step : nothing_before.steps) {
+    EXPECT_NE(step.outputs[0], kElsewhere);
+    EXPECT_TRUE(step.stored[0]) << "it is copied when the region before is over";
+  }
+  EXPECT_NE(nothing_before.steps[0].outputs[0], nothing_before.steps[1].outputs[0])
+      << "which is after both have been made";
+  LaneMemory weight_before = early(std::vector<Written>{{{0, 9 * 65536}, 4}});
+  EXPECT_EQ(weight_before.early_steps, 1u) << "the weight is written by the region before";
+  EXPECT_EQ(early(std::vector<Written>{{{0, 0}, 4}}).early_steps, 0u) << "and here what the first one reads";
+  EXPECT_EQ(early(kAnythingBefore).early_steps, 0u);
+  program.outputs = {1};
+  EXPECT_EQ(early(std::vector<Written>()).early_steps, 1u) << "nobody reads 2, so it has no place here";
+}
+
 TEST(LaneMemory, LeavesElsewhereWhatDoesNotFitOrMustLieInMemory) {
   Program program{.calls = {row_call({0}, 1, 1, 1024), row_call({1}, 1, 2, 2048)}, .outputs = {2}};
   EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0],
@@ -178,7 +200,18 @@ void expect_whole(const Program& program, const LaneSet& set, const LaneMemory& 
                 << call.kernel.label << " does not wait for its operand";
           }
       }
-    if (s > 0) {
+    // What early steps have made is stored behind the last of them, before the next one.
+    const size_t early = memory.early_steps;
+    for (size_t e = 0; s + 1 == early && e < early; ++e) {
+      const Call& made = program.calls[static_cast<size_t>(set.steps[e].call)];
+      for (size_t i = 0; i < made.outputs.size(); ++i)
+        if (memory.steps[e].stored[i])
+          expect_held(memory.steps[e].outputs[i], root(made.kernel.outputs[i]), made.kernel.label);
+    }
+    if (s + 1 == set.steps.size() && s >= early) {
+      EXPECT_EQ(std::ranges::count(step.stored, true), 0) << "nothing is stored behind the last step";
+    }
+    if (s > early) {
       const Call& before = program.calls[static_cast<size_t>(set.steps[s - 1].call)];
       for (size_t i = 0; i < before.outputs.size(); ++i)
         if (memory.steps[s - 1].stored[i])

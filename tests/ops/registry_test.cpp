@@ -29,6 +29,7 @@ namespace {
 const std::map<std::string, std::string> kNoDerivative = {
     {"conv2d_sums", "made by a compiler pass, after differentiation"},
     {"conv2d_sums_dw", "made by a compiler pass, after differentiation"},
+    {"cross_entropy_with_dx", "made by a compiler pass, after differentiation"},
     {"fused", "made by a compiler pass, after differentiation"},
     {"matmul_fused", "made by a compiler pass, after differentiation"},
     {"matmul_squares", "made by a compiler pass, after differentiation"},

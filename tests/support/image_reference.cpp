@@ -78,10 +78,11 @@ std::vector<Expected> conv2d_sums(const Question& q) {
   conv.out = {{y, {}}};
   Expected pixels = conv2d(conv)[0];
   Sums sums(q.out[0]), patches(q.out[1]), positive(q.out[2]);
+  const double scale = q.attrs.has("scale") ? q.attrs.number("scale") : 1;
   for_each(y, [&](const Index& at) {
     double value = pixels.values[conv.out[0].offset(at)];
     const size_t to = q.out[0].offset({at[0], at[1]});
-    sums.add(to, std::max(value, 0.0));
+    sums.add(to, scale * std::max(value, 0.0));
     sums.magnitudes[to] += pixels.magnitudes[conv.out[0].offset(at)];
     if (value > 0) positive.add(to, 1);
   });
@@ -92,14 +93,17 @@ std::vector<Expected> conv2d_sums(const Question& q) {
   return {sums, patches, positive};
 }
 std::vector<Expected> conv2d_sums_dw(const Question& q) {
+  const double scale = q.attrs.has("scale") ? q.attrs.number("scale") : 1;
   Sums dw(q.out[0]);
   for_each(q.in[0].shape, [&](const Index& at) {
-    dw.add(q.out[0].offset({at[1], at[2], at[3], at[4]}), q.in[0].at(at) * q.in[2].at({at[0], at[1]}));
+    dw.add(q.out[0].offset({at[1], at[2], at[3], at[4]}),
+           scale * q.in[0].at(at) * q.in[2].at({at[0], at[1]}));
   });
   if (!q.attrs.has("bias")) return {dw};
   Sums db(q.out[1]);
-  for_each(q.in[1].shape,
-           [&](const Index& at) { db.add(static_cast<size_t>(at[1]), q.in[1].at(at) * q.in[2].at(at)); });
+  for_each(q.in[1].shape, [&](const Index& at) {
+    db.add(static_cast<size_t>(at[1]), scale * q.in[1].at(at) * q.in[2].at(at));
+  });
   return {dw, db};
 }
 

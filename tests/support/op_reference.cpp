@@ -184,6 +184,12 @@ Expected cross_entropy_dx(const Question& q) {
   return e;
 }
 
+std::vector<Expected> cross_entropy_with_dx(const Question& q) {
+  Question gradient{q.in, q.attrs, {}};
+  gradient.in.push_back({q.in[1].shape, std::vector<double>(q.in[1].values.size(), q.attrs.number("g"))});
+  return {cross_entropy(q), cross_entropy_dx(gradient)};
+}
+
 Expected scatter_add_rows(const Question& q) {
   Expected e = exact(std::vector<double>(static_cast<size_t>(q.out[0].shape.numel()), 0));
   for_each(q.in[0].shape, [&](const Index& from) {
@@ -282,6 +288,7 @@ const Evaluations& evaluations() {
       {"log_softmax", only<softmax<true>>},
       {"cross_entropy", only<cross_entropy>},
       {"cross_entropy_dx", only<cross_entropy_dx>},
+      {"cross_entropy_with_dx", cross_entropy_with_dx},
       {"scatter_add_rows", only<scatter_add_rows>},
       {"argsort", only<argsort>},
       {"concat", only<concat>},

@@ -117,7 +117,8 @@ class Builder {
   void delay() {
     std::vector<int> latest;
     for (const Placed& placed : phases_)
-      latest.push_back(placed.extent.prompt ? placed.region : last_of_turn_.at(placed.turn));
+      latest.push_back(placed.extent.prompt || advances(placed) ? placed.region
+                                                                : last_of_turn_.at(placed.turn));
     for (size_t i = phases_.size(); i-- > 0;) {
       for (const Placed::Edge& edge : phases_[i].waits_for) {
         int& bound = latest[static_cast<size_t>(edge.from)];
@@ -143,6 +144,14 @@ class Builder {
         phases_[i].region = static_cast<int>(
             std::max_element(longest.begin() + earliest[i], longest.begin() + phases_[i].region + 1) -
             longest.begin());
+  }
+
+  /// What takes state that a step begins with, such as its place in the data, to where the next one finds it.
+  bool advances(const Placed& placed) const {
+    const ScheduledKernel& kernel = schedule_[static_cast<size_t>(placed.call)];
+    return !kernel.overwrites.empty() && std::ranges::none_of(kernel.inputs, [&](int value) {
+      return written_.contains(views_.shown(value));
+    });
   }
 
   static bool gathers(const Placed& placed) {

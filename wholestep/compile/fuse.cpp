@@ -28,11 +28,13 @@ class EpilogueFuser {
     for (const Node& node : graph_.nodes) {
       if (node.op->name == "relu") consider_clip(node);
       else if (node.op->name == "where") consider_mask(node);
+      else if (node.op->name == "cross_entropy") consider_loss(node);
     }
     for (const Node& node : graph_.nodes) {
       if (gone_.contains(&node)) continue;
       if (auto clip = clips_.find(&node); clip != clips_.end()) emit_clip(node, *clip->second);
       else if (auto mask = masks_.find(&node); mask != masks_.end()) emit_mask(node, mask->second);
+      else if (auto loss = losses_.find(&node); loss != losses_.end()) emit_loss(node, *loss->second);
       else rewriter_.copy(node);
     }
     return rewriter_.finish();
@@ -82,6 +84,20 @@ class EpilogueFuser {
     gone_.insert({product, reshape, above});
   }
 
+  /// A loss whose gradient, from the same number for every sample, is made of the same exponentials.
+  void consider_loss(const Node& loss) {
+    for (int user : users_[static_cast<size_t>(loss.inputs[0])]) {
+      const Node& dx = graph_.node(user);
+      if (dx.op->name != "cross_entropy_dx" || dx.inputs[0] != loss.inputs[0] ||
+          dx.inputs[1] != loss.inputs[1] || dx.turn != loss.turn)
+        continue;
+      const Node* g = maker(dx.inputs[2]);
+      if (!g || !is_full(*g)) continue;
+      losses_[&loss] = &dx, gone_.insert(&dx);
+      return;
+    }
+  }
+
   int with_activation(const Node& product, const char* activation, std::vector<int> inputs) {
     Attrs attrs = product.attrs;
     attrs.set({"activation", activation});
@@ -107,13 +123,23 @@ class EpilogueFuser {
     rewriter_.map(where.outputs[0], value);
   }
 
+  void emit_loss(const Node& loss, const Node& dx) {
+    const double g = maker(dx.inputs[2])->attrs.number("value");
+    std::vector<int> made =
+        rewriter_.add(find_op("cross_entropy_with_dx"), {{"g", g}}, rewriter_.mapped(loss.inputs),
+                      {graph_.type(loss.outputs[0]), graph_.type(dx.outputs[0])}, loss);
+    rewriter_.map(loss.outputs[0], made[0]);
+    rewriter_.map(dx.outputs[0], made[1]);
+  }
+
   const Graph& graph_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
-  std::map<const Node*, const Node*> clips_;  // products, by the ReLU that clips them
-  std::map<const Node*, Mask> masks_;         // by the `where` that applies them
-  std::set<const Node*> gone_;                // part of one of these
+  std::map<const Node*, const Node*> losses_;  // gradients, by the loss they are of
+  std::map<const Node*, const Node*> clips_;   // products, by the ReLU that clips them
+  std::map<const Node*, Mask> masks_;          // by the `where` that applies them
+  std::set<const Node*> gone_;                 // part of one of these
 };
 
 // Regions

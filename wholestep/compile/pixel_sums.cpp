@@ -4,9 +4,11 @@
 // input, the activation stays.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "wholestep/compile/passes.h"
+#include "wholestep/ops/elementwise_program.h"
 
 namespace wholestep {
 namespace {
@@ -38,6 +40,7 @@ class PixelSums {
   /// A convolution and all that its result is used for.
   struct Found {
     const Node *conv, *sum, *mask, *gradient;
+    const Node *mean = nullptr, *of_mean = nullptr;  ///< what scales the sum, and its gradient, or null
     const Node* program;         ///< that makes x of something and is read by nobody else, or null
     Attrs attrs = {};            ///< of conv2d_sums
     Types types = {};            ///< and its results,
@@ -71,10 +74,30 @@ class PixelSums {
                 .mask = &mask,
                 .gradient = of_mask[0],
                 .program = program_of(conv.inputs[0])};
+    if (!kept(sum.outputs[0]) && readers(sum.outputs[0]).size() == 1 && factor(*readers(sum.outputs[0])[0]))
+      found.mean = readers(sum.outputs[0])[0];
+    const int g = graph_.values[static_cast<size_t>(mask.inputs[1])].node;
+    if (g >= 0 && !kept(mask.inputs[1]) && readers(mask.inputs[1]).size() == 1 && factor(graph_.node(g)))
+      found.of_mean = &graph_.node(g);
     if (!has_fast_kernel(found)) return;
-    gone_.insert({found.sum, found.mask, found.program});
+    gone_.insert({found.sum, found.mask, found.program, found.mean, found.of_mean});
     conv_of_[found.gradient] = &conv;
     found_[&conv] = std::move(found);
+  }
+
+  /// By what an element-wise program multiplies its one operand, if it does nothing else.
+  static std::optional<double> factor(const Node& node) {
+    if (node.op->name != "fused" || node.inputs.size() != 1) return std::nullopt;
+    ElementwiseProgram program = parse_elementwise_program(node.attrs.text("program"));
+    if (program.immediates.size() != 1 || to_string(program) != to_string(scaled_by(program.immediates[0])))
+      return std::nullopt;
+    return program.immediates[0];
+  }
+  static ElementwiseProgram scaled_by(double number) {
+    return {.inputs = 1,
+            .immediates = {number},
+            .instructions = {{.code = ElementwiseCode::mul, .operands = {0, 1, -1}}},
+            .outputs = {2}};
   }
 
   /// The element-wise program that makes x of one tensor, if the convolution and its gradient alone read it.
@@ -99,6 +122,7 @@ class PixelSums {
       inputs[0] = graph_.type(found.program->inputs[0]);
       found.attrs.set({"program", found.program->attrs.text("program")});
     }
+    if (found.mean) found.attrs.set({"scale", *factor(*found.mean)});
     found.types = sums_.infer(inputs, found.attrs);
     const KernelRequest request{sums_.name, inputs, found.types, found.attrs};
     return choose_kernel(sums_, request, backend_.name()).kernel->refuse;  // the plain ones take everything
@@ -114,17 +138,21 @@ class PixelSums {
     for (size_t i = inputs.size(); i < found.conv->inputs.size(); ++i)
       inputs.push_back(rewriter_.mapped(found.conv->inputs[i]));
     found.made = add(sums_.name, found.attrs, inputs, found.types, *found.conv);
-    const TensorType& total = graph_.type(found.sum->outputs[0]);
-    rewriter_.map(found.sum->outputs[0],
+    const int result = (found.mean ? found.mean : found.sum)->outputs[0];
+    const TensorType& total = graph_.type(result);
+    rewriter_.map(result,
                   add("reshape", {{"shape", extents(total.shape)}}, {found.made[0]}, {total}, *found.sum)[0]);
   }
 
   void emit_gradient(const Node& node, const Found& found) {
     const TensorType& g = found.types[0];  // as the totals
-    const int of_total = add("reshape", {{"shape", extents(g.shape)}},
-                             {rewriter_.mapped(found.mask->inputs[1])}, {g}, *found.mask)[0];
+    const int of_total =
+        add("reshape", {{"shape", extents(g.shape)}},
+            {rewriter_.mapped((found.of_mean ? found.of_mean->inputs[0] : found.mask->inputs[1]))}, {g},
+            *found.mask)[0];
     Attrs attrs;
     if (node.attrs.has("bias")) attrs.set({"bias", true});
+    if (found.of_mean) attrs.set({"scale", *factor(*found.of_mean)});
     std::vector<int> made = add("conv2d_sums_dw", attrs, {found.made[1], found.made[2], of_total},
                                 graph_.output_types(node), node);
     for (size_t i = 0; i < made.size(); ++i) rewriter_.map(node.outputs[i], made[i]);

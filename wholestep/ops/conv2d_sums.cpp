@@ -96,6 +96,7 @@ std::vector<OpCase> sums_cases() {
   for (size_t i : {2, 5, 7}) {  // pixels, scaled where they are read
     OpCase pixels = cases[i];
     pixels.inputs[0].dtype = DType::u8;
+    pixels.attrs.set({"scale", 0.125});
     pixels.attrs.set({"program", "f32 1 | 0.5 -0.5 | mul 0 1; add 3 2 | 4"});
     cases.push_back(pixels);
   }
@@ -110,7 +111,7 @@ std::vector<OpCase> sums_dw_cases() {
       cases.push_back({.inputs = {{DType::f32, patches},
                                   {DType::f32, {patches[0], patches[1]}},
                                   {DType::f32, {patches[0], patches[1]}}}});
-      if (bias) cases.back().attrs.set({"bias", true});
+      if (bias) cases.back().attrs.set({"bias", true}), cases.back().attrs.set({"scale", 0.03125});
     }
   return cases;
 }
@@ -120,7 +121,8 @@ const OpDef k_conv2d_sums{
     .doc =
         "of y = relu(conv2d(x, weight, bias)): sums over its pixels of y, of x under each tap where y is "
         "above "
-        "0, and how many those are; with attribute program x is its result",
+        "0, and how many those are; with attribute program x is its result, with scale the first are "
+        "multiplied by it",
     .operands = {"x", "weight", "bias"},
     .shapes =
         "x [N, Ci, H, W], weight [Co, Ci, Kh, Kw], bias [Co] -> [N, Co], "
@@ -138,7 +140,7 @@ const OpDef k_conv2d_sums_dw{
     .name = "conv2d_sums_dw",
     .doc =
         "gradient of conv2d's weight from what conv2d_sums gives and that of each total, the same for all "
-        "pixels; with attribute bias also the bias's",
+        "pixels; with attribute bias also the bias's, with scale that gradient is multiplied by it",
     .operands = {"patches", "positive", "g"},
     .shapes = "patches [N, Co, Ci, Kh, Kw], positive [N, Co], g [N, Co] -> [Co, Ci, Kh, Kw], [Co]",
     .infer = infer_sums_dw,

@@ -61,7 +61,7 @@ struct PaddedSample {
 /// matter. Shared memory: the sample, then each warp's sums [CO][S], count and total last.
 template <class T, class G, bool BIAS, class Program>
 __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, const float* bias, float* sums, float* patches,
-                                   float* positive, Program program) {
+                                   float* positive, float scale, Program program) {
   using Sample = PaddedSample<G>;
   constexpr int K = G::CI * G::KH * G::KW, CB = (G::CO + 7) / 8, TILES = Sample::TILES;
   constexpr int S = with_rest(TILES * 8 + 2, 8, 16), working = Sample::groups < kWarps ? Sample::groups : kWarps;
@@ -81,7 +81,7 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
       const int number = k / 2 * 4 + t, row = number / Sample::COLUMNS, kw = number % Sample::COLUMNS - k % 2;
       const int tap = (row % G::CI * G::KH + row / G::CI) * G::KW + kw;
       ws[c][k / 4][k % 4] = exists && row < Sample::R && unsigned(kw) < unsigned(G::KW)
-                                ? to_tf32(weight[(c * 8 + g) * K + tap])
+                                ? __float_as_uint(weight[(c * 8 + g) * K + tap])
                                 : 0u;
     }
   }
@@ -91,8 +91,15 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     Sample::load(x + n * (G::CI * G::H * G::W), xs, program);
     __syncthreads();
+    uint32_t rounded[CB][TILES][4];  // here, when the weights have come
+#pragma unroll
+    for (int k = 0; k < CB * TILES * 4; ++k) {
+      uint32_t word = ws[k / (TILES * 4)][k / 4 % TILES][k % 4];
+      asm volatile("" : "+r"(word));
+      rounded[k / (TILES * 4)][k / 4 % TILES][k % 4] = read_tf32(word);
+    }
     float taps[CB][TILES][4] = {}, total[CB] = {}, count[CB] = {};
-#pragma unroll 2
+#pragma unroll 1
     for (int group = warp; group < Sample::groups; group += kWarps) {
       uint32_t b[TILES][2];
       const uint32_t* at = of_product + Sample::place(group, g);
@@ -104,7 +111,7 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
       for (int c = 0; c < CB; ++c) {
         float y[2][4] = {{start[c], start[c], start[c], start[c]}, {}};
 #pragma unroll
-        for (int k = 0; k < TILES; ++k) multiply_tf32(y[k % 2], ws[c][k], b[k]);
+        for (int k = 0; k < TILES; ++k) multiply_tf32(y[k % 2], rounded[c][k], b[k]);
 #pragma unroll
         for (int r = 0; r < 4; ++r) {  // row r / 2 * 8 + g, column 2 t + r % 2; the mask's sum counts columns t and t + 4
           const float value = Sample::exists(group, 2 * t + r % 2, r / 2) ? relu(y[0][r] + y[1][r]) : 0.0f;
@@ -148,7 +155,8 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
       for (int w = 0; w < working; ++w) sum += from[w * G::CO * S];
       const int64_t to = n * G::CO + channel;
       if (k < K) patches[to * K + k] = sum;
-      else (k == K ? positive : sums)[to] = sum;
+      else if (k == K) positive[to] = sum;
+      else sums[to] = scale * sum;
     }
   }
 }
@@ -156,7 +164,7 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
 /// A block one channel of a sample, in the type of the weight.
 template <class T, class X, class G, bool BIAS, class Program>
 __device__ void conv2d_sums_plain(Lane lane, const X* x, const T* weight, const T* bias, T* sums, T* patches, T* positive,
-                                  Program program) {
+                                  T scale, Program program) {
   constexpr int K = G::CI * G::KH * G::KW;
   const int channel = lane.chunk % G::CO;
   x += lane.chunk / G::CO * (G::CI * G::H * G::W);
@@ -175,22 +183,25 @@ __device__ void conv2d_sums_plain(Lane lane, const X* x, const T* weight, const 
     sum = block_sum(sum, lane.shared);
     if (threadIdx.x > 0) continue;
     if (wanted < K) patches[lane.chunk * K + wanted] = sum;
-    else (wanted == K ? positive : sums)[lane.chunk] = sum;
+    else if (wanted == K) positive[lane.chunk] = sum;
+    else sums[lane.chunk] = scale * sum;
   }
 }
 
-/// A block WIDTH of a channel's taps, of which the last counts pixels, for the bias; threads share out the samples.
-template <class T, int SAMPLES, int CO, int K, int WIDTH, bool BIAS>
+/// A block WIDTH of a channel's taps, of which the last counts pixels, for the bias; threads share out the samples. SCALE: the
+/// bits of a double.
+template <class T, int SAMPLES, int CO, int K, int WIDTH, bool BIAS, uint64_t SCALE>
 __device__ void conv2d_sums_dw(Lane lane, const T* patches, const T* positive, const T* g, T* dw, T* db, char*) {
   constexpr int taps = K + BIAS, blocks = (taps + WIDTH - 1) / WIDTH, rows = kThreads / WIDTH;
   T* sums = reinterpret_cast<T*>(lane.shared);  // [rows][WIDTH]
+  const T scale = T(__longlong_as_double(SCALE));
   const int channel = lane.chunk / blocks, k = lane.chunk % blocks * WIDTH + threadIdx.x % WIDTH, row = threadIdx.x / WIDTH;
   T sum = T(0);
   if (k < taps) {
 #pragma unroll 8
     for (int n = row; n < SAMPLES; n += rows) {
       const int64_t at = int64_t(n) * CO + channel;
-      sum = fused_multiply_add(k < K ? patches[at * K + k] : positive[at], g[at], sum);
+      sum = fused_multiply_add(k < K ? patches[at * K + k] : positive[at], g[at] * scale, sum);
     }
   }
   sums[threadIdx.x] = sum;
@@ -200,7 +211,7 @@ __device__ void conv2d_sums_dw(Lane lane, const T* patches, const T* positive, c
   if (k < K) dw[channel * K + k] = sum;
   else if (BIAS) db[channel] = sum;
 }
-template <class T, int SAMPLES, int CO, int K, int WIDTH, bool BIAS>
+template <class T, int SAMPLES, int CO, int K, int WIDTH, bool BIAS, uint64_t SCALE>
 __device__ void conv2d_sums_dw(Lane lane, const T* patches, const T* positive, const T* g, T* dw, char* workspace) {
-  conv2d_sums_dw<T, SAMPLES, CO, K, WIDTH, BIAS>(lane, patches, positive, g, dw, nullptr, workspace);
+  conv2d_sums_dw<T, SAMPLES, CO, K, WIDTH, BIAS, SCALE>(lane, patches, positive, g, dw, nullptr, workspace);
 }

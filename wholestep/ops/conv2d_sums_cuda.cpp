@@ -1,6 +1,8 @@
 // The CUDA kernels of sums over convolutions.
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "wholestep/backend/cuda/elements.h"
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/conv2d_sums.h"
@@ -44,10 +46,11 @@ std::string define(CudaCall& call, const KernelRequest& request, const Conv2dPro
       call, "conv2d_sums",
       fmt::format("(Lane lane, const {0}* x, const {1}* weight{2}, {1}* sums, {1}* patches, {1}* positive, "
                   "char*) {{\n"
-                  "  {3}(lane, x, weight, {4}, sums, patches, positive, {5});\n}}\n",
+                  "  {3}(lane, x, weight, {4}, sums, patches, positive, {1}({6}), {5});\n}}\n",
                   cuda_name(request.inputs[0].dtype), type,
                   p.bias ? fmt::format(", const {}* bias", type) : "", run,
-                  p.bias ? "bias" : fmt::format("static_cast<const {}*>(nullptr)", type), program));
+                  p.bias ? "bias" : fmt::format("static_cast<const {}*>(nullptr)", type), program,
+                  cuda_number(scale_of(request.attrs))));
 }
 
 }  // namespace
@@ -93,10 +96,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_sums_dw_cuda(const KernelRequest&
   const bool bias = request.attrs.has("bias");
   const int64_t taps = patches[2] * patches[3] * patches[4], width = cuda_group(taps + bias);
   auto call = cuda_call(request, "conv2d_sums.cuh");
-  call->phases.push_back({.chunks = patches[1] * ceil_div(taps + bias, width),
-                          .run = device_function("conv2d_sums_dw", request.inputs[0].dtype, patches[0],
-                                                 patches[1], taps, width, bias),
-                          .shared_bytes = kCudaThreads * 8});
+  call->phases.push_back(
+      {.chunks = patches[1] * ceil_div(taps + bias, width),
+       .run = device_function("conv2d_sums_dw", request.inputs[0].dtype, patches[0], patches[1], taps, width,
+                              bias, std::bit_cast<uint64_t>(scale_of(request.attrs))),
+       .shared_bytes = kCudaThreads * 8});
   return call;
 }
 

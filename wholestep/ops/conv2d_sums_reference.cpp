@@ -10,6 +10,7 @@ struct Sums {
   Conv2d c;
   int64_t taps;
   bool bias;
+  T scale;
 
   /// Calls use(tap, element of x) for those inside x under a window.
   template <class Use>
@@ -43,7 +44,7 @@ struct Sums {
           ++positive;
           each_tap(x, i, j, [&](int64_t tap, double value) { patches[static_cast<size_t>(tap)] += value; });
         }
-      args.out<T>(0)[at] = static_cast<T>(total);
+      args.out<T>(0)[at] = static_cast<T>(total) * scale;
       for (int64_t tap = 0; tap < taps; ++tap)
         args.out<T>(1)[at * taps + tap] = static_cast<T>(patches[static_cast<size_t>(tap)]);
       args.out<T>(2)[at] = static_cast<T>(positive);
@@ -54,7 +55,8 @@ struct Sums {
 template <class T>
 std::unique_ptr<PreparedKernel> sums_call(const KernelRequest& request) {
   const Conv2dProblem p = conv2d_sums_problem(request);
-  const Sums<T> sums{p.conv, p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel, p.bias};
+  const Sums<T> sums{p.conv, p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel, p.bias,
+                     static_cast<T>(scale_of(request.attrs))};
   const int64_t sample = p.conv.in_channels * p.conv.y.in * p.conv.x.in;
   if (!request.attrs.has("program"))
     return row_call(p.batch, 1, 7, [sums, sample](const CpuArgs& args, Range samples) {
@@ -79,13 +81,14 @@ std::unique_ptr<PreparedKernel> sums_dw_call(const KernelRequest& request) {
   const Shape& patches = request.inputs[0].shape;
   const int64_t samples = patches[0], channels = patches[1], taps = patches[2] * patches[3] * patches[4];
   const bool bias = request.attrs.has("bias");
+  const T scale = static_cast<T>(scale_of(request.attrs));
   return split_call(channels, [=](const CpuArgs& args, Range range) {
     for (int64_t o = range.begin; o < range.end; ++o) {
       auto total = [&](const T* of, int64_t width, int64_t at) {
         double sum = 0;
         for (int64_t n = 0; n < samples; ++n)
           sum += static_cast<double>(of[(n * channels + o) * width + at]) *
-                 static_cast<double>(args.in<T>(2)[n * channels + o]);
+                 static_cast<double>(args.in<T>(2)[n * channels + o] * scale);
         return static_cast<T>(sum);
       };
       for (int64_t tap = 0; tap < taps; ++tap)

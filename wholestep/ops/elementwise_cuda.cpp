@@ -36,12 +36,15 @@ std::string offset(const ElementAccess& access) {
 }
 
 std::string immediate(double value, DType compute) {
-  if (is_floating(compute))
-    return fmt::format("{}(__longlong_as_double({}ll))", cuda_name(compute), std::bit_cast<int64_t>(value));
+  if (is_floating(compute)) return fmt::format("{}({})", cuda_name(compute), cuda_number(value));
   return fmt::format("{}({}ll)", cuda_name(compute), static_cast<int64_t>(value));
 }
 
 }  // namespace
+
+std::string cuda_number(double value) {
+  return fmt::format("__longlong_as_double({}ll)", std::bit_cast<int64_t>(value));
+}
 
 ElementwiseText::ElementwiseText(ElementwiseProgram text_of, std::span<const TensorType> program_operands,
                                  std::span<const TensorType> program_results)

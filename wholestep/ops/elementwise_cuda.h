@@ -8,6 +8,9 @@ namespace wholestep {
 /// For op "fused" (its program in the attributes) and for every single element-wise op.
 std::unique_ptr<PreparedKernel> prepare_elementwise_cuda(const KernelRequest& request);
 
+/// A double as device code, to the bit.
+std::string cuda_number(double value);
+
 /// A program as parts of a device function: operand k is p<k>, result k is q<k>.
 struct ElementwiseText {
   static constexpr int64_t kVector = 4;

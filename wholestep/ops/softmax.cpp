@@ -72,6 +72,11 @@ Types infer_cross_entropy_dx(std::span<const TensorType> in, const Attrs&) {
   return {in[0]};
 }
 
+/// (logits, labels) -> losses [N], gradient of logits where that of every loss is attribute g.
+Types infer_cross_entropy_with_dx(std::span<const TensorType> in, const Attrs& attrs) {
+  return {infer_cross_entropy(in, attrs)[0], in[0]};
+}
+
 Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g);
 
 std::vector<Tensor> cross_entropy_vjp(const OpRecord& r, std::span<const Tensor> g) {
@@ -95,6 +100,13 @@ std::vector<OpCase> cross_entropy_cases() {
 std::vector<OpCase> cross_entropy_dx_cases() {
   std::vector<OpCase> cases = cross_entropy_cases();
   for (OpCase& c : cases) c.inputs.push_back({c.inputs[0].dtype, c.inputs[1].shape});
+  return cases;
+}
+
+std::vector<OpCase> cross_entropy_with_dx_cases() {
+  std::vector<OpCase> cases = cross_entropy_cases();
+  cases.push_back({.inputs = {{DType::f32, {3, 1100}}, {DType::i32, {3}}}, .bound = 1100});
+  for (OpCase& c : cases) c.attrs.set({"g", 0.03125});
   return cases;
 }
 
@@ -148,6 +160,17 @@ const OpDef k_cross_entropy_dx{
     .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_dx},
                 {.backend = "cuda", .name = "rows", .prepare = prepare_cross_entropy_dx_cuda}}};
 
+const OpDef k_cross_entropy_with_dx{
+    .name = "cross_entropy_with_dx",
+    .doc = "cross_entropy, and cross_entropy_dx where the gradient of every loss is attribute g",
+    .operands = {"logits", "labels"},
+    .shapes = "logits [N, C], labels [N] -> [N], [N, C]",
+    .infer = infer_cross_entropy_with_dx,
+    .flops = softmax_flops,
+    .cases = cross_entropy_with_dx_cases,
+    .kernels = {{.backend = "cpu", .name = "rows", .prepare = prepare_cross_entropy_with_dx},
+                {.backend = "cuda", .name = "rows", .prepare = prepare_cross_entropy_with_dx_cuda}}};
+
 Tensor cross_entropy_dx(const Tensor& logits, const Tensor& labels, const Tensor& g) {
   return apply1(k_cross_entropy_dx, {logits, labels, g});
 }
@@ -164,7 +187,7 @@ Tensor along(const OpDef& op, const Tensor& x, int64_t axis) {
 }  // namespace
 
 std::vector<const OpDef*> softmax_ops() {
-  return {&k_softmax, &k_log_softmax, &k_cross_entropy, &k_cross_entropy_dx};
+  return {&k_softmax, &k_log_softmax, &k_cross_entropy, &k_cross_entropy_dx, &k_cross_entropy_with_dx};
 }
 
 Tensor softmax(const Tensor& x, int64_t axis) { return along(k_softmax, x, axis); }

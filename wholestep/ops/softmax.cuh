@@ -113,16 +113,36 @@ __device__ void log_softmax_rows(Lane lane, const T* x, T* y, char*) {
   });
 }
 
-/// NaN for a label that is none.
+/// log(sum exp(x)) - x[label], or NaN for a label that is none. The sum is at least 1, and a float keeps what it is above.
+template <int64_t N>
+__device__ float loss_of(const RowSum<float>& sum, const float* x, int64_t label) {
+  return label >= 0 && label < N ? log1pf(float(sum.total - 1.0)) - (x[label] - sum.top) : __int_as_float(0x7fc00000);
+}
+template <int64_t N>
+__device__ double loss_of(const RowSum<double>& sum, const double* x, int64_t label) {
+  return label >= 0 && label < N ? log(sum.total) - (x[label] - sum.top) : __longlong_as_double(0x7ff8000000000000ll);
+}
+/// gradient (softmax(x) - one_hot(label)) to dx, or NaNs, from exponentials that sum_exponentials may have left.
+template <int64_t N, int G, class T>
+__device__ void store_gradient(RowOf<N, G, T>& elements, const RowSum<T>& sum, int64_t label, double gradient, T* dx) {
+  const double scale = label >= 0 && label < N ? gradient / sum.total : __longlong_as_double(0x7ff8000000000000ll);
+  elements.each([&](int i, auto& values) {
+#pragma unroll
+    for (int k = 0; k < elements.V; ++k) {
+      const T e = exponential(elements, values.at[k], sum.top);
+      values.at[k] = i + k == label ? T(double(e) * scale - gradient) : e * T(scale);
+    }
+    *reinterpret_cast<decltype(&values)>(dx + i) = values;
+  });
+}
+
 template <class Rows, int64_t N, int G, class T, class Label>
 __device__ void cross_entropy_rows(Lane lane, const T* x, const Label* labels, T* losses, char*) {
   for_rows<Rows, G>(lane, [&](int64_t r, bool inside) {
     const int64_t label = inside ? labels[r] : 0;  // on its way while the row is summed
     RowOf<N, G, T> elements(x + r * N, inside);
     const RowSum<T> sum = sum_exponentials<false>(elements, x + r * N, inside, lane.shared);
-    if (!inside || Groups<G>::member() != 0) return;
-    losses[r] = label >= 0 && label < N ? T(log(sum.total) - (double(x[r * N + label]) - double(sum.top)))
-                                        : T(__longlong_as_double(0x7ff8000000000000ll));
+    if (inside && Groups<G>::member() == 0) losses[r] = loss_of<N>(sum, x + r * N, label);
   });
 }
 
@@ -133,17 +153,27 @@ __device__ void cross_entropy_dx_rows(Lane lane, const T* x, const Label* labels
     const double gradient = inside ? double(g[r]) : 0;
     RowOf<N, G, T> elements(x + r * N, inside);
     const RowSum<T> sum = sum_exponentials<true>(elements, x + r * N, inside, lane.shared);
-    if (!inside) return;
-    const double scale = label >= 0 && label < N
-                                                      ? gradient / sum.total
-                                                      : __longlong_as_double(0x7ff8000000000000ll);
-    elements.each([&](int i, auto& values) {
-#pragma unroll
-      for (int k = 0; k < elements.V; ++k) {
-        const T e = exponential(elements, values.at[k], sum.top);
-        values.at[k] = i + k == label ? T(double(e) * scale - gradient) : e * T(scale);
-      }
-      *reinterpret_cast<decltype(&values)>(dx + r * N + i) = values;
-    });
+    if (inside) store_gradient(elements, sum, label, gradient, dx + r * N);
   });
+}
+
+/// GRADIENT: the bits of a double, that of every loss. Half of the block's groups make the gradients, and the other half
+/// meanwhile the losses, of the same rows.
+template <class Rows, int64_t N, int G, uint64_t GRADIENT, class T, class Label>
+__device__ void cross_entropy_with_dx_rows(Lane lane, const T* x, const Label* labels, T* losses, T* dx, char*) {
+  constexpr int at_once = (Groups<G>::kCount + 1) / 2;
+  const int group = Groups<G>::group() % at_once;
+  const bool of_loss = Groups<G>::group() >= at_once || Groups<G>::kCount == 1;
+  const auto run = Rows::of(lane);
+  for (auto first = run.begin; first < run.end; first += at_once) {
+    const int64_t r = first + group;
+    const bool inside = r < run.end;
+    const int64_t label = inside ? labels[r] : 0;
+    RowOf<N, G, T> elements(x + r * N, inside);
+    const RowSum<T> sum = sum_exponentials<true>(elements, x + r * N, inside, lane.shared);
+    if (!inside) continue;
+    if (of_loss && Groups<G>::member() == 0) losses[r] = loss_of<N>(sum, x + r * N, label);
+    if (!of_loss || Groups<G>::kCount == 1)
+      store_gradient(elements, sum, label, double(T(__longlong_as_double(GRADIENT))), dx + r * N);
+  }
 }

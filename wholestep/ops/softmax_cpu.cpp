@@ -18,10 +18,11 @@ const SoftmaxLoops<T>& loops() {
   else return WHOLESTEP_OF_ACTIVE_ISA(kSoftmaxLoopsF64);
 }
 
-/// sum of exp(x - top), a block at a time where there is no place for all of them.
+constexpr int64_t kBlock = 512;  // exponentials are added up by so many
+
+/// sum of exp(x - top), where there is no place for all of them.
 template <class T>
 double sum_of_exponentials(const T* x, int64_t n, T top) {
-  constexpr int64_t kBlock = 512;
   T block[kBlock];
   double total = 0;
   for (int64_t i = 0; i < n; i += kBlock) {
@@ -29,6 +30,13 @@ double sum_of_exponentials(const T* x, int64_t n, T top) {
     loops<T>().exponentials(x + i, count, top, block);
     total += reduce_loops<T>().sum(block, count);
   }
+  return total;
+}
+/// The same sum of exponentials that are there.
+template <class T>
+double sum_by_blocks(const T* e, int64_t n) {
+  double total = 0;
+  for (int64_t i = 0; i < n; i += kBlock) total += reduce_loops<T>().sum(e + i, std::min(kBlock, n - i));
   return total;
 }
 
@@ -46,20 +54,20 @@ void log_softmax_row(const T* x, int64_t n, T* y) {
 }
 
 template <class T>
-T loss_of_row(const T* x, int64_t n, int64_t label) {
-  T top = loops<T>().largest(x, n);
-  double log_total = std::log(sum_of_exponentials(x, n, top));
-  return static_cast<T>(log_total - (static_cast<double>(x[label]) - static_cast<double>(top)));
+T loss_of(double total, T top, T at_label) {
+  return static_cast<T>(std::log(total) - (static_cast<double>(at_label) - static_cast<double>(top)));
 }
 
-/// g (softmax(x) - one_hot(label)).
+/// g (softmax(x) - one_hot(label)) to dx; what the loss is made of.
 template <class T>
-void gradient_of_row(const T* x, int64_t n, int64_t label, T g, T* dx) {
-  loops<T>().exponentials(x, n, loops<T>().largest(x, n), dx);
-  double scale = static_cast<double>(g) / reduce_loops<T>().sum(dx, n);
-  T at_label = dx[label];
+std::pair<double, T> gradient_of_row(const T* x, int64_t n, int64_t label, T g, T* dx) {
+  const T top = loops<T>().largest(x, n);
+  loops<T>().exponentials(x, n, top, dx);
+  const double total = sum_by_blocks(dx, n), scale = static_cast<double>(g) / total;
+  const T at_label = dx[label];
   loops<T>().scale(dx, n, static_cast<T>(scale));
   dx[label] = static_cast<T>(static_cast<double>(at_label) * scale - static_cast<double>(g));
+  return {total, top};
 }
 
 template <class Fn>
@@ -104,40 +112,65 @@ std::unique_ptr<PreparedKernel> prepare_log_softmax(const KernelRequest& request
   });
 }
 
-std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& request) {
+namespace {
+
+/// Calls row(args, i, x, label) for every row of logits, label -1 where it is none; x, label and result are
+/// taken by rows, as is what `row_inputs` and `row_outputs` add.
+template <class Row>
+std::unique_ptr<PreparedKernel> class_call(const KernelRequest& request, uint64_t row_inputs,
+                                           uint64_t row_outputs, Row row) {
   int64_t rows = request.inputs[0].shape[0], classes = request.inputs[0].shape[1];
   return with_type(request.inputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     return with_label(request.inputs[1].dtype, [&](auto label_zero) {
       using L = decltype(label_zero);
-      return row_call(rows, 3, 1, [=](const CpuArgs& args, Range range) {
+      return row_call(rows, row_inputs, row_outputs, [=](const CpuArgs& args, Range range) {
         for (int64_t i = range.begin; i < range.end; ++i) {
-          int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
-          args.out<T>(0)[i] = label >= 0 && label < classes
-                                  ? loss_of_row(args.in<T>(0) + i * classes, classes, label)
-                                  : std::numeric_limits<T>::quiet_NaN();
+          const int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
+          row(args, i, args.in<T>(0) + i * classes, label >= 0 && label < classes ? label : -1);
         }
       });
     });
   });
 }
+template <class T>
+constexpr T kNoLoss = std::numeric_limits<T>::quiet_NaN();
+
+}  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& request) {
+  int64_t classes = request.inputs[0].shape[1];
+  return class_call(request, 3, 1, [=]<class T>(const CpuArgs& args, int64_t i, const T* x, int64_t label) {
+    T loss = kNoLoss<T>;
+    if (label >= 0) {
+      const T top = loops<T>().largest(x, classes);
+      loss = loss_of(sum_of_exponentials(x, classes, top), top, x[label]);
+    }
+    args.out<T>(0)[i] = loss;
+  });
+}
 
 std::unique_ptr<PreparedKernel> prepare_cross_entropy_dx(const KernelRequest& request) {
-  int64_t rows = request.inputs[0].shape[0], classes = request.inputs[0].shape[1];
-  return with_type(request.inputs[0].dtype, [&](auto zero) {
-    using T = decltype(zero);
-    return with_label(request.inputs[1].dtype, [&](auto label_zero) {
-      using L = decltype(label_zero);
-      return row_call(rows, 7, 1, [=](const CpuArgs& args, Range range) {
-        for (int64_t i = range.begin; i < range.end; ++i) {
-          int64_t label = static_cast<int64_t>(args.in<L>(1)[i]);
-          T* dx = args.out<T>(0) + i * classes;
-          if (label >= 0 && label < classes)
-            gradient_of_row(args.in<T>(0) + i * classes, classes, label, args.in<T>(2)[i], dx);
-          else std::fill_n(dx, classes, std::numeric_limits<T>::quiet_NaN());
-        }
-      });
-    });
+  int64_t classes = request.inputs[0].shape[1];
+  return class_call(request, 7, 1, [=]<class T>(const CpuArgs& args, int64_t i, const T* x, int64_t label) {
+    T* dx = args.out<T>(0) + i * classes;
+    if (label >= 0) gradient_of_row(x, classes, label, args.in<T>(2)[i], dx);
+    else std::fill_n(dx, classes, kNoLoss<T>);
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_cross_entropy_with_dx(const KernelRequest& request) {
+  int64_t classes = request.inputs[0].shape[1];
+  const double g = request.attrs.number("g");
+  return class_call(request, 3, 3, [=]<class T>(const CpuArgs& args, int64_t i, const T* x, int64_t label) {
+    T *loss = args.out<T>(0) + i, *dx = args.out<T>(1) + i * classes;
+    if (label >= 0) {
+      auto [total, top] = gradient_of_row(x, classes, label, static_cast<T>(g), dx);
+      *loss = loss_of(total, top, x[label]);
+    } else {
+      *loss = kNoLoss<T>;
+      std::fill_n(dx, classes, kNoLoss<T>);
+    }
   });
 }
 

@@ -17,13 +17,15 @@ class LanePlanner {
  public:
   LanePlanner(const Program& program, const LaneSet& set,
               const std::optional<std::vector<Written>>& written_before, int64_t budget,
-              const std::vector<Written>& written_beside)
+              const std::vector<Written>& written_beside, size_t most_early)
       : program_(program),
         set_(set),
         written_before_(written_before),
         written_beside_(written_beside),
-        budget_(budget) {}
+        budget_(budget),
+        most_early_(most_early) {}
 
+  size_t may_begin() const { return may_begin_; }
   LaneMemory plan() {
     for (const LaneSet::Step& step : set_.steps) {
       const Call& call = call_of(step);
@@ -35,6 +37,7 @@ class LanePlanner {
     const bool divided = set_.rows > 0 ? set_.chunks == set_.rows : set_.chunks == 1 || set_.stretch > 0;
     if (!divided && std::ranges::none_of(set_.steps, &LaneSet::Step::again)) return std::move(memory_);
     describe();
+    while (may_begin_ < std::min(most_early_, set_.steps.size()) && may_run_early(may_begin_)) ++may_begin_;
     for (int value : order_)
       if (Use& use = uses_.at(value); use.made && (divided || use.again)) keep(use);
     for (int value : order_)
@@ -53,6 +56,7 @@ class LanePlanner {
         if (touch.output) step.stored[touch.operand] = use.wanted;
       }
     }
+    while (memory_.early_steps < may_begin_ && runs_early(memory_.early_steps)) ++memory_.early_steps;
     return std::move(memory_);
   }
 
@@ -136,23 +140,61 @@ class LanePlanner {
 
   /// A value the lane makes and reads.
   void keep(Use& use) {
-    if (!(use.again ? use.whole : use.by_lane) || !use.touches.front().output || use.touches.size() < 2)
-      return;
+    const int first = use.touches.front().step, begin = static_cast<int>(may_begin_);
+    // What is made before the region may write is stored when it may.
+    const bool waits = first < begin;
     use.wanted |= use.ref.arena != 0;
-    int first = use.touches.front().step, last = use.touches.back().step;
-    if (first == last) return;
+    if (!(use.again ? use.whole : use.by_lane) || !use.touches.front().output ||
+        (use.touches.size() < 2 && !(waits && use.wanted)))
+      return;
+    const int last = std::max(use.touches.back().step, use.wanted && waits ? begin : first);
+    if (first == last && !waits) return;
     place(use, first, use.wanted ? std::max(last, first + 1) : last);
+  }
+
+  bool is_of(const Use& use, const Written& written) const {
+    int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
+    return written.at.arena == use.ref.arena && written.at.offset < end &&
+           begin < written.at.offset + written.bytes;
+  }
+  bool is_among(const Use& use, const std::vector<Written>& written) const {
+    return std::ranges::any_of(written, [&](const Written& of) { return is_of(use, of); });
+  }
+
+  /// Whether a step behind others that do, or the first, needs nothing of the region before.
+  bool may_run_early(size_t step) const {
+    const LaneSet::Step& of = set_.steps[step];
+    const Call& call = call_of(of);
+    if (set_.rows == 0 || !written_before_ || of.again || of.after >= 0 ||
+        call.kernel.kernel->workspace_bytes > 0)
+      return false;
+    for (size_t i = 0; i < call.inputs.size(); ++i) {
+      if (!has_operand(phase_of(of).reads, i)) continue;
+      const Use& use = uses_.at(views_.shown(call.kernel.inputs[i]));
+      if (!use.made && is_among(use, *written_before_)) return false;
+    }
+    return true;
+  }
+  /// And has what it needs, and leaves what it makes, in shared memory or memory that nobody writes.
+  bool runs_early(size_t step) const {
+    const Call& call = call_of(set_.steps[step]);
+    const CudaPhase& phase = phase_of(set_.steps[step]);
+    const LaneMemory::Step& places = memory_.steps[step];
+    for (size_t i = 0; i < call.inputs.size(); ++i) {
+      if (!has_operand(phase.reads, i)) continue;
+      const Use& use = uses_.at(views_.shown(call.kernel.inputs[i]));
+      const bool here = places.inputs[i] != LaneMemory::kElsewhere;
+      if (here ? !use.made && !use.early : use.made) return false;
+    }
+    for (size_t i = 0; i < call.outputs.size(); ++i)
+      if (has_operand(phase.writes, i) && places.outputs[i] == LaneMemory::kElsewhere) return false;
+    return true;
   }
 
   /// A value from before, if there is time until it is needed.
   void fetch(Use& use) {
-    auto is_of = [&](const Written& written) {
-      int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
-      return written.at.arena == use.ref.arena && written.at.offset < end &&
-             begin < written.at.offset + written.bytes;
-    };
-    if (std::ranges::any_of(written_beside_, is_of)) return;
-    use.early = written_before_ && std::ranges::none_of(*written_before_, is_of);
+    if (is_among(use, written_beside_)) return;
+    use.early = written_before_ && !is_among(use, *written_before_);
     if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
     if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) {
       if (use.bytes % 4 != 0) return;
@@ -200,6 +242,7 @@ class LanePlanner {
   std::vector<int> order_;  // of first use
   std::vector<Use*> fetched_;
   std::vector<Taken> taken_;
+  size_t most_early_, may_begin_ = 0;  // steps that may run while the region before does
 };
 
 }  // namespace
@@ -227,8 +270,13 @@ std::vector<Written> written_by(const Program& program, const Region& region) {
 
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
                             const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
-                            const std::vector<Written>& written_beside) {
-  return LanePlanner(program, set, written_before, budget_bytes, written_beside).plan();
+                            const std::vector<Written>& written_beside, size_t most_early) {
+  for (;;) {  // until those that may run early find the room to
+    LanePlanner planner(program, set, written_before, budget_bytes, written_beside, most_early);
+    LaneMemory memory = planner.plan();
+    if (memory.early_steps == planner.may_begin()) return memory;
+    most_early = memory.early_steps;
+  }
 }
 
 }  // namespace wholestep

@@ -1,6 +1,7 @@
 // What a lane has in its block's shared memory beside a phase's scratch: values its phases make for each
 // other, and operands fetched from memory while earlier phases run.
 #pragma once
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -24,7 +25,10 @@ struct LaneMemory {
     int64_t to, bytes;
     bool by_lane, early;
   };
-  std::vector<Step> steps;     ///< of the lane set, in order
+  std::vector<Step> steps;  ///< of the lane set, in order
+  /// So many of them read nothing that the region before writes, and leave what they make here: they run
+  /// while it still does. What others read of it is copied to the arenas when that region is over.
+  size_t early_steps = 0;
   std::vector<Fetch> fetches;  ///< early ones first, then in the order in which they are needed
   int64_t shared_bytes = 0;    ///< with the scratch of the phases, which lies at 0
 };
@@ -42,9 +46,10 @@ struct Written {
 std::vector<Written> written_by(const Program& program, const Region& region);
 
 /// `written_before`: by regions that may still run when a lane begins; none given: anything may be.
-/// `written_beside`: by lanes that this one waits for as it goes.
+/// `written_beside`: by lanes that this one waits for as it goes. `most_early`: so many steps at most.
 LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
                             const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
-                            const std::vector<Written>& written_beside = {});
+                            const std::vector<Written>& written_beside = {},
+                            size_t most_early = std::numeric_limits<size_t>::max());
 
 }  // namespace wholestep

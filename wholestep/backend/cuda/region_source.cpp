@@ -23,10 +23,11 @@ class Writer {
       : program_(program), chained_(chained), timed_(timed) {}
 
   CudaSource write(const Regions& regions) {
+    if (chained_ && begins_early(regions)) patient_ = &regions.regions.back();
     auto pass = [&](const Region& region) {
       if (!chained_ || region.lanes == 0) return;
       std::vector<Written> written = written_by(program_, region);
-      if (region.lanes <= kFewLanes && written_before_)
+      if (lets_in_at_once(region) && written_before_)
         written.insert(written.end(), written_before_->begin(), written_before_->end());
       written_before_ = std::move(written);
     };
@@ -40,6 +41,19 @@ class Writer {
   }
 
  private:
+  bool lets_in_at_once(const Region& region) const {
+    return region.lanes <= kFewLanes && &region != patient_;
+  }
+  /// Whether lanes that begin a step have something to do while the step before ends, if what they read was
+  /// written before its last region.
+  bool begins_early(const Regions& regions) const {
+    if (regions.regions.size() < 3) return false;
+    const std::vector<Written> written = written_by(program_, regions.regions.back());
+    return std::ranges::any_of(regions.regions.front().lane_sets, [&](const LaneSet& set) {
+      return set.chunks > 0 && plan_lane_memory(program_, set, written, kCudaSharedBytes).early_steps > 0;
+    });
+  }
+
   void write_region(const Region& region) {
     CudaKernelSource kernel{
         .region = region_, .name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
@@ -52,22 +66,27 @@ class Writer {
         add_product(set.steps[0]);
         continue;
       }
+      const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
       const LaneMemory memory =
           plan_lane_memory(program_, set, written_before_,
                            region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers,
-                           set.beside >= 0 ? written_by(program_, region) : std::vector<Written>());
+                           set.beside >= 0 ? written_by(program_, region) : std::vector<Written>(),
+                           awaited.empty() ? set.steps.size() : static_cast<size_t>(*awaited.begin()));
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
                           kernel.blocks + set.chunks,
                           kernel.blocks > 0 ? fmt::format(" - {}", kernel.blocks) : "");
-      const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
       const std::string progress = progress_of(set.beside >= 0 ? set.beside : static_cast<int>(s));
       if (!awaited.empty())
         definitions_.push_back(fmt::format("__device__ unsigned {}[{}];\n", progress, set.chunks));
-      const std::string early = write_fetches(memory, true, arenas),
-                        work = write_work(set, memory, awaited, progress, arenas);
+      const std::string early = write_fetches(memory, true, arenas) +
+                                write_work(set, memory, 0, memory.early_steps, awaited, progress, arenas),
+                        work = write_fetches(memory, false, arenas) +
+                               write_waiting_stores(set, memory, arenas) +
+                               write_work(set, memory, memory.early_steps, set.steps.size(), awaited,
+                                          progress, arenas);
       const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
-      const bool few = region.lanes <= kFewLanes;
+      const bool few = lets_in_at_once(region);
       body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
       kernel.blocks += set.chunks;
     }
@@ -123,19 +142,22 @@ class Writer {
     return text;
   }
 
-  /// What a lane does once it may, telling or waiting for the lane beside it.
-  std::string write_work(const LaneSet& set, const LaneMemory& memory, const std::set<int>& awaited,
-                         const std::string& progress, std::set<int>& arenas) {
-    std::string text = write_fetches(memory, false, arenas);
+  /// Steps [begin, end) of a lane, telling or waiting for the lane beside it.
+  std::string write_work(const LaneSet& set, const LaneMemory& memory, size_t begin, size_t end,
+                         const std::set<int>& awaited, const std::string& progress, std::set<int>& arenas) {
+    std::string text;
+    const auto fetches = std::ranges::count_if(memory.fetches, [&](const LaneMemory::Fetch& fetch) {
+      return fetch.early || end > memory.early_steps;  // that are under way
+    });
     int seen = -1, last = -1;
     for (const LaneSet::Step& step : set.steps) last = std::max(last, step.after);
-    for (size_t i = 0; i < set.steps.size(); ++i) {
+    for (size_t i = begin; i < end; ++i) {
       if (memory.steps[i].fetches > 0)
-        text += fmt::format("    arrived<{}>();\n",
-                            static_cast<int>(memory.fetches.size()) - memory.steps[i].fetches);
+        text += fmt::format("    arrived<{}>();\n", fetches - memory.steps[i].fetches);
       if (i > 0 || memory.steps[i].fetches > 0) text += "    __syncthreads();\n";
       if (i > 0) {
-        const std::string stores = write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas);
+        const std::string stores =
+            i > memory.early_steps ? write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas) : "";
         text += stores;
         if (awaited.contains(static_cast<int>(i) - 1))
           text += fmt::format("{}    tell({} + lane.chunk, {});\n",
@@ -156,6 +178,14 @@ class Writer {
       if (timed) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
     }
     return text;
+  }
+
+  /// Of what early steps have made.
+  std::string write_waiting_stores(const LaneSet& set, const LaneMemory& memory, std::set<int>& arenas) {
+    std::string stores;
+    for (size_t i = 0; i < memory.early_steps; ++i)
+      stores += write_stores(set, set.steps[i], memory.steps[i], arenas);
+    return stores.empty() ? "" : "    __syncthreads();\n" + stores;
   }
 
   const Call& call_of(const LaneSet::Step& step) const {
@@ -234,6 +264,7 @@ class Writer {
   std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
   int region_ = 0;
+  const Region* patient_ = nullptr;  // of few lanes, but what comes next gains more by coming in later
   std::vector<std::string> headers_, definitions_;
   std::string text_;
 };
