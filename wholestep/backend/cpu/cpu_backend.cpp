@@ -12,6 +12,7 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/flush_subnormals.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/cpu/thread_trial.h"
 #include "wholestep/backend/regions.h"
 #include "wholestep/base/error.h"
 #include "wholestep/base/timeline.h"
@@ -69,6 +70,7 @@ void copy_in_parts(std::byte* to, const std::byte* from, int64_t bytes) {
 
 void run_phases(const CpuCall& call, const CpuArgs& args) {
   FlushSubnormals mode;
+  default_pool().limit(default_pool().threads());  // a step may have left some asleep
   for (const CpuPhase& phase : call.phases) {
     auto item = [&](int64_t chunk) { phase.run(args, chunk); };
     if (phase.chunks == 1) item(0);
@@ -83,18 +85,17 @@ class CpuExecutable final : public Executable {
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule).regions;
     // Neighbouring chunks of all sets next to each other: a thread finds what it made in the region before.
-    int64_t widest = 1;
+    size_t most = 1;
     for (const Region& region : regions_) {
-      std::vector<Lane>& lanes = work_.emplace_back().lanes;
-      for (const LaneSet& set : region.lane_sets) {
-        widest = std::max(widest, set.chunks);
+      std::vector<Lane>& lanes = lanes_.emplace_back();
+      for (const LaneSet& set : region.lane_sets)
         for (int64_t chunk = 0; chunk < set.chunks; ++chunk) lanes.push_back({&set, chunk});
-      }
       std::ranges::stable_sort(lanes, {}, [](const Lane& lane) {
         return static_cast<double>(2 * lane.chunk + 1) / static_cast<double>(lane.set->chunks);
       });
+      most = std::max(most, lanes.size());
     }
-    for (RegionLanes& work : work_) work.threads = widest;
+    trial_ = ThreadTrial(std::min(static_cast<int64_t>(most), int64_t{default_pool().threads()}));
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
@@ -111,8 +112,10 @@ class CpuExecutable final : public Executable {
     FlushSubnormals mode;
     for (int64_t i = 0; i < steps; ++i) {
       Timeline::OnHost span(timeline, "step", ++submissions);
-      for (RegionLanes& work : work_) looks_ > 0 ? look_at(work) : run_region(work);
-      if (looks_ > 0 && --looks_ == 0) wake_more_for_long_regions();
+      const auto start = std::chrono::steady_clock::now();
+      default_pool().limit(trial_.threads());
+      for (const std::vector<Lane>& lanes : lanes_) run_region(lanes);
+      trial_.took(std::chrono::steady_clock::now() - start);
     }
   }
 
@@ -120,11 +123,12 @@ class CpuExecutable final : public Executable {
     using Clock = std::chrono::steady_clock;
     constexpr int kRounds = 15;
     FlushSubnormals mode;
+    default_pool().limit(trial_.threads());
     std::vector<std::vector<double>> rounds(regions_.size());  // of every region, us
     for (int round = 0; round < kRounds; ++round)
       for (size_t r = 0; r < regions_.size(); ++r) {
         auto start = Clock::now();
-        run_region(work_[r]);
+        run_region(lanes_[r]);
         rounds[r].push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
       }
     std::vector<PhaseTime> times;
@@ -133,7 +137,7 @@ class CpuExecutable final : public Executable {
       times.push_back({.region = static_cast<int>(r),
                        .blocks = regions_[r].lanes,
                        .microseconds = rounds[r][kRounds / 2]});
-      run_region(work_[r]);  // again, so that its operands are not what later regions left in their place
+      run_region(lanes_[r]);  // again, so that its operands are not what later regions left in their place
       for (const LaneSet& set : regions_[r].lane_sets)
         for (const LaneSet::Step& step : set.steps) {
           if (set.chunks == 0) continue;
@@ -167,31 +171,10 @@ class CpuExecutable final : public Executable {
     int64_t chunk;
   };
 
-  /// The lanes of a region in the order they are handed out, and how many threads work on them: no more than
-  /// the widest lane set of the step has lanes, because more of them get in each other's way, unless the
-  /// region is long and several lane sets lie side by side in it.
-  struct RegionLanes {
-    std::vector<Lane> lanes = {};
-    int64_t threads = 1;
-    std::chrono::nanoseconds least = std::chrono::nanoseconds::max();  ///< that it took in the first steps
-  };
-
-  void run_region(const RegionLanes& work) const {
-    auto item = [&](int64_t i) { run_lane(work.lanes[static_cast<size_t>(i)]); };
-    if (work.lanes.size() == 1) return item(0);
-    default_pool().limit(work.threads);
-    default_pool().run(static_cast<int64_t>(work.lanes.size()), item);
-  }
-
-  void look_at(RegionLanes& work) const {
-    const auto start = std::chrono::steady_clock::now();
-    run_region(work);
-    work.least = std::min<std::chrono::nanoseconds>(work.least, std::chrono::steady_clock::now() - start);
-  }
-  void wake_more_for_long_regions() {
-    constexpr auto kLong = std::chrono::milliseconds(2);  // waking threads takes a tenth of it
-    for (RegionLanes& work : work_)
-      if (work.least > kLong) work.threads = std::max(work.threads, static_cast<int64_t>(work.lanes.size()));
+  void run_region(const std::vector<Lane>& lanes) const {
+    auto item = [&](int64_t i) { run_lane(lanes[static_cast<size_t>(i)]); };
+    if (lanes.size() == 1) return item(0);
+    default_pool().run(static_cast<int64_t>(lanes.size()), item);
   }
 
   void run_lane(const Lane& lane) const {
@@ -203,8 +186,8 @@ class CpuExecutable final : public Executable {
 
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
-  std::vector<RegionLanes> work_;  // of every region
-  int looks_ = 4;                  // steps whose regions are still timed; the first one's memory is cold
+  std::vector<std::vector<Lane>> lanes_;  // of every region, in the order they are handed out
+  ThreadTrial trial_{1};
 };
 
 class CpuBackend final : public Backend {
