@@ -7,6 +7,7 @@
 
 #include "support/cuda_device.h"
 #include "support/cuda_plan.h"
+#include "support/kernel_run.h"
 #include "support/op_case.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
@@ -22,8 +23,13 @@ void add_node(Graph& graph, const OpDef& op, const OpCase& request) {
   for (const TensorType& type : request.inputs)
     values.push_back(
         graph.value_of(graph.add_input(InputKind::kBatch, fmt::format("x{}", graph.inputs.size()), type)));
-  for (int value : graph.add_node(op, request.attrs, values, infer_types(op, request.inputs, request.attrs)))
+  const Types types = infer_types(op, request.inputs, request.attrs);
+  for (int value : graph.add_node(op, request.attrs, values, types))
     graph.add_output(fmt::format("y{}", value), graph.tensor(value));
+  const KernelRequest plain{op.name, request.inputs, types, request.attrs};
+  const int64_t parts = choose_kernel(op, plain, "cuda").kernel->prepare(plain)->square_parts;
+  if (parts > 0 && !request.attrs.has("squares"))
+    add_node(graph, op, {.inputs = request.inputs, .attrs = with_squares(request.attrs, parts)});
 }
 
 CudaSource source_of(const std::shared_ptr<Graph>& graph) {

@@ -214,6 +214,33 @@ TEST_P(OpTable, BitsDoNotDependOnThreadsOrRepetition) {
   });
 }
 
+TEST_P(OpTable, SquaresAddUpToThoseOfTheResults) {
+  for_each_kernel([&](const Kernel& kernel, const std::vector<Tensor>& operands, const Attrs& attrs,
+                      const std::string& text) {
+    KernelRun plain(op(), kernel, operands, attrs);
+    if (plain.prepared->square_parts == 0) return;
+    std::vector<Tensor> results = plain.run();
+    double expected = 0;
+    for (const Tensor& t : results)
+      for (double x : as_doubles(t)) expected += x * x;
+    KernelRun run(op(), kernel, operands, with_squares(attrs, plain.prepared->square_parts));
+    std::vector<Tensor> first;
+    for (int threads : {1, 2, 3}) {
+      set_threads(threads);
+      std::vector<Tensor> outputs = run.run();
+      EXPECT_EQ(run.damage, "") << text;
+      if (first.empty()) first = outputs;
+      EXPECT_TRUE(same_bytes(outputs, first)) << text << " on " << threads << " threads";
+    }
+    Tensor parts = first.back();
+    first.pop_back();
+    EXPECT_TRUE(same_bytes(first, results)) << text;
+    double total = 0;
+    for (double part : as_doubles(parts)) total += part;
+    EXPECT_NEAR(total, expected, 1e-12 * expected) << text;
+  });
+}
+
 /// Runs the phases of a kernel one after the other, each chunk of a row phase with every other row of its
 /// row operands poisoned: what the chunk may not read it cannot use, and what it may not write must stay.
 TEST_P(OpTable, ChunksKeepToTheirRows) {

@@ -71,6 +71,11 @@ std::string refusal(const OpDef& op, const Kernel& kernel, const std::vector<Ten
   return kernel.refuse ? kernel.refuse({op.name, types, outputs, attrs}) : "";
 }
 
+Attrs with_squares(Attrs attrs, int64_t parts) {
+  attrs.set({"squares", parts});
+  return attrs;
+}
+
 bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
     return x.type() == y.type() && std::ranges::equal(x.to_host().bytes(), y.to_host().bytes());

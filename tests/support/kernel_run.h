@@ -44,6 +44,9 @@ std::vector<const Kernel*> cpu_kernels_of(const OpDef& op);
 std::string refusal(const OpDef& op, const Kernel& kernel, const std::vector<Tensor>& inputs,
                     const Attrs& attrs);
 
+/// `attrs` of a request that asks for so many sums of squares.
+Attrs with_squares(Attrs attrs, int64_t parts);
+
 bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b);
 
 }  // namespace wholestep::test

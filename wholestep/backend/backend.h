@@ -36,6 +36,9 @@ struct PreparedKernel {
   virtual ~PreparedKernel() = default;
   int64_t workspace_bytes = 0;  ///< scratch, valid during the call only, at a multiple of kAlignment
   bool in_place = false;        ///< an output may lie over an input of the same type
+  /// If attribute squares asks for them: how many partial sums of the squares of all it makes, in f64, it
+  /// gives as one more result. 0: it cannot.
+  int64_t square_parts = 0;
   /// What Backend::run() keeps for the next time.
   mutable std::shared_ptr<const void> loaded = nullptr;
 };

@@ -9,8 +9,8 @@
 
 namespace wholestep {
 
-/// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute adds
-/// up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient later.)
+/// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute and
+/// squares add up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient later.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;
@@ -18,6 +18,7 @@ struct CompileOptions {
   bool fuse = true;
   bool pixel_sums = true;    ///< no activation for sums over pixels, where the backend has a kernel for it
   bool recompute = true;     ///< large weight gradients are made where they are read, not stored
+  bool squares = true;       ///< gradients are squared where they are made
   bool reuse_memory = true;  ///< off, every value has memory of its own
   bool keep_stages = false;  ///< keep the graph after every pass, for inspection
   /// Run the calls of a step one at a time, waiting for each: slow, the same bits, and a fault of a device

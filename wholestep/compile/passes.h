@@ -16,6 +16,8 @@ GraphPtr fuse(const Graph& graph);
 GraphPtr sum_pixels(const Graph& graph, const Backend& backend);
 /// Makes large products again where they are read, instead of storing them.
 GraphPtr recompute(const Graph& graph);
+/// Has gradients squared by the kernels that make them, where those can.
+GraphPtr squares(const Graph& graph, const Backend& backend);
 GraphPtr schedule(
     const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy
 std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& backend);

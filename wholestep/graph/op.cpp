@@ -139,7 +139,9 @@ const OpDef& find_op(std::string_view name) {
 
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs) {
   try {
-    return op.infer(inputs, attrs);
+    Types types = op.infer(inputs, attrs);
+    if (attrs.has("squares")) types.push_back({DType::f64, {attrs.integer("squares")}});
+    return types;
   } catch (const Error& error) {
     ErrorParts parts = error.parts();
     std::string place = fmt::format("{} of {}", op.name, describe_operands(op, inputs));

@@ -75,7 +75,8 @@ Attrs full_attrs(double value, const TensorType& type);
 /// For ops of one output.
 Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& attrs = {});
 
-/// Result types with errors that name the op and its operands.
+/// Result types with errors that name the op and its operands. Attribute squares, of any op and set by
+/// compile/squares.cpp, asks for one more: so many f64 whose sum is that of the squares of all other results.
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs);
 
 struct KernelChoice {

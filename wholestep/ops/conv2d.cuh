@@ -218,6 +218,16 @@ __device__ void conv2d_join(Lane lane, const T*, const T*, T* dw, T* db, char* w
   join_parts<T, ALL, PARTS, WAYS>(
       lane, workspace, [&](int64_t at, T total) { (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total; });
 }
+template <int64_t WEIGHTS, int64_t ALL, int PARTS, int WAYS, class T>
+__device__ void conv2d_join(Lane lane, const T*, const T*, T* dw, T* db, double* squares, char* workspace) {
+  double square = 0;
+  join_parts<T, ALL, PARTS, WAYS>(lane, workspace, [&](int64_t at, T total) {
+    (at < WEIGHTS ? dw : db - WEIGHTS)[at] = total;
+    square = double(total) * double(total);
+  });
+  __syncthreads();
+  store_sum(lane, square, squares + lane.chunk);
+}
 
 /// Partial sums of dw over a block's samples, and with BIAS of db, the sum of g, to the workspace as [chunk] of
 /// [CO * CI * KH * KW] and [CO]. A thread has RC output channels of one input channel and kernel row, and every PARTS-th

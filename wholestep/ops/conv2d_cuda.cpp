@@ -168,12 +168,13 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
 bool conv2d_fits_lane(const Conv2d& c) { return sample_flops(c) <= kSampleFlops; }
 
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
-  if (request.outputs.size() == 1) return add_split_join(call, request, parts, 0, false);
+  if (!request.attrs.has("bias")) return add_split_join(call, request, parts, 0, false);
   const int64_t weights = request.outputs[0].shape.numel();
   const TensorType part{request.outputs[0].dtype, {weights + request.outputs[1].shape.numel()}};
   add_join(call, part, parts, 0, [&](int64_t ways) {
     return device_function("conv2d_join", weights, part.shape.numel(), parts, ways);
   });
+  give_squares(call);
 }
 
 std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {

@@ -84,6 +84,10 @@ std::vector<OpCase> cases() {
   // Gradients of small weights: sums that leave a rest, rows of four and of two, tiles at the edge.
   for (auto [k, m, n] : {std::tuple<int64_t, int64_t, int64_t>{32, 10, 84}, {13, 34, 18}, {64, 48, 16}})
     cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}}, .attrs = with(true, false)});
+  // Gradients whose squares can be summed with them: several rows a block, parts of a row, a block at the
+  // edge.
+  for (auto [k, m, n] : {std::tuple<int64_t, int64_t, int64_t>{32, 256, 100}, {3, 70, 1100}})
+    cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}}, .attrs = with(true, false)});
   cases.push_back({.inputs = {{DType::f32, {0, 3}}, {DType::f32, {3, 4}}}, .attrs = with(false, false)});
   cases.push_back({.inputs = {{DType::f32, {3, 0}}, {DType::f32, {0, 4}}}, .attrs = with(false, false)});
   cases.push_back({.inputs = {{DType::f32, {3, 4}}, {DType::f32, {0, 4}}}, .attrs = with(false, true)});

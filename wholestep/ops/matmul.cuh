@@ -207,14 +207,14 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c
 
 /// c = a^T b with a [K, M], b [K, N] and a short sum, on tensor cores: each of TILES warps a tile [16, 16] of c, all of it
 /// straight from memory. Rows and columns of a tile are permuted, so that a thread's lie side by side: it has rows 2 g and
-/// 2 g + 1 and columns 4 t to 4 t + 3. M and N are even.
+/// 2 g + 1 and columns 4 t to 4 t + 3. M and N are even. Returns the sum of squares of what the thread makes.
 template <int64_t M, int64_t N, int K, int TILES>
-__device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c, char*) {
+__device__ double outer_tiles(Lane lane, const float* a, const float* b, float* c) {
   constexpr int64_t tiles_n = (N + 15) / 16, tiles = (M + 15) / 16 * tiles_n;
   constexpr int slices = (K + 7) / 8;
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int64_t tile = lane.chunk * TILES + warp, m0 = tile / tiles_n * 16 + g * 2, n0 = tile % tiles_n * 16;
-  if (warp >= TILES || tile >= tiles) return;
+  if (warp >= TILES || tile >= tiles) return 0;
   Vector<float, 2> from_a[slices][2], from_b[slices][2];
 #pragma unroll
   for (int e = 0; e < slices * 2; ++e) {
@@ -233,16 +233,29 @@ __device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c
       multiply_tf32(sum[j], fa, fb);
     }
   }
-  if (m0 >= M) return;
+  if (m0 >= M) return 0;
   constexpr int V = N % 4 == 0 ? 4 : 2;
+  double squares = 0;
 #pragma unroll
   for (int e = 0; e < 8; e += V) {  // of rows m0 and m0 + 1
     const int64_t n = n0 + t * 4 + e % 4;
     Vector<float, V> values;
 #pragma unroll
     for (int v = 0; v < V; ++v) values.at[v] = sum[v % 2][(e + v) / 2];
-    if (n < N) *reinterpret_cast<Vector<float, V>*>(c + (m0 + e / 4) * N + n) = values;
+    if (n >= N) continue;
+    *reinterpret_cast<Vector<float, V>*>(c + (m0 + e / 4) * N + n) = values;
+#pragma unroll
+    for (int v = 0; v < V; ++v) squares += double(values.at[v]) * double(values.at[v]);
   }
+  return squares;
+}
+template <int64_t M, int64_t N, int K, int TILES>
+__device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c, char*) {
+  outer_tiles<M, N, K, TILES>(lane, a, b, c);
+}
+template <int64_t M, int64_t N, int K, int TILES>
+__device__ void matmul_outer(Lane lane, const float* a, const float* b, float* c, double* squares, char*) {
+  store_sum(lane, outer_tiles<M, N, K, TILES>(lane, a, b, c), squares + lane.chunk);
 }
 
 /// A tile [TM, TN] of c over K / SPLITS of the sum. Thread (i, j) of 16 x 32 has elements i + 16 x, j + 32 y.

@@ -7,6 +7,8 @@
 #include "wholestep/backend/cpu/call.h"
 #include "wholestep/backend/cpu/precision.h"
 #include "wholestep/base/integers.h"
+#include "wholestep/ops/reduce_loops.h"
+#include "wholestep/ops/square_blocks.h"
 
 namespace wholestep {
 namespace {
@@ -64,6 +66,16 @@ Gemm matmul_gemm(const MatmulDims& d) {
 
 namespace {
 
+/// Sums of squares of blocks of rows of a result, as sum_squares would make them.
+void square_rows(const SquareBlocks& blocks, const float* result, Range rows, double* sums) {
+  for (int64_t row = rows.begin; row < rows.end; row += blocks.block_rows)
+    for (int64_t column = 0; column < blocks.columns; column += blocks.block_columns)
+      sums[blocks.index(row, column)] =
+          reduce_loops<float>().sum_squares(result + row * blocks.columns + column,
+                                            std::min(blocks.block_rows, rows.end - row) *
+                                                std::min(blocks.block_columns, blocks.columns - column));
+}
+
 /// Each element is one sum over k in order.
 std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const CpuKernels& kernels) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
@@ -83,6 +95,9 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
   call->workspace_bytes = packed + split.chunks() * scratch;
   CpuPhase phase = {.chunks = split.chunks()};
   if (by_rows) phase.rows = d.m, phase.row_inputs = d.row_inputs(), phase.row_outputs = 1;
+  const SquareBlocks blocks({d.m, d.n});
+  if (by_rows && blocks.within(split)) call->square_parts = blocks.count();
+  const bool squares = request.attrs.has("squares");
   phase.run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
     Range part = split[chunk];
     GemmPart range = by_rows ? GemmPart{part.begin, part.end, 0, gemm.n}
@@ -92,6 +107,7 @@ std::unique_ptr<PreparedKernel> gemm_call(const KernelRequest& request, const Cp
         {args.in<float>(0), args.in<float>(1), d.bias ? args.in<float>(2) : nullptr, args.out<float>(0),
          packed > 0 ? args.workspace : nullptr, d.masked ? args.in<float>(2) : nullptr},
         range, args.workspace + packed + chunk * scratch);
+    if (squares) square_rows(blocks, args.out<float>(0), part, args.out<double>(1));
   };
   call->phases.push_back(std::move(phase));
   return call;

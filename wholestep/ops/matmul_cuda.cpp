@@ -188,7 +188,9 @@ std::unique_ptr<PreparedKernel> prepare_matmul_outer_cuda(const KernelRequest& r
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back({.chunks = ceil_div(tiles, of_block),
                           .in_memory = true,
-                          .run = device_function("matmul_outer", d.m, d.n, d.k, of_block)});
+                          .run = device_function("matmul_outer", d.m, d.n, d.k, of_block),
+                          .shared_bytes = call->squares ? kCudaSumBytes : 0});
+  give_squares(*call);
   return call;
 }
 

@@ -233,23 +233,22 @@ std::vector<Tensor> max_vjp(const OpRecord& r, std::span<const Tensor> g) {
 
 double reduce_flops(const KernelRequest& q) { return static_cast<double>(q.inputs[0].shape.numel()); }
 
-/// Whether operand i is a sum of squares already.
+/// Whether operand i is sums of squares already.
 bool is_sum(const Attrs& attrs, size_t i) {
   return attrs.has("sums") &&
          std::ranges::find(attrs.integers("sums"), static_cast<int64_t>(i)) != attrs.integers("sums").end();
 }
 
 Types infer_sum_squares(std::span<const TensorType> in, const Attrs& attrs) {
-  const TensorType sum{DType::f64, {}};
   std::optional<DType> dtype;
   for (size_t i = 0; i < in.size(); ++i) {
-    if (is_sum(attrs, i) ? in[i] != sum
+    if (is_sum(attrs, i) ? in[i].dtype != DType::f64
                          : !is_floating(in[i].dtype) || in[i].dtype != dtype.value_or(in[i].dtype))
       throw Error(ErrorCode::kUsage,
                   {.what = "sum_squares takes floating-point tensors of one dtype", .got = to_string(in[i])});
     if (!is_sum(attrs, i)) dtype = in[i].dtype;
   }
-  return {sum};
+  return {{DType::f64, {}}};
 }
 
 template <class T>
@@ -272,61 +271,74 @@ double squares_of(const T* x, int64_t n) {
 /// Blocks of all operands are numbered through and summed side by side; then each operand's are added in
 /// order, and the operands' sums.
 std::unique_ptr<PreparedKernel> prepare_sum_squares(const KernelRequest& q) {
+  constexpr int64_t kFewElements = 16384;  // take less time than a barrier
   struct Block {
     size_t operand;
     int64_t begin, elements;
   };
   std::vector<Block> blocks;
-  std::vector<int64_t> ends;  // per operand, in blocks
+  int64_t elements = 0;
+  std::vector<int64_t> counts;  // per operand, of blocks, or of the sums it is
   for (size_t i = 0; i < q.inputs.size(); ++i) {
+    const int64_t before = static_cast<int64_t>(blocks.size());
     SquareBlocks cut(q.inputs[i].shape);
     for (int64_t row = 0; row < cut.rows && !is_sum(q.attrs, i); row += cut.block_rows)
       for (int64_t column = 0; column < cut.columns; column += cut.block_columns)
         blocks.push_back(
             {i, row * cut.columns + column,
-             std::min(cut.block_rows, cut.rows - row) * std::min(cut.block_columns, cut.columns - column)});
-    ends.push_back(is_sum(q.attrs, i) ? -1 : static_cast<int64_t>(blocks.size()));
+             std::min(cut.block_rows, cut.rows - row) * std::min(cut.block_columns, cut.columns - column)}),
+            elements += blocks.back().elements;
+    counts.push_back(is_sum(q.attrs, i) ? q.inputs[i].shape.numel()
+                                        : static_cast<int64_t>(blocks.size()) - before);
   }
   Split split(static_cast<int64_t>(blocks.size()));
-  auto call = std::make_unique<CpuCall>();
+  auto sum_blocks = [blocks, dtype = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype](
+                        const CpuArgs& args, Range of) {
+    double* sums = reinterpret_cast<double*>(args.workspace);
+    for (int64_t b = of.begin; b < of.end; ++b) {
+      const Block& block = blocks[static_cast<size_t>(b)];
+      visit_stored(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        if constexpr (is_floating(kDTypeOf<T>))
+          sums[b] = squares_of(args.in<T>(static_cast<int>(block.operand)) + block.begin, block.elements);
+      });
+    }
+  };
+  std::vector<bool> given;
+  for (size_t i = 0; i < q.inputs.size(); ++i) given.push_back(is_sum(q.attrs, i));
+  auto join = [counts, given](const CpuArgs& args) {
+    const double* sums = reinterpret_cast<const double*>(args.workspace);
+    double total = 0;
+    for (size_t i = 0; i < counts.size(); ++i) {
+      total += reduce_loops<double>().sum(given[i] ? args.in<double>(static_cast<int>(i)) : sums, counts[i]);
+      if (!given[i]) sums += counts[i];
+    }
+    *args.out<double>(0) = total;
+  };
+  std::unique_ptr<CpuCall> call;
+  if (elements <= kFewElements) {
+    call = serial_call([=](const CpuArgs& args) {
+      sum_blocks(args, {0, split.total});
+      join(args);
+    });
+  } else {
+    call = std::make_unique<CpuCall>();
+    call->phases.push_back({.chunks = split.chunks(), .run = [=](const CpuArgs& args, int64_t chunk) {
+                              sum_blocks(args, split[chunk]);
+                            }});
+    call->phases.push_back({.chunks = 1, .run = [=](const CpuArgs& args, int64_t) { join(args); }});
+  }
   call->workspace_bytes = split.total * int64_t{sizeof(double)};
-  call->phases.push_back(
-      {.chunks = split.chunks(),
-       .run = [split, blocks, dtype = q.inputs[blocks.empty() ? 0 : blocks[0].operand].dtype](
-                  const CpuArgs& args, int64_t chunk) {
-         double* sums = reinterpret_cast<double*>(args.workspace);
-         for (int64_t b = split[chunk].begin; b < split[chunk].end; ++b) {
-           const Block& block = blocks[static_cast<size_t>(b)];
-           int i = static_cast<int>(block.operand);
-           visit_stored(dtype, [&](auto zero) {
-             using T = decltype(zero);
-             if constexpr (is_floating(kDTypeOf<T>))
-               sums[b] = squares_of(args.in<T>(i) + block.begin, block.elements);
-           });
-         }
-       }});
-  call->phases.push_back({.chunks = 1, .run = [ends](const CpuArgs& args, int64_t) {
-                            const double* sums = reinterpret_cast<const double*>(args.workspace);
-                            double total = 0;
-                            int64_t begin = 0;
-                            for (size_t i = 0; i < ends.size(); ++i) {
-                              if (ends[i] < 0) {
-                                total += *args.in<double>(static_cast<int>(i));
-                                continue;
-                              }
-                              total += reduce_loops<double>().sum(sums + begin, ends[i] - begin);
-                              begin = ends[i];
-                            }
-                            *args.out<double>(0) = total;
-                          }});
   return call;
 }
+
 std::vector<Tensor> sum_squares_vjp(const OpRecord& r, std::span<const Tensor> g) {
   std::vector<Tensor> grads;
   for (size_t i = 0; i < r.inputs.size(); ++i)
-    grads.push_back(is_sum(r.attrs, i) ? g[0] : rounded_once(r.inputs[i], [&](const Tensor& x) {
-      return x * cast(g[0] * 2.0, x.dtype());
-    }));
+    grads.push_back(is_sum(r.attrs, i) ? expand(g[0], r.inputs[i].shape())
+                                       : rounded_once(r.inputs[i], [&](const Tensor& x) {
+                                           return x * cast(g[0] * 2.0, x.dtype());
+                                         }));
   return grads;
 }
 double sum_squares_flops(const KernelRequest& q) {
@@ -344,7 +356,11 @@ std::vector<OpCase> sum_squares_cases() {
           {.inputs = {{DType::bf16, {11, 1031}}}},
           {.inputs = {{DType::f64, {}}, {DType::f32, {3, 4}}, {DType::f64, {}}},
            .attrs = {{"sums", std::vector<int64_t>{0, 2}}}},
-          {.inputs = {{DType::f64, {}}}, .attrs = {{"sums", std::vector<int64_t>{0}}}}};
+          {.inputs = {{DType::f64, {}}}, .attrs = {{"sums", std::vector<int64_t>{0}}}},
+          {.inputs = {{DType::f64, {98}}, {DType::f32, {256}}, {DType::f64, {1030}}},
+           .attrs = {{"sums", std::vector<int64_t>{0, 2}}}},
+          {.inputs = {{DType::f64, {3}}, {DType::f32, {11, 2062}}},
+           .attrs = {{"sums", std::vector<int64_t>{0}}}}};
 }
 
 std::vector<OpCase> reduce_cases(DType dtype) {
@@ -395,8 +411,7 @@ const OpDef k_sum_squares{
     .name = "sum_squares",
     .doc =
         "sum of x * x over all elements of all operands, accumulated in f64; operands in attribute sums are "
-        "such "
-        "sums already",
+        "such sums already",
     .operands = {"x"},
     .shapes = "x [...], ... -> []",
     .infer = infer_sum_squares,

@@ -186,20 +186,19 @@ __device__ double add_squares(double total, const T* x, int64_t n) {
 
 /// Begins to read the thread's share of N elements.
 template <int N, class T>
-struct SquaresOf {
+struct ShareOf {
   T values[(N + kThreads - 1) / kThreads];
-  __device__ explicit SquaresOf(const T* x) {
+  __device__ explicit ShareOf(const T* x) {
 #pragma unroll
     for (int i = threadIdx.x, k = 0; k < sizeof(values) / sizeof(T); ++k, i += kThreads)
       values[k] = i < N ? x[i] : T(0);
   }
-  __device__ double add_to(double total) const {
+  __device__ double plus_squares(double total) const {
     for (T value : values) total += double(value) * double(value);
     return total;
   }
+  __device__ double plus(double total) const {
+    for (T value : values) total += value;
+    return total;
+  }
 };
-
-__device__ inline void store_sum(Lane lane, double value, double* out) {
-  value = block_sum(value, lane.shared);
-  if (threadIdx.x == 0) *out = value;
-}

@@ -91,74 +91,84 @@ std::unique_ptr<PreparedKernel> prepare_argmax_cuda(const KernelRequest& q) {
   return reduce_call(q, "ArgmaxOf");
 }
 
-/// Tiles of all operands are numbered through and shared out; the blocks' sums are few enough for one block.
-/// What is a sum already begins the first block's.
+/// Tiles of all operands are numbered through and shared out; the blocks' sums are few enough for one block,
+/// which adds what are sums already.
 std::unique_ptr<PreparedKernel> prepare_sum_squares_cuda(const KernelRequest& q) {
-  constexpr int64_t kTile = 8 * kCudaThreads, kFewTiles = 4;
+  constexpr int64_t kTile = 8 * kCudaThreads, kFewLoads = 32;  // of a thread, all under way at once
   const std::vector<int64_t> sums = q.attrs.has("sums") ? q.attrs.integers("sums") : std::vector<int64_t>();
   std::string_view type;
   std::vector<int64_t> ends, sizes;
   std::vector<size_t> operands;
-  std::string parameters = "(Lane lane", known;
+  int64_t loads = 0;
+  uint64_t given = 0;  // operands, as CudaPhase::reads
+  std::string parameters = "(Lane lane";
+  struct Reads {
+    int64_t loads = 0;
+    std::string begin, add;
+  };
+  std::vector<Reads> of_given(1);  // each under way at once
   for (size_t i = 0; i < q.inputs.size(); ++i) {
     int64_t n = q.inputs[i].shape.numel();
     parameters += fmt::format(", const {}* p{}", cuda_name(q.inputs[i].dtype), i);
+    if (n == 0) continue;
     if (std::ranges::find(sums, static_cast<int64_t>(i)) != sums.end()) {
-      known += fmt::format(" + *p{}", i);
+      given = i < 64 ? given | uint64_t{1} << i : kAllOperands;
+      if (of_given.back().loads >= kFewLoads) of_given.emplace_back();
+      Reads& reads = of_given.back();
+      reads.loads += ceil_div(n, kCudaThreads);
+      reads.begin += fmt::format("  const ShareOf<{}, double> g{}(p{});\n", n, i, i);
+      reads.add += fmt::format("  total = g{}.plus(total);\n", i);
       continue;
     }
     type = cuda_name(q.inputs[i].dtype);
-    if (n == 0) continue;
+    loads += ceil_div(n, kCudaThreads);
     ends.push_back((ends.empty() ? 0 : ends.back()) + ceil_div(n, kTile));
     sizes.push_back(n);
     operands.push_back(i);
   }
-  parameters += ", double* y, char* workspace)";
-  int64_t tiles = ends.empty() ? 0 : ends.back(),
-          per_block = tiles <= kFewTiles ? kFewTiles : ceil_div(tiles, kCudaThreads),
-          blocks = std::max<int64_t>(1, ceil_div(tiles, per_block));
-
+  parameters += ", double* y, char* workspace) {\n  double total = 0;\n";
   auto call = cuda_call(q, "reduce.cuh");
-  std::string body = parameters + " {\n  double total = 0;\n";
-  if (!known.empty())
-    body += fmt::format("  if (lane.chunk == 0 && threadIdx.x == 0) total = 0.0{};\n", known);
-  if (blocks == 1) {  // all are on their way before the first is added
-    std::string sum;
+  auto add = [&](int64_t blocks, uint64_t reads, std::string_view name, const std::string& body) {
+    call->phases.push_back({.chunks = blocks,
+                            .reads = reads,
+                            .run = cuda_define(*call, name, parameters + body + "}\n"),
+                            .shared_bytes = kCudaSumBytes});
+  };
+  /// The end: `rest` and what is given.
+  auto total_of = [&](Reads rest) {
+    std::string body = rest.begin + of_given[0].begin + rest.add + of_given[0].add;
+    for (size_t i = 1; i < of_given.size(); ++i) body += of_given[i].begin + of_given[i].add;
+    return body + "  store_sum(lane, total, y);\n";
+  };
+  if (loads <= kFewLoads) {
+    Reads rest;
     for (size_t k = 0; k < operands.size(); ++k) {
-      body += fmt::format("  const SquaresOf<{}, {}> s{}(p{});\n", sizes[k], type, k, operands[k]);
-      sum += fmt::format("  total = s{}.add_to(total);\n", k);
+      rest.begin += fmt::format("  const ShareOf<{}, {}> s{}(p{});\n", sizes[k], type, k, operands[k]);
+      rest.add += fmt::format("  total = s{}.plus_squares(total);\n", k);
     }
-    body += sum;
-  } else {
-    body += fmt::format(
-        "  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"
-        "  for (int64_t tile = begin; tile < end; ++tile) {{\n"
-        "    const {2}* x;\n    int64_t n;\n    {3}\n"
-        "    total = add_squares(total, x, n < {4} ? n : {4});\n  }}\n",
-        per_block, tiles, type,
-        cuda_branch("tile", ends,
-                    [&](size_t k) {
-                      int64_t first = k > 0 ? ends[k - 1] : 0;
-                      return fmt::format("x = p{0} + (tile - {1}) * {2}; n = {3} - (tile - {1}) * {2};",
-                                         operands[k], first, kTile, sizes[k]);
-                    }),
-        kTile);
+    add(1, kAllOperands, "squares", total_of(rest));
+    return call;
   }
-  body += fmt::format("  store_sum(lane, total, {});\n}}\n",
-                      blocks > 1 ? "reinterpret_cast<double*>(workspace) + lane.chunk" : "y");
-  call->phases.push_back({.chunks = blocks,
-                          .writes = blocks > 1 ? 0 : kAllOperands,
-                          .run = cuda_define(*call, "squares", body),
-                          .shared_bytes = 256});
-  if (blocks > 1) {
-    call->workspace_bytes = blocks * int64_t{sizeof(double)};
-    std::string join = fmt::format(
-        "{} {{\n  const double* sums = reinterpret_cast<const double*>(workspace);\n"
-        "  store_sum(lane, threadIdx.x < {} ? sums[threadIdx.x] : 0.0, y);\n}}\n",
-        parameters, blocks);
-    call->phases.push_back(
-        {.chunks = 1, .reads = 0, .run = cuda_define(*call, "join_squares", join), .shared_bytes = 256});
-  }
+  const int64_t tiles = ends.back(), per_block = ceil_div(tiles, kCudaThreads),
+                blocks = ceil_div(tiles, per_block);
+  const std::string find_tile = cuda_branch("tile", ends, [&](size_t k) {
+    int64_t first = k > 0 ? ends[k - 1] : 0;
+    return fmt::format("x = p{0} + (tile - {1}) * {2}; n = {3} - (tile - {1}) * {2};", operands[k], first,
+                       kTile, sizes[k]);
+  });
+  add(blocks, given == 0 || q.inputs.size() > 64 ? kAllOperands : ~given, "squares",
+      fmt::format("  const int64_t begin = lane.chunk * {0}, end = begin + {0} < {1} ? begin + {0} : {1};\n"
+                  "  for (int64_t tile = begin; tile < end; ++tile) {{\n"
+                  "    const {2}* x;\n    int64_t n;\n    {3}\n"
+                  "    total = add_squares(total, x, n < {4} ? n : {4});\n  }}\n"
+                  "  store_sum(lane, total, reinterpret_cast<double*>(workspace) + lane.chunk);\n",
+                  per_block, tiles, type, find_tile, kTile));
+  call->phases.back().writes = 0;
+  add(1, given, "join_squares",
+      total_of({.begin = fmt::format(
+                    "  const ShareOf<{}, double> s(reinterpret_cast<const double*>(workspace));\n", blocks),
+                .add = "  total = s.plus(total);\n"}));
+  call->workspace_bytes = blocks * int64_t{sizeof(double)};
   return call;
 }
 

@@ -4,18 +4,19 @@
 #pragma once
 #include <algorithm>
 
-#include "wholestep/base/integers.h"
+#include "wholestep/backend/phases.h"
 #include "wholestep/base/shape.h"
 
 namespace wholestep {
 
-/// Several whole rows a block, or a part of one where rows are long; neighbours in memory either way.
+/// Several whole rows a block, or a part of one where rows are long; neighbours in memory either way. Blocks
+/// lie within chunks of rows where that takes blocks of half the size at least.
 struct SquareBlocks {
   static constexpr int64_t kElements = 1024;
   explicit SquareBlocks(const Shape& shape)
       : rows(shape.rank() > 0 ? shape[0] : 1),
         columns(rows > 0 ? shape.numel() / rows : 0),
-        block_rows(std::max<int64_t>(1, kElements / std::max<int64_t>(columns, 1))),
+        block_rows(rows_of_block(rows, std::max<int64_t>(1, kElements / std::max<int64_t>(columns, 1)))),
         block_columns(std::min(columns, kElements)) {}
   int64_t rows, columns, block_rows, block_columns;
 
@@ -24,6 +25,16 @@ struct SquareBlocks {
   /// The block that begins there.
   int64_t index(int64_t row, int64_t column) const {
     return row / block_rows * across() + column / block_columns;
+  }
+  bool within(const Split& chunks) const {
+    return chunks.per_chunk % block_rows == 0 || chunks.chunks() <= 1;
+  }
+
+  static int64_t rows_of_block(int64_t rows, int64_t most) {
+    const int64_t chunk = Split(rows).per_chunk;
+    for (int64_t fewer = most; 2 * fewer >= most; --fewer)
+      if (chunk % fewer == 0) return fewer;
+    return most;
   }
 };
 

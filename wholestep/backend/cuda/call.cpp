@@ -79,7 +79,14 @@ std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string he
   call->headers = {std::move(header)};
   call->inputs.assign(request.inputs.begin(), request.inputs.end());
   call->outputs.assign(request.outputs.begin(), request.outputs.end());
+  call->squares = request.attrs.has("squares");
   return call;
+}
+
+void give_squares(CudaCall& call) {
+  constexpr int64_t kMostParts = kCudaThreads;  // one a thread of the block that adds them up
+  const int64_t parts = call.phases.back().chunks;
+  if (parts <= kMostParts) call.square_parts = parts;
 }
 
 int64_t CudaProduct::scratch_bytes() const {

@@ -22,6 +22,8 @@ constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 constexpr int64_t kCudaRowChunks = 1024;
 /// About what the multiprocessors of a large GPU run at a time, where each has room for one block.
 constexpr int64_t kCudaBusyBlocks = kLanesAlone;
+/// Shared memory of a block_sum() in f64.
+constexpr int64_t kCudaSumBytes = kCudaThreads / 32 * 8;
 /// A phase of one block that reads no more is over before another kernel could begin.
 constexpr int64_t kCudaBriefBytes = 4096;
 /// The elements, at most four, that one instruction moves of rows of n; as in prelude.cuh.
@@ -107,6 +109,8 @@ struct CudaCall final : PhasedKernel {
   std::vector<std::string> headers;      ///< device headers the phases come from, such as "softmax.cuh"
   std::vector<std::string> definitions;  ///< device functions made for this request; others may share them
   std::vector<TensorType> inputs, outputs;
+  bool squares =
+      false;  ///< the last output is sums of squares, which the last phase makes and alone is given
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override;
@@ -118,6 +122,9 @@ std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string he
 int64_t cuda_product_blocks(int64_t m, int64_t n);
 /// A phase that is a product.
 CudaPhase cuda_product_phase(CudaProduct product);
+/// The last phase, whose blocks each write a part of all results, gives the sums of their squares if asked;
+/// not where there are more blocks than the one that adds them up has threads.
+void give_squares(CudaCall& call);
 /// A phase over the rows of the operands marked.
 CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,
                          int64_t shared_bytes = 0);

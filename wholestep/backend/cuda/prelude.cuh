@@ -62,6 +62,12 @@ __device__ T block_sum(T value, char* shared) {
   return total;
 }
 
+/// The same sum, to memory.
+__device__ inline void store_sum(Lane lane, double value, double* out) {
+  value = block_sum(value, lane.shared);
+  if (threadIdx.x == 0) *out = value;
+}
+
 template <class T>
 __device__ T warp_sum(T value) {
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
