@@ -70,11 +70,15 @@ void copy_in_parts(std::byte* to, const std::byte* from, int64_t bytes) {
 
 void run_phases(const CpuCall& call, const CpuArgs& args) {
   FlushSubnormals mode;
-  default_pool().limit(default_pool().threads());  // a step may have left some asleep
+  ThreadPool& pool = default_pool();
   for (const CpuPhase& phase : call.phases) {
     auto item = [&](int64_t chunk) { phase.run(args, chunk); };
-    if (phase.chunks == 1) item(0);
-    else default_pool().run(phase.chunks, item);
+    if (phase.chunks == 1) {
+      item(0);
+    } else {
+      pool.limit(pool.threads());  // a step may have left some asleep
+      pool.run(phase.chunks, item);
+    }
   }
 }
 
