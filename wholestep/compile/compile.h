@@ -10,7 +10,8 @@
 namespace wholestep {
 
 /// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute and
-/// squares add up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient later.)
+/// squares add up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient
+/// later.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;

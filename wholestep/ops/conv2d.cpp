@@ -373,7 +373,7 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
                    .groups = request.attrs.integer("groups"),
                    .y = axis(0),
                    .x = axis(1)},
-          .bias = (!dx && request.inputs.size() == 3) || request.attrs.has("bias"),
+          .bias = dw ? request.attrs.has("bias") : !dx && request.inputs.size() == 3,
           .masked = masks(request.attrs),
           .relu = clips(request.attrs)};
 }
