@@ -39,6 +39,16 @@ TEST(Squares, ABarrierLessOnTheCpu) {
   EXPECT_EQ(regions(with), regions(without) - 1);
 }
 
+TEST(Squares, AKernelLessOnAGpu) {
+  for (auto [model, batch, kernels] : {std::tuple("w2", 64, 3), {"w3", 32, 5}, {"w4s", 32, 7}}) {
+    Plan with = plan_of(model, batch, {.backend = &cuda_planner()}),
+         without = plan_of(model, batch, {.backend = &cuda_planner(), .squares = false});
+    EXPECT_GT(squaring(with, "matmul"), 0) << model;
+    EXPECT_EQ(regions(with), kernels) << model;
+    EXPECT_EQ(regions(without), kernels + 1) << model;
+  }
+}
+
 TEST(Squares, LittleIsReadAsItIs) {
   for (Backend* backend : {&cpu_backend(), &cuda_planner()}) {
     Plan plan = plan_of("w1", 32, {.backend = backend});
