@@ -5,6 +5,7 @@
 #include "support/formula.h"
 #include "support/random_program.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/random.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/shape.h"
 
@@ -50,6 +51,30 @@ TEST(CudaLanes, CopyRowsThatAreExpandedAndSlicedInEveryLane) {
   step.write("x", x);
   step.run();
   EXPECT_TRUE(same_numbers({step.output("y")}, {f(x)}));
+}
+
+/// Rows of 13 floats begin anywhere in a lane's shared memory.
+TEST(CudaLanes, DrawRandomRowsOfAnyWidth) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  for (int64_t width : {13, 14, 16}) {
+    Tensor x = tensor(formula_values<float>(1, 64 * width), {64, width});
+    auto on = [&](Backend& backend) {
+      RandomState random(7);
+      UseRandom use(random);
+      auto graph = std::make_shared<Graph>();
+      {
+        Trace trace(graph);
+        Tensor in = graph->add_input(InputKind::kBatch, "x", x.type()),
+               kept = where(random_uniform(x.shape()) > 0.5, in, 0.0);
+        graph->add_output("y", sum(kept * (1.0 - random_uniform(x.shape())), {1}));
+      }
+      CompiledStep step(make_plan(graph, {.backend = &backend}));
+      step.write("x", x);
+      step.run();
+      return step.output("y");
+    };
+    EXPECT_TRUE(same_numbers({on(cuda_backend())}, {on(cpu_backend())})) << width;
+  }
 }
 
 }  // namespace

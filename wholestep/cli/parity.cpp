@@ -57,10 +57,12 @@ Tensor operand(const TensorType& type, const OpCase& request, PhiloxStream& rand
   visit_stored(type.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (T& element : t.data<T>()) {
-      if constexpr (is_floating(kDTypeOf<T>))
-        element =
-            static_cast<T>(random.uniform(static_cast<float>(request.low), static_cast<float>(request.high)));
-      else if constexpr (std::is_same_v<T, bool>) element = random.below(2) == 1;
+      if constexpr (is_floating(kDTypeOf<T>)) {
+        double value = static_cast<double>(
+            random.uniform(static_cast<float>(request.low), static_cast<float>(request.high)));
+        if (request.multiple > 0) value = std::round(value / request.multiple) * request.multiple;
+        element = static_cast<T>(value);
+      } else if constexpr (std::is_same_v<T, bool>) element = random.below(2) == 1;
       else element = static_cast<T>(random.below(static_cast<uint64_t>(request.bound)));
     }
   });

@@ -31,12 +31,13 @@ template <class E, uint64_t NODE>
 __device__ void random_uniform(Lane lane, const int64_t* seed, const int64_t* step, float* out, char*) {
   const uint64_t key = mix(uint64_t(*seed), uint64_t(*step));
   const auto own = E::of(lane);
+  const bool aligned = reinterpret_cast<uint64_t>(out) % sizeof(Vector<float, 4>) == 0;  // not where a lane has an odd row
   for (auto at = own.begin / 4 * 4 + threadIdx.x * 4; at < own.end; at += kThreads * 4) {
     const Vector<uint32_t, 4> words = philox(key, NODE, uint64_t(at / 4));
     Vector<float, 4> values;
 #pragma unroll
     for (int k = 0; k < 4; ++k) values.at[k] = float(words.at[k] >> 8) * 0x1p-24f;
-    if (at >= own.begin && at + 4 <= own.end) {
+    if (aligned && at >= own.begin && at + 4 <= own.end) {
       *reinterpret_cast<Vector<float, 4>*>(out + at) = values;
     } else {
 #pragma unroll
