@@ -207,6 +207,18 @@ TEST(Regions, FewestKeepsUpdatesBehindTheReadersOfTheOldValue) {
             (Spans{{0, 0}, {1, 1}, {1, 1}}));
 }
 
+TEST(Regions, FewestAdvancesAPlaceInTheDataAsSoonAsItHasBeenRead) {
+  // Value 0 is read by rows, and becomes 4 and 5 over it: from itself alone, or from what the step made.
+  auto at_end = [](int from, int to) {
+    return fewest({call(over_rows(kRows, 0, 1), {0}, {1}), call(over_rows(kRows, 0, 1), {1}, {2}),
+                   call(over_rows(kRows, 0, 1), {2}, {3}),
+                   call(of_extent({.chunks = 1}), {from}, {to}, {0})})[3]
+        .first;
+  };
+  EXPECT_EQ(at_end(0, 4), 1) << "its reader is in the first region, and nothing else keeps it";
+  EXPECT_EQ(at_end(1, 5), 2) << "late, as updates are";
+}
+
 TEST(Regions, FewestPutsPhasesOfOneChunkThatNeedEachOtherIntoOneLane) {
   auto serial = [] { return std::shared_ptr<const PreparedKernel>(serial_call([](const CpuArgs&) {})); };
   // 1 and 2 are made apart; 3 needs both, and a reader by rows of everything waits.
