@@ -99,7 +99,8 @@ class CpuExecutable final : public Executable {
       });
       most = std::max(most, lanes.size());
     }
-    trial_ = ThreadTrial(std::min(static_cast<int64_t>(most), int64_t{default_pool().threads()}));
+    trial_ =
+        ThreadTrial(std::min(static_cast<int64_t>(most), int64_t{default_pool().threads()}), allowed_cpus());
     auto address = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
     for (const Call& call : program.calls) {
       auto bound = std::make_unique<Bound>();
@@ -191,7 +192,7 @@ class CpuExecutable final : public Executable {
   std::vector<std::unique_ptr<Bound>> calls_;
   std::vector<Region> regions_;
   std::vector<std::vector<Lane>> lanes_;  // of every region, in the order they are handed out
-  ThreadTrial trial_{1};
+  ThreadTrial trial_{1, 1};
 };
 
 class CpuBackend final : public Backend {

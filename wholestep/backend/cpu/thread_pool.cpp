@@ -35,6 +35,8 @@ void pause_briefly() {
 #endif
 }
 
+}  // namespace
+
 int allowed_cpus() {
 #ifdef __linux__
   cpu_set_t set;
@@ -42,8 +44,6 @@ int allowed_cpus() {
 #endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
-
-}  // namespace
 
 ThreadPool::ThreadPool(int threads)
     : tickets_((static_cast<size_t>(std::max(1, threads)) + 7) / 8),

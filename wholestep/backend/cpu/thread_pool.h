@@ -65,6 +65,9 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
+/// Processors the process may run on.
+int allowed_cpus();
+
 /// The pool the CPU backend uses; as many threads as the process may run on until set_threads() is called.
 ThreadPool& default_pool();
 

@@ -9,7 +9,7 @@ namespace wholestep {
 namespace {
 
 constexpr int kTurnSteps = 4, kRest = 256;
-constexpr std::chrono::milliseconds kTurn{1}, kFewerWon{15}, kMoreWon{30};
+constexpr std::chrono::milliseconds kTurn{1}, kSoonWon{15}, kLateWon{45}, kMoreWon{30};
 constexpr std::chrono::milliseconds kLong{
     10};  // nothing that befalls a step or a turn once matters beside it
 
@@ -19,12 +19,16 @@ int64_t fewer_than(int64_t threads) {
 
 }  // namespace
 
-ThreadTrial::ThreadTrial(int64_t most) : holder_{most}, rival_{fewer_than(most)}, most_(most) {}
+ThreadTrial::ThreadTrial(int64_t most_threads, int64_t of_processors)
+    : holder_{most_threads},
+      rival_{fewer_than(most_threads)},
+      most_(most_threads),
+      processors_(of_processors) {}
 
 void ThreadTrial::took(Duration step) {
   if (over()) {
     rested_ += step;
-    if (rested_ > kRest * tried_) *this = ThreadTrial(most_);
+    if (rested_ > kRest * tried_) *this = ThreadTrial(most_, processors_);
     return;
   }
   tried_ += step;
@@ -45,7 +49,9 @@ void ThreadTrial::end_bout() {
   Side& winner = rival_wins ? rival_ : holder_;
   winner.won += winner.turn.length;
   holder_.turn = rival_.turn = {};
-  if (winner.won < (rival_wins ? kFewerWon : kMoreWon)) return;
+  const bool too_many = holder_.threads > processors_;
+  const auto enough = rival_wins ? too_many ? kSoonWon : kLateWon : too_many ? kMoreWon : kSoonWon;
+  if (winner.won < enough) return;
   holder_ = {winner.threads};
   rival_ = {rival_wins ? fewer_than(winner.threads) : 0};
 }
