@@ -1,6 +1,6 @@
-// Two fusions that keep every bit. A ReLU, or the mask of its gradient, that alone reads a product or
-// convolution becomes its epilogue. Element-wise nodes of one shape and compute type that feed each other
-// become one region, run as a program over blocks in cache.
+// Three fusions that keep every bit. A ReLU, or the mask of its gradient, that alone reads a product or
+// convolution becomes its epilogue. A loss and its gradient become one node. Element-wise nodes of one shape
+// and compute type that feed each other become one region, run as a program over blocks in cache.
 #include <algorithm>
 #include <bit>
 #include <map>

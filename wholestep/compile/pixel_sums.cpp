@@ -58,7 +58,9 @@ class PixelSums {
     const int y = conv.outputs[0];
     const Shape& shape = graph_.type(y).shape;
     std::vector<const Node*> of_y = readers(y);
-    if (conv.attrs.text_or("activation", "") != "relu" || of_y.size() != 2 || kept(y)) return;
+    if (conv.attrs.text_or("activation", "") != "relu" || of_y.size() != 2 || kept(y) ||
+        conv.attrs.integer("groups") != 1)
+      return;
     if (of_y[0]->op->name == "fused") std::swap(of_y[0], of_y[1]);
     const Node &sum = *of_y[0], &mask = *of_y[1];
     if (sum.op->name != "sum" || sum.attrs.integers("axes") != std::vector<int64_t>{2, 3} ||
@@ -79,6 +81,7 @@ class PixelSums {
     const int g = graph_.values[static_cast<size_t>(mask.inputs[1])].node;
     if (g >= 0 && !kept(mask.inputs[1]) && readers(mask.inputs[1]).size() == 1 && factor(graph_.node(g)))
       found.of_mean = &graph_.node(g);
+    describe(found);
     if (!has_fast_kernel(found)) return;
     gone_.insert({found.sum, found.mask, found.program, found.mean, found.of_mean});
     conv_of_[found.gradient] = &conv;
@@ -112,18 +115,21 @@ class PixelSums {
     return one ? &program : nullptr;
   }
 
-  bool has_fast_kernel(Found& found) const {
-    if (found.conv->attrs.integer("groups") != 1) return false;
-    Types inputs = graph_.input_types(*found.conv);
+  void describe(Found& found) const {
     found.attrs = {{"groups", int64_t{1}}};
     for (const char* name : {"stride", "padding", "dilation"})
       found.attrs.set({name, found.conv->attrs.integers(name)});
-    if (found.program) {
-      inputs[0] = graph_.type(found.program->inputs[0]);
-      found.attrs.set({"program", found.program->attrs.text("program")});
-    }
+    if (found.program) found.attrs.set({"program", found.program->attrs.text("program")});
     if (found.mean) found.attrs.set({"scale", *factor(*found.mean)});
-    found.types = sums_.infer(inputs, found.attrs);
+    found.types = sums_.infer(inputs_of(found), found.attrs);
+  }
+  Types inputs_of(const Found& found) const {
+    Types inputs = graph_.input_types(*found.conv);
+    if (found.program) inputs[0] = graph_.type(found.program->inputs[0]);
+    return inputs;
+  }
+  bool has_fast_kernel(const Found& found) const {
+    const Types inputs = inputs_of(found);
     const KernelRequest request{sums_.name, inputs, found.types, found.attrs};
     return choose_kernel(sums_, request, backend_.name()).kernel->refuse;  // the plain ones take everything
   }
@@ -148,7 +154,7 @@ class PixelSums {
     const TensorType& g = found.types[0];  // as the totals
     const int of_total =
         add("reshape", {{"shape", extents(g.shape)}},
-            {rewriter_.mapped((found.of_mean ? found.of_mean->inputs[0] : found.mask->inputs[1]))}, {g},
+            {rewriter_.mapped(found.of_mean ? found.of_mean->inputs[0] : found.mask->inputs[1])}, {g},
             *found.mask)[0];
     Attrs attrs;
     if (node.attrs.has("bias")) attrs.set({"bias", true});

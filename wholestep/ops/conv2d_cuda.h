@@ -46,6 +46,10 @@ std::string conv2d_geometry(int64_t batch, const Conv2d& c);
 constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
   return (outputs - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
 }
+/// The smallest number from `words` on that leaves `rest` when divided by `of`; as in tensor_core.cuh.
+constexpr int64_t with_rest(int64_t words, int64_t rest, int64_t of) {
+  return rounded_up(words - rest, of) + rest;
+}
 /// Cycles of a multiprocessor for adding up `split` parts of sums that lie in shared memory: so many for each
 /// part and each round of a block's threads over the outputs, and for all of it.
 struct JoinCycles {

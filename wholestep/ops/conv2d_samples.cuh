@@ -4,6 +4,26 @@
 #include "conv2d.cuh"
 #include "tensor_core.cuh"
 
+/// A sample [CI, H, W] to WORDS words of shared memory, first zeros and then a pixel (h, w) of the padded one, [HP, WP] a
+/// channel, to row(ci, h)[column(w)] in TF32, taken through `program`.
+template <class G, int WORDS, int HP, int WP, class T, class Program, class Row, class Column>
+__device__ void load_padded_sample(const T* x, uint32_t* xs, Program program, Row row, Column column) {
+  constexpr unsigned V = largest_power(G::W), vectors = WORDS / 4;
+  constexpr bool cut = G::PH < 0 || G::H + G::PH > HP || G::PW < 0 || G::W + G::PW > WP;
+  staged<vectors, 1>([](int e) { return e; },
+                     [&](int, int e) { reinterpret_cast<Vector<uint32_t, 4>*>(xs)[e] = {}; });
+  __syncthreads();
+  staged<G::CI * G::H * G::W / V, 4>(
+      [&](unsigned e) { return reinterpret_cast<const Vector<T, V>*>(x)[e]; },
+      [&](unsigned e, const Vector<T, V>& value) {
+        const int w = e % (G::W / V) * V + G::PW, h = e / (G::W / V) % G::H + G::PH, ci = e / (G::W / V * G::H);
+        uint32_t* to = row(ci, h);
+#pragma unroll
+        for (int v = 0; v < int(V); ++v)
+          if (!cut || (h >= 0 && h < HP && w + v >= 0 && w + v < WP)) to[column(w + v)] = to_tf32(program(value.at[v]));
+      });
+}
+
 /// A sample [CI, H, W] with its padding, in rows of ROW words and planes of PLANE. Columns that a stride takes one after
 /// the other lie side by side. RUN pixels of an output row belong together, the last run of a row may reach beyond it.
 template <class G, int RUN, int ROW, int PLANE>
@@ -19,20 +39,9 @@ struct SampleTile {
   __device__ static unsigned row_offset(unsigned r) { return r % G::CI * PLANE + r / G::CI * (G::DH * ROW); }
 
   __device__ static void load(const float* x, uint32_t* xs) {
-    constexpr unsigned V = largest_power(G::W), vectors = words / 4;
-    constexpr bool cut = G::PH < 0 || G::H + G::PH > HP || G::PW < 0 || G::W + G::PW > WP;
-    staged<vectors, 1>([](int e) { return e; },
-                       [&](int, int e) { reinterpret_cast<Vector<uint32_t, 4>*>(xs)[e] = {}; });
-    __syncthreads();
-    staged<G::CI * G::H * G::W / V, 4>(
-        [&](unsigned e) { return reinterpret_cast<const Vector<float, V>*>(x)[e]; },
-        [&](unsigned e, const Vector<float, V>& value) {
-          const int w = e % (G::W / V) * V + G::PW, h = e / (G::W / V) % G::H + G::PH, ci = e / (G::W / V * G::H);
-          uint32_t* row = xs + ci * PLANE + h * ROW;
-#pragma unroll
-          for (int v = 0; v < int(V); ++v)
-            if (!cut || (h >= 0 && h < HP && w + v >= 0 && w + v < WP)) row[column(w + v)] = to_tf32(value.at[v]);
-        });
+    load_padded_sample<G, words, HP, WP>(
+        x, xs, [](float value) { return value; }, [&](int ci, int h) { return xs + ci * PLANE + h * ROW; },
+        [](int w) { return column(w); });
   }
 };
 

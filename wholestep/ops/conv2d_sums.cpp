@@ -54,11 +54,16 @@ Types infer_sums_dw(std::span<const TensorType> in, const Attrs& attrs) {
   return types;
 }
 
-double sums_flops(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_sums_problem(request);
-  const Conv2d& c = p.conv;
-  return 4.0 * static_cast<double>(p.batch * c.out_channels * c.y.out * c.x.out) *
-         static_cast<double>(c.in_channels * c.y.kernel * c.x.kernel);
+/// What `use` makes of the request for the convolution alone.
+template <class Use>
+auto of_convolution(const KernelRequest& request, Use use) {
+  const Types operands = convolved(request.inputs, request.attrs),
+              y = find_op("conv2d").infer(operands, request.attrs);
+  return use(KernelRequest{"conv2d", operands, y, request.attrs});
+}
+
+double sums_flops(const KernelRequest& request) {  // the sums under taps cost as much as y
+  return 2 * of_convolution(request, find_op("conv2d").flops);
 }
 double sums_dw_flops(const KernelRequest& request) {
   return 2.0 * static_cast<double>(request.inputs[0].shape.numel());
@@ -152,9 +157,7 @@ const OpDef k_conv2d_sums_dw{
 }  // namespace
 
 Conv2dProblem conv2d_sums_problem(const KernelRequest& request) {
-  const Types operands = convolved(request.inputs, request.attrs),
-              y = find_op("conv2d").infer(operands, request.attrs);
-  Conv2dProblem problem = conv2d_problem({"conv2d", operands, y, request.attrs});
+  Conv2dProblem problem = of_convolution(request, conv2d_problem);
   problem.relu = true;
   return problem;
 }

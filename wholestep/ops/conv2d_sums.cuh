@@ -38,20 +38,8 @@ struct PaddedSample {
   }
   template <class T, class Program>
   __device__ static void load(const T* x, uint32_t* xs, Program program) {
-    constexpr int V = largest_power(G::W);
-    constexpr bool cut = G::H + G::PH > HP || G::W + G::PW > WP;
-    staged<words / 4, 1>([](int e) { return e; },
-                         [&](int, int e) { reinterpret_cast<Vector<uint32_t, 4>*>(xs)[e] = {}; });
-    __syncthreads();
-    staged<G::CI * G::H * G::W / V, 4>(
-        [&](unsigned e) { return reinterpret_cast<const Vector<T, V>*>(x)[e]; },
-        [&](unsigned e, const Vector<T, V>& value) {
-          const int w = e % (G::W / V) * V + G::PW, h = e / (G::W / V) % G::H + G::PH, ci = e / (G::W / V * G::H);
-          uint32_t* row = xs + h * STEP + ci * ROW;
-#pragma unroll
-          for (int v = 0; v < int(V); ++v)
-            if (!cut || (h < HP && w + v < WP)) row[w + v] = to_tf32(program(value.at[v]));
-        });
+    load_padded_sample<G, words, HP, WP>(
+        x, xs, program, [&](int ci, int h) { return xs + h * STEP + ci * ROW; }, [](int w) { return w; });
   }
 };
 

@@ -21,9 +21,6 @@ int64_t tiles_of(const Conv2d& c) { return ceil_div(c.in_channels * c.y.kernel *
 
 /// What a block has in shared memory.
 int64_t sample_bytes(const Conv2d& c) {
-  auto with_rest = [](int64_t words, int64_t rest, int64_t of) {
-    return ceil_div(words - rest, of) * of + rest;
-  };
   const int64_t row = with_rest(rounded_up(c.x.out, 2) + c.x.kernel - 1, 16, 32),
                 words = conv2d_span(c.y, c.y.out) * c.in_channels * row + 8 / columns_of(c) * row + 8;
   return 4 *

@@ -13,9 +13,6 @@ namespace {
 
 constexpr int64_t kWarps = kCudaThreads / 32;
 
-/// The smallest number from `words` on that leaves `rest` when divided by `of`.
-int64_t with_rest(int64_t words, int64_t rest, int64_t of) { return rounded_up(words - rest, of) + rest; }
-
 /// As ConvPixels: columns of rows of samples of the output, and the words of a channel of the input they
 /// reach.
 struct Pixels {

@@ -92,30 +92,8 @@ std::unique_ptr<PreparedKernel> last_axis_call(const Shape& shape, Row row) {
   });
 }
 
-}  // namespace
-
-std::unique_ptr<PreparedKernel> prepare_softmax(const KernelRequest& request) {
-  return with_type(request.inputs[0].dtype, [&](auto zero) {
-    using T = decltype(zero);
-    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
-      softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
-    });
-  });
-}
-
-std::unique_ptr<PreparedKernel> prepare_log_softmax(const KernelRequest& request) {
-  return with_type(request.inputs[0].dtype, [&](auto zero) {
-    using T = decltype(zero);
-    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
-      log_softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
-    });
-  });
-}
-
-namespace {
-
-/// Calls row(args, i, x, label) for every row of logits, label -1 where it is none; x, label and result are
-/// taken by rows, as is what `row_inputs` and `row_outputs` add.
+/// Calls row(args, i, x, label) for every row of logits, label -1 where it is none. `row_inputs` and
+/// `row_outputs` say which operands are taken by rows, as in CpuPhase.
 template <class Row>
 std::unique_ptr<PreparedKernel> class_call(const KernelRequest& request, uint64_t row_inputs,
                                            uint64_t row_outputs, Row row) {
@@ -137,6 +115,24 @@ template <class T>
 constexpr T kNoLoss = std::numeric_limits<T>::quiet_NaN();
 
 }  // namespace
+
+std::unique_ptr<PreparedKernel> prepare_softmax(const KernelRequest& request) {
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
+      softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
+    });
+  });
+}
+
+std::unique_ptr<PreparedKernel> prepare_log_softmax(const KernelRequest& request) {
+  return with_type(request.inputs[0].dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return last_axis_call(request.inputs[0].shape, [](const CpuArgs& args, int64_t at, int64_t n) {
+      log_softmax_row(args.in<T>(0) + at, n, args.out<T>(0) + at);
+    });
+  });
+}
 
 std::unique_ptr<PreparedKernel> prepare_cross_entropy(const KernelRequest& request) {
   int64_t classes = request.inputs[0].shape[1];

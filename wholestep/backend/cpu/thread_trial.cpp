@@ -9,9 +9,9 @@ namespace wholestep {
 namespace {
 
 constexpr int kTurnSteps = 4, kRest = 256;
-constexpr std::chrono::milliseconds kTurn{1}, kSoonWon{15}, kLateWon{45}, kMoreWon{30};
-constexpr std::chrono::milliseconds kLong{
-    10};  // nothing that befalls a step or a turn once matters beside it
+constexpr std::chrono::milliseconds kTurn{1}, kExpectedWon{15}, kFewerWon{45}, kMoreWon{30};
+/// Nothing that befalls a step or a turn once matters beside it.
+constexpr std::chrono::milliseconds kLong{10};
 
 int64_t fewer_than(int64_t threads) {
   return threads > 1 ? static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(threads - 1))) : 0;
@@ -49,9 +49,8 @@ void ThreadTrial::end_bout() {
   Side& winner = rival_wins ? rival_ : holder_;
   winner.won += winner.turn.length;
   holder_.turn = rival_.turn = {};
-  const bool too_many = holder_.threads > processors_;
-  const auto enough = rival_wins ? too_many ? kSoonWon : kLateWon : too_many ? kMoreWon : kSoonWon;
-  if (winner.won < enough) return;
+  const bool too_many = holder_.threads > processors_, expected = rival_wins == too_many;
+  if (winner.won < (expected ? kExpectedWon : rival_wins ? kFewerWon : kMoreWon)) return;
   holder_ = {winner.threads};
   rival_ = {rival_wins ? fewer_than(winner.threads) : 0};
 }
