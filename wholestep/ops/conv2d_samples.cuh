@@ -94,26 +94,39 @@ __device__ void rotate(float (&values)[N], int t) {
 }
 
 /// Pixels are the rows of the product, channels its columns, rows of the kernel its sum. A warp has 16 runs of pixels, NB
-/// groups of 8 channels and one of SPLIT parts of the sum. Shared memory: the sample, and with SPLIT > 1 the parts.
+/// groups of 8 channels and one of SPLIT parts of the sum. Shared memory: the sample, and with SPLIT > 1 the parts, as the
+/// tensor cores leave them: four elements of a thread together.
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, int THIRD, bool RELU>
 __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
   using Tile = SampleTile<G, RUN, ROW, PLANE>;
   constexpr int R = Taps::KH * G::CI, depth = ((R + 7) / 8 + SPLIT - 1) / SPLIT * 8, all = G::OH * Tile::runs;
   constexpr int units = (all + 15) / 16, blocks = ((G::CO + 7) / 8 + NB - 1) / NB, classes = Taps::SH * Taps::SW;
   constexpr int reach = (RUN - 1) * G::SW + (Taps::KW - 1) * G::DW + 1;
+  constexpr int results = units * blocks * classes, fragments = results * RUN * NB * 32;
   uint32_t* xs = reinterpret_cast<uint32_t*>(lane.shared);
-  float* parts = reinterpret_cast<float*>(xs + Tile::words);  // [SPLIT][outputs]
-  const unsigned warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  auto* parts = reinterpret_cast<Vector<float, 4>*>(xs + Tile::words);  // [SPLIT][results][RUN][NB][32]
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     Tile::load(x + n * (G::CI * G::H * G::W), xs);
     __syncthreads();
-    float* result = y + n * Taps::outputs;
-#pragma unroll 1
-    for (unsigned task = warp; task < units * blocks * SPLIT * classes; task += kWarps) {
-      const unsigned unit = task % units, first_channel = task / units % blocks * NB * 8;
-      const int part = task / (units * blocks) % SPLIT;
-      const Taps taps(task / (units * blocks * SPLIT));
+    // Element r of pixel i of a thread's runs, of which pixel (h, w) has a class in each of its cells.
+    auto finish = [&](unsigned result, unsigned g, unsigned t, int i, int nb, int r, float value) {
+      const Taps taps(result / (units * blocks));
+      const unsigned run = result % units * 16 + r / 2 * 8 + g;
+      const int channel = (result / units % blocks * NB + nb) * 8 + t * 2 + r % 2;
+      const int h = run / Tile::runs * Taps::SH + taps.a, w = (run % Tile::runs * RUN + i) * Taps::SW + taps.b;
+      if ((G::CO % (NB * 8) != 0 && channel >= G::CO) || (all % 16 != 0 && run >= all) || h >= Taps::H ||
+          ((G::OW % RUN != 0 || Taps::W % Taps::SW != 0) && w >= Taps::W))
+        return;
+      const int64_t at = n * Taps::outputs + (channel * Taps::H + h) * Taps::W + w;
+      value = masked<THIRD>(value, third, at);
+      y[at] = RELU ? relu(value) : value;
+    };
+    each_task<results * SPLIT>([&](unsigned task, unsigned lane_number) {
+      const unsigned g = lane_number / 4, t = lane_number % 4;
+      const unsigned part = task / results, unit = task % results % units;
+      const int first_channel = task % results / units % blocks * NB * 8;
+      const Taps taps(task % results / (units * blocks));
       int from[2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -130,9 +143,11 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll
           for (int i = 0; i < RUN; ++i) sum[i][nb][r] = shift;
         }
-      const int begin = taps.first_kh * G::CI + part * depth, end = begin + depth < R ? begin + depth : R;
+      const int begin = taps.first_kh * G::CI + int(part) * depth, end = begin + depth < R ? begin + depth : R;
 #pragma unroll 1
-      for (int first_row = begin; first_row < end; first_row += 8) {
+      for (int slice = 0; slice < depth / 8; ++slice) {
+        const int first_row = begin + slice * 8;
+        if (first_row >= end) break;
         uint32_t in[4][reach];  // as a of multiply_tf32
         float weights[2][Taps::KW][NB];
 #pragma unroll
@@ -145,7 +160,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
 #pragma unroll
             for (int nb = 0; nb < NB; ++nb) {
               const bool exists = (R % 8 == 0 || wanted < R) && (Taps::SW == 1 || kw >= taps.first_kw) &&
-                                  (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + g < G::CO);
+                                  (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + int(g) < G::CO);
               weights[k][kw][nb] = exists ? taps_of[nb * 8 * Taps::channel + kw * Taps::column] : 0;
             }
 #pragma unroll
@@ -173,39 +188,43 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
           }
         }
       }
+      auto* part_of = parts + task * (RUN * NB * 32) + lane_number;
 #pragma unroll
       for (int nb = 0; nb < NB; ++nb)
+        if constexpr (SPLIT > 1) {
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const unsigned channel = first_channel + nb * 8 + t * 2 + r % 2, run = unit * 16 + r / 2 * 8 + g;
-          const int h = run / Tile::runs * Taps::SH + taps.a;
-          if ((G::CO % (NB * 8) != 0 && channel >= G::CO) || (all % 16 != 0 && run >= all) || h >= Taps::H) continue;
-          float values[RUN];
+          for (int i = 0; i < RUN; ++i)
+            part_of[(i * NB + nb) * 32] = {sum[i][nb][0], sum[i][nb][1], sum[i][nb][2], sum[i][nb][3]};
+        } else {
 #pragma unroll
-          for (int i = 0; i < RUN; ++i) values[i] = RELU && SPLIT == 1 ? relu(sum[i][nb][r]) : sum[i][nb][r];
-          rotate(values, t);
-          const int row = (channel * Taps::H + h) * Taps::W + taps.b;
-          float* to = (SPLIT == 1 ? result : parts + part * Taps::outputs) + row;
+          for (int r = 0; r < 4; ++r) {
+            float values[RUN];
 #pragma unroll
-          for (int i = 0; i < RUN; ++i) {
-            const int ow = run % Tile::runs * RUN + (i + t) % RUN;
-            if ((G::OW % RUN == 0 && Taps::W % Taps::SW == 0) || ow * Taps::SW + taps.b < Taps::W)
-              to[ow * Taps::SW] =
-                  SPLIT == 1 ? masked<THIRD>(values[i], third, n * Taps::outputs + row + ow * Taps::SW) : values[i];
+            for (int i = 0; i < RUN; ++i) values[i] = sum[i][nb][r];
+            rotate(values, t);
+#pragma unroll
+            for (int i = 0; i < RUN; ++i) finish(task, g, t, (i + t) % RUN, nb, r, values[i]);
           }
         }
-    }
+    });
     __syncthreads();
-    if (SPLIT > 1) {
-      staged<Taps::outputs, 4>(
-          [&](int e) {
-            float total = parts[e];
+    if constexpr (SPLIT > 1) {
+#pragma unroll 1
+      for (int first = 0; first < fragments; first += kThreads) {
+        const unsigned e = first + threadIdx.x, t = e % 4, result = e / (RUN * NB * 32), nb = e / 32 % NB;
+        if (fragments % kThreads != 0 && e >= fragments) break;
+        const unsigned i = (e / (NB * 32) + t) % RUN;  // as rotate()
+        const auto* part_of = parts + ((result * RUN + i) * NB + nb) * 32 + e % 32;
+        Vector<float, 4> total = *part_of;
 #pragma unroll
-            for (int part = 1; part < SPLIT; ++part) total += parts[part * Taps::outputs + e];
-            total = masked<THIRD>(total, third, n * Taps::outputs + e);
-            return RELU ? relu(total) : total;
-          },
-          [&](int e, float value) { result[e] = value; });
+        for (int part = 1; part < SPLIT; ++part) {
+          const Vector<float, 4> more = part_of[part * fragments];
+#pragma unroll
+          for (int r = 0; r < 4; ++r) total.at[r] += more.at[r];
+        }
+#pragma unroll
+        for (int r = 0; r < 4; ++r) finish(result, e % 32 / 4, t, i, nb, r, total.at[r]);
+      }
       __syncthreads();
     }
   }

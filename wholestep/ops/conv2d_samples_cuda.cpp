@@ -70,16 +70,16 @@ double lay_out(Layout& layout, Passes count) {
   return least;
 }
 
-constexpr JoinCycles kJoin{.part = 4, .round = 32, .once = 120};
+constexpr JoinCycles kJoin{.part = 4, .round = 32, .once = 120},
+    kJoinFragments{.part = 32, .round = 240, .once = 120};
 
 void keep_least(std::optional<SampleTile>& best, double& least, const SampleTile& tile, double cycles) {
   if (tile.shared_bytes > kCudaSharedBytes || (best && cycles >= least)) return;
   best = tile, least = cycles;
 }
 
-/// For `classes` of pixels that meet `height` x `width` taps, `outputs` pixels of all channels in all.
-std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t width, int64_t classes,
-                                       int64_t outputs) {
+/// For `classes` of pixels that meet `height` x `width` taps.
+std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t width, int64_t classes) {
   std::optional<SampleTile> best;
   double least = 0;
   int64_t channels = ceil_div(c.out_channels, 8);
@@ -106,7 +106,8 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
     for (int64_t groups = 1; groups <= std::min<int64_t>(channels, 8); ++groups)
       for (int64_t split = 1; split <= std::min<int64_t>(slices, 16); ++split) {
         if (run * groups > 16) continue;
-        int64_t tasks = units * ceil_div(channels, groups) * split * classes;
+        const int64_t results = units * ceil_div(channels, groups) * classes, tasks = results * split,
+                      fragments = results * run * groups * 32;
         double reads = static_cast<double>(4 * reach), weights = static_cast<double>(2 * width * groups),
                multiplies = static_cast<double>(width * run * groups);
         double cycles =
@@ -119,8 +120,8 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
                     .channel_groups = groups,
                     .split = split,
                     .kernel_rows = 0,
-                    .shared_bytes = layout.bytes() + (split > 1 ? 4 * split * outputs : 0)},
-                   cycles + kJoin(outputs, split));
+                    .shared_bytes = layout.bytes() + (split > 1 ? 16 * split * fragments : 0)},
+                   cycles + kJoinFragments(fragments, split));
       }
   }
   return best;
@@ -129,13 +130,12 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
 }  // namespace
 
 std::optional<SampleTile> forward_sample_tile(const Conv2d& c) {
-  return product_tile(c, c.y.kernel, c.x.kernel, 1, c.out_channels * c.y.out * c.x.out);
+  return product_tile(c, c.y.kernel, c.x.kernel, 1);
 }
 
 std::optional<SampleTile> gradient_sample_tile(const Conv2d& c) {
   return product_tile(conv2d_input_gradient(c), ceil_div(c.y.kernel, c.y.stride),
-                      ceil_div(c.x.kernel, c.x.stride), c.y.stride * c.x.stride,
-                      c.in_channels * c.y.in * c.x.in);
+                      ceil_div(c.x.kernel, c.x.stride), c.y.stride * c.x.stride);
 }
 
 std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias) {

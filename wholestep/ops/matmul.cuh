@@ -41,10 +41,11 @@ __device__ void finish_product(Lane lane, const T* a, const T* b, T* c, char* wo
   finish_product<T, ELEMENTS, CHANNELS, PIXELS, THIRD, RELU>(lane, a, b, nullptr, c, workspace);
 }
 
-/// One row, op(b) = b^T with b [N, K]: a warp a dot product, U at a time so that loads are in flight.
+/// One row, op(b) = b^T with b [N, K]: a warp a dot product, U at a time. A slice of 32 vectors of the sum is on its way while
+/// the one before is added.
 template <class T, int N, int K, int THIRD, bool RELU>
 __device__ void dot_row(const T* row, const T* b, const T* third, T* c) {
-  constexpr int V = K % 4 == 0 ? 4 : 1;
+  constexpr int V = K % 4 == 0 ? 4 : 1, slices = (K + 32 * V - 1) / (32 * V);
   constexpr int per_warp = (N + kWarps - 1) / kWarps, U = per_warp < 8 ? per_warp : 8;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int first = 0; first < N; first += kWarps * U) {
@@ -53,28 +54,29 @@ __device__ void dot_row(const T* row, const T* b, const T* third, T* c) {
 #pragma unroll
     for (int u = 0; u < U; ++u) {
       const int n = first + u * kWarps + warp;
-      rows[u] = b + int64_t(n < N ? n : N - 1) * K;
+      rows[u] = b + int64_t(n < N ? n : N - 1) * K + lane * V;
     }
-#pragma unroll 2
-    for (int k = lane * V; k < K; k += 32 * V) {
-      const auto x = *reinterpret_cast<const Vector<T, V>*>(row + k);
-      Vector<T, V> w[U];
+    Vector<T, V> w[2][U], x[2];
+    auto load = [&](int slice, int to) {
+      if (slice * 32 * V + lane * V >= K) return;
+      x[to] = *reinterpret_cast<const Vector<T, V>*>(row + (slice * 32 + lane) * V);
 #pragma unroll
-      for (int u = 0; u < U; ++u) w[u] = *reinterpret_cast<const Vector<T, V>*>(rows[u] + k);
+      for (int u = 0; u < U; ++u) w[to][u] = *reinterpret_cast<const Vector<T, V>*>(rows[u] + slice * 32 * V);
+    };
+    load(0, 0);
+#pragma unroll(slices < 8 ? slices : 2)
+    for (int slice = 0; slice < slices; ++slice) {
+      if (slice + 1 < slices) load(slice + 1, (slice + 1) % 2);
+      if (slice * 32 * V + lane * V >= K) continue;
 #pragma unroll
       for (int u = 0; u < U; ++u)
 #pragma unroll
-        for (int v = 0; v < V; ++v) sum[u] = fused_multiply_add(x.at[v], w[u].at[v], sum[u]);
+        for (int v = 0; v < V; ++v) sum[u] = fused_multiply_add(x[slice % 2].at[v], w[slice % 2][u].at[v], sum[u]);
     }
-    // Lane u ends up with sum u, so that biases are loaded and results stored side by side.
-    T mine = T(0);
-#pragma unroll
-    for (int u = 0; u < U; ++u) {
-      const T total = warp_sum(sum[u]);
-      if (lane == u) mine = total;
-    }
-    const int n = first + lane * kWarps + warp;
-    if (lane < U && n < N) c[n] = matmul_epilogue<T, THIRD, RELU>(mine, third, n, n);
+    const T total = warp_sums(sum, lane);
+    constexpr int lanes = 32 / power_above(U);
+    const int n = first + lane / lanes * kWarps + warp;
+    if (lane % lanes == 0 && lane / lanes < U && n < N) c[n] = matmul_epilogue<T, THIRD, RELU>(total, third, n, n);
   }
 }
 
@@ -88,9 +90,11 @@ __device__ void axpy_row(const T* row, const T* b, const T* third, T* c, T* part
   for (int column = groups == 1 ? threadIdx.x : threadIdx.x % columns; column < columns; column += kThreads) {
     if (group < groups) {
       Vector<T, V> sum = {};
-      const int begin = group * depth, end = begin + depth < K ? begin + depth : K;
-#pragma unroll 8
-      for (int k = begin; k < end; ++k) {
+      const int begin = group * depth;
+#pragma unroll(depth < 12 ? depth : 12)
+      for (int i = 0; i < depth; ++i) {
+        const int k = begin + i;
+        if (K % depth != 0 && k >= K) break;
         const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(k) * N + column * V);
 #pragma unroll
         for (int v = 0; v < V; ++v) sum.at[v] = fused_multiply_add(row[k], w.at[v], sum.at[v]);
@@ -121,7 +125,7 @@ __device__ void matmul_rows(Lane lane, const T* a, const T* b, const T* third, T
       row = copy;
     }
     const T* of_row = THIRD == kMask ? third + m * N : third;
-    if (TB) dot_row<T, N, K, THIRD, RELU>(row, b, of_row, c + m * N);
+    if constexpr (TB) dot_row<T, N, K, THIRD, RELU>(row, b, of_row, c + m * N);
     else axpy_row<T, N, K, THIRD, RELU>(row, b, of_row, c + m * N, partial);
     __syncthreads();
   }

@@ -10,6 +10,7 @@ template <int IN, int OUT, int KERNEL, int STRIDE, int PADDING>
 struct Sliding {
   static constexpr int kIn = IN, kOut = OUT, kSize = PADDING == 0 ? KERNEL : 0;
   static constexpr bool kApart = KERNEL <= STRIDE && PADDING == 0;  // no input is in two windows
+  static constexpr bool kTiles = KERNEL == STRIDE && PADDING == 0 && IN == OUT * KERNEL;  // and each in one
   static int window(int i) { return i / STRIDE; }                   // the one that may hold it
   static int begin(int o) { return o * STRIDE > PADDING ? o * STRIDE - PADDING : 0; }
   static int end(int o) { return o * STRIDE - PADDING + KERNEL < IN ? o * STRIDE - PADDING + KERNEL : IN; }
@@ -22,7 +23,7 @@ template <int IN, int OUT>
 struct Bins {
   using I = IndexFor<int64_t(IN + 1) * (OUT + 1)>;
   static constexpr int kIn = IN, kOut = OUT, kSize = IN % OUT == 0 ? IN / OUT : 0;
-  static constexpr bool kApart = false;
+  static constexpr bool kApart = false, kTiles = false;
   static int begin(int o) { return int(I(o) * I(IN) / I(OUT)); }
   static int end(int o) { return int((I(o + 1) * I(IN) + I(OUT - 1)) / I(OUT)); }
   static int first(int i) { return int(I(i) * I(OUT) / I(IN)); }
@@ -33,7 +34,7 @@ struct Bins {
 template <int IN, int OUT>
 struct Anywhere {
   static constexpr int kIn = IN, kOut = OUT;
-  static constexpr bool kApart = false;
+  static constexpr bool kApart = false, kTiles = false;
   static int first(int) { return 0; }
   static int last(int) { return OUT; }
 };
@@ -65,25 +66,73 @@ __device__ void for_pixels(Lane lane, Run run) {
   }
 }
 
+/// Neighbours of a row that one instruction moves, all of a window or two: 0 where there is no such number.
+template <class Y, class X>
+constexpr int tiled_vector() {
+  if constexpr (Y::kTiles && X::kTiles) return X::kSize == 2 ? (X::kOut % 2 == 0 ? 4 : 2) : X::kSize == 4 ? 4 : 0;
+  return 0;
+}
+
 /// Of equal elements the first; NaN where there is one.
 template <class E, int64_t MOST, class Y, class X, class T>
 __device__ void max_pool2d(Lane lane, const T* x, T* y, int32_t* argmax, char*) {
-  for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(
-      lane, [&](auto e, auto plane, int oy, int ox) {
-        int best = Y::begin(oy) * X::kIn + X::begin(ox);
-        T most = x[plane + best];
-        for_window<Y, X>(oy, ox, [&](int at) {
-          const T value = x[plane + at];
-          if (value > most || (value != value && most == most)) most = value, best = at;
+  auto take = [](T value, int at, T& most, int& best) {
+    if (value > most || (value != value && most == most)) most = value, best = at;
+  };
+  if constexpr (constexpr int V = tiled_vector<Y, X>(); V > 0) {
+    using I = IndexFor<MOST>;
+    constexpr int P = V / X::kSize;  // neighbouring windows
+    const auto own = E::of(lane);
+    for (I e = I(own.begin) + threadIdx.x * P; e < own.end; e += kThreads * P) {
+      const int window = int(e % I(Y::kOut * X::kOut));
+      const int first = window / X::kOut * (Y::kSize * X::kIn) + window % X::kOut * X::kSize;
+      const T* from = x + e / I(Y::kOut * X::kOut) * I(int64_t(Y::kIn) * X::kIn) + first;
+      Vector<T, P> most;
+      Vector<int32_t, P> best;
+#pragma unroll
+      for (int h = 0; h < Y::kSize; ++h) {
+        const auto row = *reinterpret_cast<const Vector<T, V>*>(from + h * X::kIn);
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+          const int p = v / X::kSize, at = first + h * X::kIn + v;
+          if (h == 0 && v % X::kSize == 0) most.at[p] = row.at[v], best.at[p] = at;
+          else take(row.at[v], at, most.at[p], best.at[p]);
+        }
+      }
+      *reinterpret_cast<Vector<T, P>*>(y + e) = most;
+      *reinterpret_cast<Vector<int32_t, P>*>(argmax + e) = best;
+    }
+  } else {
+    for_pixels<E, MOST, Y::kOut, X::kOut, int64_t(Y::kIn) * X::kIn>(
+        lane, [&](auto e, auto plane, int oy, int ox) {
+          int best = Y::begin(oy) * X::kIn + X::begin(ox);
+          T most = x[plane + best];
+          for_window<Y, X>(oy, ox, [&](int at) { take(x[plane + at], at, most, best); });
+          y[e] = most;
+          argmax[e] = best;
         });
-        y[e] = most;
-        argmax[e] = best;
-      });
+  }
 }
 
 template <class E, int64_t MOST, class Y, class X, class T>
 __device__ void max_pool2d_dx(Lane lane, const T* g, const int32_t* argmax, T* dx, char*) {
-  if constexpr (Y::kApart && X::kApart) {
+  if constexpr (constexpr int V = tiled_vector<Y, X>(); V > 0) {
+    using I = IndexFor<MOST>;
+    constexpr int P = V / X::kSize;
+    const auto own = E::of(lane);
+    for (I e = I(own.begin) + threadIdx.x * V; e < own.end; e += kThreads * V) {
+      const int pixel = int(e % I(Y::kIn * X::kIn));
+      const int window = pixel / (Y::kSize * X::kIn) * X::kOut + pixel % X::kIn / X::kSize;
+      const I o = e / I(Y::kIn * X::kIn) * I(Y::kOut * X::kOut) + window;
+      const auto places = *reinterpret_cast<const Vector<int32_t, P>*>(argmax + o);
+      const auto values = *reinterpret_cast<const Vector<T, P>*>(g + o);
+      Vector<T, V> to;
+#pragma unroll
+      for (int v = 0; v < V; ++v) to.at[v] = places.at[v / X::kSize] == pixel + v ? values.at[v / X::kSize] : T(0);
+      *reinterpret_cast<Vector<T, V>*>(dx + e) = to;
+    }
+    return;
+  } else if constexpr (Y::kApart && X::kApart) {
     // An input is in one window at most: its place is compared with that of the window's maximum.
     using I = IndexFor<MOST>;
     const auto own = E::of(lane);

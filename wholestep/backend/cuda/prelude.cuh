@@ -45,7 +45,7 @@ template <int64_t ROWS>
 __device__ Range rows_of(Lane lane) {
   constexpr int64_t per_chunk = (ROWS + kRowChunks - 1) / kRowChunks;
   int64_t begin = lane.chunk * per_chunk, end = begin + per_chunk;
-  return {begin, end < ROWS ? end : ROWS};
+  return {begin, ROWS % per_chunk == 0 || end < ROWS ? end : ROWS};  // mostly a count the compiler knows
 }
 
 /// The sum of `value` over the threads of a block, given to all of them. Uses kWarps elements of shared
@@ -74,6 +74,28 @@ __device__ T warp_sum(T value) {
   return value;
 }
 
+constexpr int power_above(int n) { return n > 1 ? 2 * power_above((n + 1) / 2) : 1; }
+/// As many sums of a warp, each with the bits of warp_sum(): lane l is given that of values[l / (32 / power_above(U))]. Lanes
+/// that will not have a sum hand their part of it over.
+template <class T, int U>
+__device__ T warp_sums(const T (&values)[U], int lane) {
+  constexpr int P = power_above(U);
+  T sums[P];
+#pragma unroll
+  for (int u = 0; u < P; ++u) sums[u] = u < U ? values[u] : T(0);
+#pragma unroll
+  for (int step = 16, width = P; step > 0; step /= 2, width = width > 1 ? width / 2 : 1) {
+    const bool upper = lane & step;
+#pragma unroll
+    for (int u = 0; u < (width + 1) / 2; ++u) {
+      const T mine = width > 1 && upper ? sums[u + width / 2] : sums[u];
+      const T given = width > 1 && !upper ? sums[u + width / 2] : sums[u];
+      sums[u] = mine + __shfl_xor_sync(0xffffffffu, given, step);
+    }
+  }
+  return sums[0];
+}
+
 /// Calls store(e, load(e)) for every e < N, threads along e, with U loads of each thread in flight.
 template <int N, int U = 8, class Load, class Store>
 __device__ void staged(Load load, Store store) {
@@ -99,6 +121,20 @@ __device__ inline double fused_multiply_add(double a, double b, double c) { retu
 __device__ inline int opaque(int value) {
   asm("" : "+r"(value));
   return value;
+}
+
+/// Calls run(task) for the tasks below TASKS of a warp, the first of which is `warp`. Nothing that a task needs is made ready
+/// for several of them ahead of the loop: where each warp has one, that takes longer than the task.
+template <int TASKS, class Run>
+__device__ void each_task(Run run) {
+  constexpr int rounds = (TASKS + kWarps - 1) / kWarps;
+#pragma unroll 1
+  for (int round = 0; round < rounds; ++round) {
+    unsigned thread = threadIdx.x;
+    asm volatile("" : "+r"(thread));  // stays in the loop, and with it what is made of it
+    const unsigned task = round * kWarps + thread / 32;
+    if (task < TASKS) run(task, thread % 32);
+  }
 }
 
 /// The elements, at most four, that one instruction moves of rows of n.

@@ -66,6 +66,8 @@ class CudaExecutable final : public Executable {
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
         multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, device)),
+        shared_of_two_(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device) -
+                       2 * attribute(cudaDevAttrReservedSharedMemoryPerBlock, device)),
         architecture_(std::move(architecture)),
         queue_(queue),
         library_(library),
@@ -165,11 +167,14 @@ class CudaExecutable final : public Executable {
 
   /// Whether blocks of a kernel may take their places while those of the one before run. Where too few
   /// multiprocessors are idle they crowd on those, and stay there, which costs heavy ones more than they
-  /// gain.
+  /// gain, unless they are few or two of them do not fit together.
   bool may_come_early(const CudaKernelSource& before, const CudaKernelSource& kernel) const {
-    return kernel.shared_bytes <= kCudaSharedWithOthers ||
-           (before.blocks < multiprocessors_ && ceil_div(kernel.blocks, multiprocessors_ - before.blocks) ==
-                                                    ceil_div(kernel.blocks, multiprocessors_));
+    if (kernel.shared_bytes <= kCudaSharedWithOthers) return true;
+    const int64_t idle = multiprocessors_ - before.blocks, room = shared_of_two_ - kernel.shared_bytes;
+    if (idle > 0 && ceil_div(kernel.blocks, idle) == ceil_div(kernel.blocks, multiprocessors_)) return true;
+    const bool few = 2 * kernel.blocks <= multiprocessors_,
+               alone = kernel.blocks <= multiprocessors_ && room < kernel.shared_bytes;
+    return before.shared_bytes <= room && (few || alone);
   }
 
   /// Regions, `times` over, each after the one before it. With a programmatic edge a kernel's blocks take
@@ -212,7 +217,7 @@ class CudaExecutable final : public Executable {
   Program program_;
   std::vector<std::byte*> arenas_;
   int device_;
-  int64_t multiprocessors_;
+  int64_t multiprocessors_, shared_of_two_;  ///< what two blocks of a multiprocessor have together
   std::string architecture_;
   CudaQueue& queue_;
   ProductLibrary& library_;
