@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <utility>
 
 #include "support/cuda_plan.h"
+#include "wholestep/backend/cuda/region_source.h"
 #include "wholestep/compile/region_work.h"
 
 namespace wholestep {
@@ -200,16 +202,17 @@ void expect_whole(const Program& program, const LaneSet& set, const LaneMemory& 
                 << call.kernel.label << " does not wait for its operand";
           }
       }
-    // What early steps have made is stored behind the last of them, before the next one.
+    // What early steps have made is stored behind the last of them, while the next one runs.
     const size_t early = memory.early_steps;
-    for (size_t e = 0; s + 1 == early && e < early; ++e) {
+    for (size_t e = 0; (s + 1 == early || s == early) && e < early; ++e) {
       const Call& made = program.calls[static_cast<size_t>(set.steps[e].call)];
       for (size_t i = 0; i < made.outputs.size(); ++i)
         if (memory.steps[e].stored[i])
           expect_held(memory.steps[e].outputs[i], root(made.kernel.outputs[i]), made.kernel.label);
     }
     if (s + 1 == set.steps.size() && s >= early) {
-      EXPECT_EQ(std::ranges::count(step.stored, true), 0) << "nothing is stored behind the last step";
+      EXPECT_EQ(std::ranges::count(step.stored, 0), std::ssize(step.stored))
+          << "nothing is stored behind the last step";
     }
     if (s > early) {
       const Call& before = program.calls[static_cast<size_t>(set.steps[s - 1].call)];
@@ -239,6 +242,49 @@ TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
   }
   EXPECT_GT(kept, 100);
   EXPECT_GT(fetched, 100);
+}
+
+/// Stores that a kernel's text leaves to the copy engine, if it waits for each in time.
+int awaited_stores(const std::string& text) {
+  bool ready = false, behind_barrier = false, reading = false, under_way = false;
+  int stores = 0, barriers = 0;  // behind the last store
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    auto calls = [&](const char* name) { return line.starts_with(std::string("    ") + name); };
+    if (calls("const Lane lane")) under_way = false;
+    if (calls("ready_to_store()")) ready = true;
+    if (calls("store_at_once<")) {
+      EXPECT_TRUE(behind_barrier) << line;
+      reading = under_way = true;
+      barriers = 0, ++stores;
+    }
+    if (calls("stores_read()") || calls("stores_done()")) reading = false;
+    if (calls("stores_done()")) under_way = false;
+    if (calls("__syncthreads()")) {
+      behind_barrier = std::exchange(ready, false);
+      // What early steps made is stored in front of the one that begins the next.
+      EXPECT_LT(reading ? barriers++ : 0, 1) << "shared memory is read where the next step may write";
+    }
+    EXPECT_FALSE(calls("tell(") && under_way) << "the lane beside is told too early";
+    EXPECT_FALSE(calls("return;") && reading) << "a block ends while its shared memory is read";
+  }
+  return stores;
+}
+
+TEST(LaneMemory, WhatTheCopyEngineReadsIsAwaited) {
+  auto text_of = [](const char* name, int64_t batch) {
+    Plan plan = test::cuda_train_plan(name, batch);
+    return write_regions(make_program(plan), plan_regions(plan)).text;
+  };
+  EXPECT_GT(awaited_stores(text_of("w4s", 32)), 1);
+  for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4", 32}, {"simple-cnn", 16}})
+    awaited_stores(text_of(name, batch));
+  set_cuda_architecture(80);
+  const std::string older = text_of("w4s", 32);
+  set_cuda_architecture(90);
+  EXPECT_EQ(awaited_stores(older), 0) << "sm_80 has no such engine";
 }
 
 }  // namespace

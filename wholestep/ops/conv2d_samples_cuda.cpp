@@ -14,14 +14,16 @@ namespace {
 constexpr int64_t kWarps = kCudaThreads / 32;
 
 /// Cycles of a block for `tasks` of a warp each, `slices` of so many instructions and reads of shared memory,
-/// and `rest` instructions at the end. Each of the multiprocessor's four parts issues one instruction at a
-/// time, all together read once, and a warp alone waits for what it reads and multiplies.
-double block_cycles(int64_t tasks, int64_t slices, double instructions, double reads, double rest) {
+/// and `rest` instructions at the end, `writes` to shared memory among them. Each of the multiprocessor's
+/// four parts issues one instruction at a time, all together read once, and a warp alone waits for what it
+/// reads and multiplies.
+double block_cycles(int64_t tasks, int64_t slices, double instructions, double reads, double rest,
+                    double writes) {
   int64_t warps = std::min(tasks, kWarps);
   double depth = static_cast<double>(slices);
   return static_cast<double>(ceil_div(tasks, kWarps)) *
          std::max({static_cast<double>(ceil_div(warps, 4)) * (depth * instructions + rest),
-                   static_cast<double>(warps) * depth * reads,
+                   static_cast<double>(warps) * (depth * reads + writes),
                    depth * (1.5 * instructions + 120) + 1.5 * rest + 60});
 }
 
@@ -78,8 +80,15 @@ void keep_least(std::optional<SampleTile>& best, double& least, const SampleTile
   best = tile, least = cycles;
 }
 
-/// For `classes` of pixels that meet `height` x `width` taps.
-std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t width, int64_t classes) {
+/// A plane of the result of a product: a class of its pixels lies so far apart. With `masks`, of its shape.
+struct Plane {
+  int64_t height, width, y_step, x_step;
+  bool masks;
+};
+
+/// For classes of pixels that meet `height` x `width` taps.
+std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t width, const Plane& plane) {
+  const int64_t classes = plane.y_step * plane.x_step;
   std::optional<SampleTile> best;
   double least = 0;
   int64_t channels = ceil_div(c.out_channels, 8);
@@ -103,6 +112,11 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
             }
       return sum / count;
     });
+    const auto apart = static_cast<double>(passes([&](int64_t g, int64_t t) {
+      const int64_t h = g / layout.runs() * plane.y_step,
+                    w = (g % layout.runs() * run + t % run) * plane.x_step;
+      return (2 * t * plane.height + h) * plane.width + w;
+    }));
     for (int64_t groups = 1; groups <= std::min<int64_t>(channels, 8); ++groups)
       for (int64_t split = 1; split <= std::min<int64_t>(slices, 16); ++split) {
         if (run * groups > 16) continue;
@@ -112,7 +126,10 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
                multiplies = static_cast<double>(width * run * groups);
         double cycles =
             block_cycles(tasks, ceil_div(slices, split), reads + 5 * weights + 2 * multiplies + 40,
-                         reads * conflicts + 2 * weights, static_cast<double>(16 * run * groups + 60));
+                         reads * conflicts + 2 * weights, static_cast<double>(16 * run * groups + 60),
+                         static_cast<double>(4 * run * groups) * (split > 1     ? 1
+                                                                  : plane.masks ? 2 * apart
+                                                                                : apart));
         keep_least(best, least,
                    {.run = run,
                     .row = layout.row,
@@ -130,12 +147,12 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
 }  // namespace
 
 std::optional<SampleTile> forward_sample_tile(const Conv2d& c) {
-  return product_tile(c, c.y.kernel, c.x.kernel, 1);
+  return product_tile(c, c.y.kernel, c.x.kernel, {c.y.out, c.x.out, 1, 1, false});
 }
 
 std::optional<SampleTile> gradient_sample_tile(const Conv2d& c) {
   return product_tile(conv2d_input_gradient(c), ceil_div(c.y.kernel, c.y.stride),
-                      ceil_div(c.x.kernel, c.x.stride), c.y.stride * c.x.stride);
+                      ceil_div(c.x.kernel, c.x.stride), {c.y.in, c.x.in, c.y.stride, c.x.stride, true});
 }
 
 std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias) {
@@ -168,9 +185,10 @@ std::optional<SampleTile> weight_sample_tile(const Conv2d& c, bool bias) {
           double reads = static_cast<double>(rows * layout.reach()),
                  gradients = static_cast<double>(groups * run),
                  multiplies = static_cast<double>(sums * ceil_div(run, 2));
-          double cycles = block_cycles(
-              blocks * split, ceil_div(quads, split), reads + 4 * gradients + 2 * multiplies + 30,
-              reads * conflicts + 2 * gradients, static_cast<double>(28 * sums + 20));
+          double cycles =
+              block_cycles(blocks * split, ceil_div(quads, split),
+                           reads + 4 * gradients + 2 * multiplies + 30, reads * conflicts + 2 * gradients,
+                           static_cast<double>(28 * sums + 20), static_cast<double>(4 * sums));
           keep_least(best, least,
                      {.run = run,
                       .row = layout.row,

@@ -146,6 +146,18 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
   constexpr int most = (X * Y == 1 ? 16 : 8) / V, U = rounds < most ? rounds : most;  // slices in flight
   const int64_t m0 = lane.chunk / tiles_n * (16 * X), n0 = lane.chunk % tiles_n * (8 * Y);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  // Calls use(e, whether it exists, m, n, its number) for the elements of the tile that this thread finishes.
+  auto each_own = [&](auto use) {
+#pragma unroll
+    for (int own = 0; own < (X * Y * 128 + kThreads - 1) / kThreads; ++own) {
+      const int e = own * kThreads + threadIdx.x, i = e / (Y * 128), j = e / 128 % Y, r = e / 32 % 4;
+      const int64_t m = m0 + i * 16 + r / 2 * 8 + g, n = n0 + j * 8 + t * 2 + r % 2;
+      use(e, e < X * Y * 128 && m < M && n < N, m, n, own);
+    }
+  };
+  [[maybe_unused]] float masks[(X * Y * 128 + kThreads - 1) / kThreads];  // asked for now, since they are far away
+  if (THIRD == kMask)
+    each_own([&](int, bool exists, int64_t m, int64_t n, int own) { masks[own] = exists ? third[m * N + n] : 0; });
   float sum[X][Y][4] = {};
   for (int first = warp; first < slices; first += kWarps * U) {
     Vector<float, V> from_a[U][X][2], from_b[U][Y];
@@ -195,14 +207,14 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
       for (int r = 0; r < 4; ++r)
         parts[((warp * X + i) * Y + j) * 128 + r * 32 + threadIdx.x % 32] = sum[i][j][r];
   __syncthreads();
-  for (int e = threadIdx.x; e < X * Y * 128; e += kThreads) {
+  each_own([&](int e, bool exists, int64_t m, int64_t n, int own) {
+    if (!exists) return;
     float total = parts[e];
 #pragma unroll
-    for (int w = 1; w < kWarps; ++w) total += parts[w * (X * Y * 128) + e];
-    const int i = e / (Y * 128), j = e / 128 % Y, r = e / 32 % 4, g = e % 32 / 4, t = e % 4;
-    const int64_t m = m0 + i * 16 + r / 2 * 8 + g, n = n0 + j * 8 + t * 2 + r % 2;
-    if (m < M && n < N) c[m * N + n] = matmul_epilogue<float, THIRD, RELU>(total, third, n, m * N + n);
-  }
+    for (int w = 1; w < (slices < kWarps ? slices : kWarps); ++w) total += parts[w * (X * Y * 128) + e];
+    total = masked<THIRD>(total, masks, own);
+    c[m * N + n] = matmul_epilogue<float, THIRD == kMask ? kNoThird : THIRD, RELU>(total, third, n, m * N + n);
+  });
 }
 template <int64_t M, int64_t N, int64_t K, bool TB, int THIRD, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c, char* workspace) {

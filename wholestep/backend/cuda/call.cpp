@@ -20,6 +20,10 @@ bool every_product_by_library() { return every_product; }
 void set_every_product_by_library(bool every) { every_product = every; }
 int cuda_architecture() { return architecture; }
 void set_cuda_architecture(int of) { architecture = of; }
+int64_t cuda_lane_bytes() {
+  // On sm_90 a block may have 227 KiB; so much leaves room beside it for one that adds up sums.
+  return cuda_architecture() == 90 ? 216 * 1024 : kCudaSharedBytes;
+}
 
 std::string TensorTile::text() const { return device_function("TensorTile", m, n, warp_m, warp_n, stages); }
 

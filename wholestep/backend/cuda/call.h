@@ -16,6 +16,8 @@ namespace wholestep {
 constexpr int64_t kCudaThreads = 512;
 /// Dynamic shared memory a phase may ask for: what a block may have on every architecture from sm_80.
 constexpr int64_t kCudaSharedBytes = 160 * 1024;
+/// What lanes may have that have a multiprocessor each.
+int64_t cuda_lane_bytes();
 /// What leaves room for other blocks on a multiprocessor.
 constexpr int64_t kCudaSharedWithOthers = 48 * 1024;
 /// Blocks that share out the rows of a batch. Rows up to this many have a block each.

@@ -31,7 +31,7 @@ class LanePlanner {
       const Call& call = call_of(step);
       memory_.steps.push_back({std::vector(call.inputs.size(), LaneMemory::kElsewhere),
                                std::vector(call.outputs.size(), LaneMemory::kElsewhere),
-                               std::vector(call.outputs.size(), false)});
+                               std::vector<int64_t>(call.outputs.size())});
       memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
     }
     const bool divided = set_.rows > 0 ? set_.chunks == set_.rows : set_.chunks == 1 || set_.stretch > 0;
@@ -53,7 +53,7 @@ class LanePlanner {
         if (!use.made && touch.step < use.fetched_for) continue;  // it is not there yet
         LaneMemory::Step& step = memory_.steps[static_cast<size_t>(touch.step)];
         (touch.output ? step.outputs : step.inputs)[touch.operand] = use.place;
-        if (touch.output) step.stored[touch.operand] = use.wanted;
+        if (touch.output) step.stored[touch.operand] = use.wanted ? use.bytes : 0;
       }
     }
     while (memory_.early_steps < may_begin_ && runs_early(memory_.early_steps)) ++memory_.early_steps;

@@ -15,7 +15,7 @@ struct LaneMemory {
 
   struct Step {
     std::vector<int64_t> inputs, outputs;  ///< where each operand is in shared memory, or kElsewhere
-    std::vector<bool> stored;              ///< outputs here that others read as well: copied to the arenas
+    std::vector<int64_t> stored;           ///< bytes of outputs here that others read: copied to the arenas
     int fetches = 0;                       ///< how many of the fetches must have arrived
   };
   /// `bytes` from an arena, behind those of the lanes before where `by_lane`; `early`: the region before does

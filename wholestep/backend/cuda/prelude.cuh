@@ -146,17 +146,33 @@ struct alignas(sizeof(T) * N) Vector {
   T at[N];
 };
 
+/// Calls move(i) for the bytes from i on that one instruction moves, of BYTES in all, the places a constant apart.
+template <int64_t BYTES, int UNIT, class Move>
+__device__ void each_unit(Move move) {
+  constexpr int at_once = kThreads * UNIT, rounds = int((BYTES + at_once - 1) / at_once);
+  const int first = threadIdx.x * UNIT;
+#pragma unroll
+  for (int round = 0; round < rounds; ++round)
+    if ((round + 1) * at_once <= BYTES || first < BYTES - round * at_once) move(first + round * at_once);
+}
+
+template <int UNIT>
+__device__ void copy_unit(uint32_t shared, uint64_t from) {
+  if (UNIT == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(from) : "memory");
+}
 /// BYTES, a multiple of 4, from memory to shared memory while the block goes on. Multiples of 16 go past the L1 cache, which
-/// may hold what was there before an earlier kernel; others wait for those first.
-template <int64_t BYTES>
+/// may hold what was there before an earlier kernel; others wait for those first. What is EARLY is asked for piece by piece,
+/// since the kernel before is still at work: asked for at once, 128 KB cost W3 four percent.
+template <int64_t BYTES, bool EARLY>
 __device__ void fetch(char* shared, const char* from) {
   constexpr int unit = BYTES % 16 == 0 ? 16 : 4;
-  for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit) {
-    const uint32_t to = uint32_t(__cvta_generic_to_shared(shared + at));
-    const auto source = __cvta_generic_to_global(from + at);
-    if (unit == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(source) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(source) : "memory");
-  }
+  const uint32_t to = uint32_t(__cvta_generic_to_shared(shared));
+  const auto source = __cvta_generic_to_global(from);
+  if (EARLY)
+#pragma unroll 4
+    for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit) copy_unit<unit>(to + uint32_t(at), source + at);
+  else each_unit<BYTES, unit>([&](int at) { copy_unit<unit>(to + at, source + at); });
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /// All fetches but the last LATER ones of this thread are done.
@@ -168,8 +184,38 @@ constexpr int unit_of(int64_t bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 =
 template <int64_t BYTES>
 __device__ void store(char* to, const char* shared) {
   using Unit = Vector<char, unit_of(BYTES)>;
-  for (int64_t at = threadIdx.x; at < BYTES / int64_t(sizeof(Unit)); at += kThreads)
-    reinterpret_cast<Unit*>(to)[at] = reinterpret_cast<const Unit*>(shared)[at];
+  each_unit<BYTES, sizeof(Unit)>(
+      [&](int at) { *reinterpret_cast<Unit*>(to + at) = *reinterpret_cast<const Unit*>(shared + at); });
+}
+/// The same, BYTES a multiple of 16, by the copy engine, which one thread asks. ready_to_store() is called by all threads
+/// before the barrier behind which it is asked, stores_read() before the one behind which the bytes may be overwritten,
+/// stores_done() before the one behind which others may be told.
+template <int64_t BYTES>
+__device__ void store_at_once(char* to, const char* shared) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == kThreads - 32)
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(
+                     __cvta_generic_to_global(to)),
+                 "r"(uint32_t(__cvta_generic_to_shared(shared))), "r"(int(BYTES))
+                 : "memory");
+#else
+  store<BYTES>(to, shared);
+#endif
+}
+__device__ inline void ready_to_store() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+__device__ inline void stores_read() {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == kThreads - 32) asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+#endif
+}
+__device__ inline void stores_done() {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == kThreads - 32) asm volatile("cp.async.bulk.wait_group 0;\n\tfence.proxy.async;" ::: "memory");
+#endif
 }
 
 /// Before the first read of what the kernel before wrote.

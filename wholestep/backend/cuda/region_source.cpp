@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <set>
 
 #include "wholestep/backend/cuda/lane_memory.h"
@@ -13,6 +14,8 @@ namespace {
 /// A kernel of so few blocks may be over before the next one's have come in, and leaves room for them to
 /// wait.
 constexpr int64_t kFewLanes = 16;
+/// From so many bytes on the copy engine is worth its start.
+constexpr int64_t kStoreAtOnce = 8192;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -50,7 +53,7 @@ class Writer {
     if (regions.regions.size() < 3) return false;
     const std::vector<Written> written = written_by(program_, regions.regions.back());
     return std::ranges::any_of(regions.regions.front().lane_sets, [&](const LaneSet& set) {
-      return set.chunks > 0 && plan_lane_memory(program_, set, written, kCudaSharedBytes).early_steps > 0;
+      return set.chunks > 0 && plan_lane_memory(program_, set, written, cuda_lane_bytes()).early_steps > 0;
     });
   }
 
@@ -69,7 +72,7 @@ class Writer {
       const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
       const LaneMemory memory =
           plan_lane_memory(program_, set, written_before_,
-                           region.lanes <= kLanesAlone ? kCudaSharedBytes : kCudaSharedWithOthers,
+                           region.lanes <= kLanesAlone ? cuda_lane_bytes() : kCudaSharedWithOthers,
                            set.beside >= 0 ? written_by(program_, region) : std::vector<Written>(),
                            awaited.empty() ? set.steps.size() : static_cast<size_t>(*awaited.begin()));
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
@@ -84,7 +87,7 @@ class Writer {
                         work = write_fetches(memory, false, arenas) +
                                write_waiting_stores(set, memory, arenas) +
                                write_work(set, memory, memory.early_steps, set.steps.size(), awaited,
-                                          progress, arenas);
+                                          progress, arenas, waiting_stores_at_once(set, memory));
       const char *wait = "    wait_for_earlier_kernels();\n", *let_in = "    let_next_kernel_in();\n";
       const bool few = lets_in_at_once(region);
       body += (few ? let_in : "") + early + wait + (few ? "" : let_in) + work + "    return;\n  }\n";
@@ -136,32 +139,43 @@ class Writer {
     std::string text;
     for (const LaneMemory::Fetch& fetch : memory.fetches)
       if (fetch.early == early)
-        text += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
+        text += fmt::format("    fetch<{}, {}>(shared + {}, {}{});\n", fetch.bytes, early, fetch.to,
                             address(fetch.from, arenas),
                             fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
     return text;
   }
 
-  /// Steps [begin, end) of a lane, telling or waiting for the lane beside it.
+  /// Steps [begin, end) of a lane, telling or waiting for the lane beside it. `storing`: the copy engine may
+  /// still read what was made before them.
   std::string write_work(const LaneSet& set, const LaneMemory& memory, size_t begin, size_t end,
-                         const std::set<int>& awaited, const std::string& progress, std::set<int>& arenas) {
+                         const std::set<int>& awaited, const std::string& progress, std::set<int>& arenas,
+                         bool storing = false) {
     std::string text;
     const auto fetches = std::ranges::count_if(memory.fetches, [&](const LaneMemory::Fetch& fetch) {
       return fetch.early || end > memory.early_steps;  // that are under way
     });
+    bool engine_stored = storing;
     int seen = -1, last = -1;
     for (const LaneSet::Step& step : set.steps) last = std::max(last, step.after);
     for (size_t i = begin; i < end; ++i) {
       if (memory.steps[i].fetches > 0)
         text += fmt::format("    arrived<{}>();\n", fetches - memory.steps[i].fetches);
+      if (i > begin && storing) text += "    stores_read();\n", storing = false;
+      const bool told = awaited.contains(static_cast<int>(i) - 1);
+      std::string stores;
+      if (i > memory.early_steps) {
+        // The lane beside is told of what is stored at once, so that the copy engine would only be waited
+        // for.
+        const bool at_once = !told && stores_at_once(set, i - 1, memory);
+        if (at_once) text += "    ready_to_store();\n", storing = engine_stored = true;
+        stores = write_stores(set, i - 1, memory, at_once, arenas);
+      }
       if (i > 0 || memory.steps[i].fetches > 0) text += "    __syncthreads();\n";
-      if (i > 0) {
-        const std::string stores =
-            i > memory.early_steps ? write_stores(set, set.steps[i - 1], memory.steps[i - 1], arenas) : "";
-        text += stores;
-        if (awaited.contains(static_cast<int>(i) - 1))
-          text += fmt::format("{}    tell({} + lane.chunk, {});\n",
-                              stores.empty() ? "" : "    __syncthreads();\n", progress, i);
+      text += stores;
+      if (told) {
+        if (engine_stored) text += "    stores_done();\n";
+        if (engine_stored || !stores.empty()) text += "    __syncthreads();\n";
+        text += fmt::format("    tell({} + lane.chunk, {});\n", progress, i);
       }
       if (int after = set.steps[i].after; after > seen) {
         text += fmt::format("    wait_for({} + lane.chunk, {});\n", progress, after + 1);
@@ -177,15 +191,20 @@ class Writer {
       text += write_step(set, set.steps[i], memory.steps[i], arenas);
       if (timed) text += "    __syncthreads();\n" + stamp(2 * timed_->size() - 1);
     }
-    return text;
+    return text + (storing ? "    stores_read();\n" : "");
   }
 
+  static bool waiting_stores_at_once(const LaneSet& set, const LaneMemory& memory) {
+    return std::ranges::any_of(std::views::iota(size_t{0}, memory.early_steps),
+                               [&](size_t step) { return stores_at_once(set, step, memory); });
+  }
   /// Of what early steps have made.
   std::string write_waiting_stores(const LaneSet& set, const LaneMemory& memory, std::set<int>& arenas) {
     std::string stores;
-    for (size_t i = 0; i < memory.early_steps; ++i)
-      stores += write_stores(set, set.steps[i], memory.steps[i], arenas);
-    return stores.empty() ? "" : "    __syncthreads();\n" + stores;
+    for (size_t i = 0; i < memory.early_steps; ++i) stores += write_stores(set, i, memory, true, arenas);
+    if (stores.empty()) return stores;
+    return (waiting_stores_at_once(set, memory) ? "    ready_to_store();\n" : "") +
+           std::string("    __syncthreads();\n") + stores;
   }
 
   const Call& call_of(const LaneSet::Step& step) const {
@@ -241,20 +260,25 @@ class Writer {
     return text + fmt::format(");  // {}\n", call.kernel.label);
   }
 
-  /// Copies of what a step left in shared memory and others read.
-  std::string write_stores(const LaneSet& set, const LaneSet::Step& step, const LaneMemory::Step& places,
+  static bool stored_at_once(const LaneSet& set, size_t step, int64_t bytes) {
+    return cuda_architecture() >= 90 && bytes >= kStoreAtOnce && bytes % 16 == 0 && !set.steps[step].again;
+  }
+  static bool stores_at_once(const LaneSet& set, size_t step, const LaneMemory& memory) {
+    return std::ranges::any_of(memory.steps[step].stored,
+                               [&](int64_t bytes) { return stored_at_once(set, step, bytes); });
+  }
+  /// Copies of what a step left in shared memory and others read; large ones `at_once` by the copy engine.
+  std::string write_stores(const LaneSet& set, size_t step, const LaneMemory& memory, bool at_once,
                            std::set<int>& arenas) {
-    const Call& call = call_of(step);
+    const LaneMemory::Step& places = memory.steps[step];
+    const bool again = set.steps[step].again;
     std::string text;
-    for (size_t i = 0; i < call.outputs.size(); ++i)
-      if (places.stored[i]) {
-        const TensorType& type = cuda_of(call).outputs[i];
-        int64_t bytes = step.again ? type.bytes() : lane_bytes(type, set);
-        text +=
-            fmt::format("    {}store<{}>({}{}, shared + {});\n", step.again ? "if (lane.chunk == 0) " : "",
-                        bytes, address(call.outputs[i], arenas),
-                        step.again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
-      }
+    for (size_t i = 0; i < places.stored.size(); ++i)
+      if (const int64_t bytes = places.stored[i])
+        text += fmt::format("    {}store{}<{}>({}{}, shared + {});\n", again ? "if (lane.chunk == 0) " : "",
+                            at_once && stored_at_once(set, step, bytes) ? "_at_once" : "", bytes,
+                            address(call_of(set.steps[step]).outputs[i], arenas),
+                            again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
     return text;
   }
 
