@@ -94,7 +94,7 @@ __device__ void axpy_row(const T* row, const T* b, const T* third, T* c, T* part
 #pragma unroll(depth < 12 ? depth : 12)
       for (int i = 0; i < depth; ++i) {
         const int k = begin + i;
-        if (K % depth != 0 && k >= K) break;
+        if (groups * depth > K && k >= K) break;
         const auto w = *reinterpret_cast<const Vector<T, V>*>(b + int64_t(k) * N + column * V);
 #pragma unroll
         for (int v = 0; v < V; ++v) sum.at[v] = fused_multiply_add(row[k], w.at[v], sum.at[v]);
@@ -146,18 +146,18 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
   constexpr int most = (X * Y == 1 ? 16 : 8) / V, U = rounds < most ? rounds : most;  // slices in flight
   const int64_t m0 = lane.chunk / tiles_n * (16 * X), n0 = lane.chunk % tiles_n * (8 * Y);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  // Calls use(e, whether it exists, m, n, its number) for the elements of the tile that this thread finishes.
-  auto each_own = [&](auto use) {
-#pragma unroll
-    for (int own = 0; own < (X * Y * 128 + kThreads - 1) / kThreads; ++own) {
-      const int e = own * kThreads + threadIdx.x, i = e / (Y * 128), j = e / 128 % Y, r = e / 32 % 4;
-      const int64_t m = m0 + i * 16 + r / 2 * 8 + g, n = n0 + j * 8 + t * 2 + r % 2;
-      use(e, e < X * Y * 128 && m < M && n < N, m, n, own);
-    }
+  auto place = [&](int e) {  // of element e of the tile in c, or nowhere
+    const int64_t m = m0 + e / (Y * 128) * 16 + e / 64 % 2 * 8 + g, n = n0 + e / 128 % Y * 8 + t * 2 + e / 32 % 2;
+    return m < M && n < N ? m * N + n : -1;
   };
-  [[maybe_unused]] float masks[(X * Y * 128 + kThreads - 1) / kThreads];  // asked for now, since they are far away
-  if (THIRD == kMask)
-    each_own([&](int, bool exists, int64_t m, int64_t n, int own) { masks[own] = exists ? third[m * N + n] : 0; });
+  constexpr int own = (X * Y * 128 + kThreads - 1) / kThreads;
+  float thirds[own] = {};  // they are far away, and asked for now
+  if constexpr (THIRD != kNoThird)
+#pragma unroll
+    for (int i = 0; i < own; ++i) {
+      const int e = i * kThreads + threadIdx.x;
+      if (const int64_t at = place(e); e < X * Y * 128 && at >= 0) thirds[i] = third[THIRD == kBias ? at % N : at];
+    }
   float sum[X][Y][4] = {};
   for (int first = warp; first < slices; first += kWarps * U) {
     Vector<float, V> from_a[U][X][2], from_b[U][Y];
@@ -179,6 +179,7 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
           for (int v = 0; v < V; ++v) from_b[u][j].at[v] = load_if<1>(inside, b + (k + v) * N + n).at[0];
       }
     }
+    __syncwarp();  // all loads go out before the first product waits for one
 #pragma unroll
     for (int u = 0; u < U; ++u)
 #pragma unroll
@@ -207,14 +208,15 @@ __device__ void matmul_warps(Lane lane, const float* a, const float* b, const fl
       for (int r = 0; r < 4; ++r)
         parts[((warp * X + i) * Y + j) * 128 + r * 32 + threadIdx.x % 32] = sum[i][j][r];
   __syncthreads();
-  each_own([&](int e, bool exists, int64_t m, int64_t n, int own) {
-    if (!exists) return;
+#pragma unroll
+  for (int i = 0; i < own; ++i) {
+    const int e = i * kThreads + threadIdx.x;
+    if (e >= X * Y * 128) return;
     float total = parts[e];
 #pragma unroll
     for (int w = 1; w < (slices < kWarps ? slices : kWarps); ++w) total += parts[w * (X * Y * 128) + e];
-    total = masked<THIRD>(total, masks, own);
-    c[m * N + n] = matmul_epilogue<float, THIRD == kMask ? kNoThird : THIRD, RELU>(total, third, n, m * N + n);
-  });
+    if (const int64_t at = place(e); at >= 0) c[at] = matmul_epilogue<float, THIRD, RELU>(total, thirds, i, i);
+  }
 }
 template <int64_t M, int64_t N, int64_t K, bool TB, int THIRD, bool RELU, int X, int Y>
 __device__ void matmul_warps(Lane lane, const float* a, const float* b, float* c, char* workspace) {

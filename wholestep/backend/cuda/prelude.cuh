@@ -156,23 +156,17 @@ __device__ void each_unit(Move move) {
     if ((round + 1) * at_once <= BYTES || first < BYTES - round * at_once) move(first + round * at_once);
 }
 
-template <int UNIT>
-__device__ void copy_unit(uint32_t shared, uint64_t from) {
-  if (UNIT == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
-  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(from) : "memory");
-}
 /// BYTES, a multiple of 4, from memory to shared memory while the block goes on. Multiples of 16 go past the L1 cache, which
-/// may hold what was there before an earlier kernel; others wait for those first. What is EARLY is asked for piece by piece,
-/// since the kernel before is still at work: asked for at once, 128 KB cost W3 four percent.
-template <int64_t BYTES, bool EARLY>
+/// may hold what was there before an earlier kernel; others wait for those first.
+template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
   constexpr int unit = BYTES % 16 == 0 ? 16 : 4;
   const uint32_t to = uint32_t(__cvta_generic_to_shared(shared));
   const auto source = __cvta_generic_to_global(from);
-  if (EARLY)
-#pragma unroll 4
-    for (int64_t at = threadIdx.x * unit; at < BYTES; at += kThreads * unit) copy_unit<unit>(to + uint32_t(at), source + at);
-  else each_unit<BYTES, unit>([&](int at) { copy_unit<unit>(to + at, source + at); });
+  each_unit<BYTES, unit>([&](int at) {
+    if (unit == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + at), "l"(source + at) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to + at), "l"(source + at) : "memory");
+  });
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 /// All fetches but the last LATER ones of this thread are done.

@@ -139,7 +139,7 @@ class Writer {
     std::string text;
     for (const LaneMemory::Fetch& fetch : memory.fetches)
       if (fetch.early == early)
-        text += fmt::format("    fetch<{}, {}>(shared + {}, {}{});\n", fetch.bytes, early, fetch.to,
+        text += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
                             address(fetch.from, arenas),
                             fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
     return text;
