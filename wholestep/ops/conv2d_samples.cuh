@@ -72,13 +72,6 @@ struct Turned {
   }
 };
 
-/// NaNs stay, as with value < 0 ? 0 : value.
-__device__ inline float relu(float value) {
-  float result;
-  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
-  return result;
-}
-
 /// values[(i + t) % N] to place i. The channels that four neighbouring threads store often lie in the same banks, so each
 /// begins at another pixel.
 template <int N>
@@ -120,7 +113,7 @@ __device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* we
         return;
       const int64_t at = n * Taps::outputs + (channel * Taps::H + h) * Taps::W + w;
       value = masked<THIRD>(value, third, at);
-      y[at] = RELU ? relu(value) : value;
+      y[at] = RELU ? max_zero(value) : value;
     };
     each_task<results * SPLIT>([&](unsigned task, unsigned lane_number) {
       const unsigned g = lane_number / 4, t = lane_number % 4;

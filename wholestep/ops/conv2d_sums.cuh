@@ -102,7 +102,7 @@ __device__ void conv2d_sums_tensor(Lane lane, const T* x, const float* weight, c
         for (int k = 0; k < TILES; ++k) multiply_tf32(y[k % 2], rounded[c][k], b[k]);
 #pragma unroll
         for (int r = 0; r < 4; ++r) {  // row r / 2 * 8 + g, column 2 t + r % 2; the mask's sum counts columns t and t + 4
-          const float value = Sample::exists(group, 2 * t + r % 2, r / 2) ? relu(y[0][r] + y[1][r]) : 0.0f;
+          const float value = Sample::exists(group, 2 * t + r % 2, r / 2) ? max_zero(y[0][r] + y[1][r]) : 0.0f;
           const uint32_t bit = value > 0.0f ? one : 0u;
           total[c] += value;
           count[c] += __uint_as_float(bit);

@@ -105,7 +105,7 @@ __device__ void conv2d_tensor(Lane lane, const float* x, const float* weight, co
   float sum[X][Y][4];
   auto round = [&](int item) {
     uint32_t* stage = shared + item % 2 * stage_words;
-    wait_for_copies();
+    wait_for_all_copies();
     Pixels::template round_patch<SC, plane>(stage);
     Weight::round(stage + patch_words);
   };
@@ -227,7 +227,7 @@ __device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g
   float sum[X][Y][4] = {}, of_bias[Gradients::own] = {};
   auto round = [&](int item) {
     uint32_t* stage = shared + item % 2 * stage_words;
-    wait_for_copies();
+    wait_for_all_copies();
     Pixels::template round_patch<SC, plane>(stage);
     Gradients::each([&](int row, int column, int k) {
       uint32_t* words = stage + patch_words + row * pitch + column * V;

@@ -8,29 +8,11 @@ __device__ inline uint32_t to_tf32(float x) { return __float_as_uint(x) + (x == 
 /// The same of a word that was copied as it is.
 __device__ inline uint32_t read_tf32(uint32_t word) { return to_tf32(__uint_as_float(word)); }
 
-/// sum [16, 8] += a [16, 8] b [8, 8], spread over a warp as PTX's mma.m16n8k8 lays it out.
-__device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-/// V neighbours in global memory, or zeros. A predicate, not a branch: the loads of a loop go out together.
+/// V neighbours in global memory, or zeros.
 template <int V>
 __device__ Vector<float, V> load_if(bool valid, const float* from) {
   Vector<float, V> to = {};
-  if constexpr (V == 4)
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; @p ld.global.v4.f32 {%0, %1, %2, %3}, [%4]; }"
-                 : "+f"(to.at[0]), "+f"(to.at[1]), "+f"(to.at[2]), "+f"(to.at[3])
-                 : "l"(from), "r"(int(valid)));
-  else if constexpr (V == 2)
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0, %1}, [%2]; }"
-                 : "+f"(to.at[0]), "+f"(to.at[1])
-                 : "l"(from), "r"(int(valid)));
-  else
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p ld.global.f32 %0, [%1]; }"
-                 : "+f"(to.at[0])
-                 : "l"(from), "r"(int(valid)));
+  load_valid(valid, from, to.at);
   return to;
 }
 
@@ -60,22 +42,7 @@ __device__ void share(Use use) {
 /// V neighbours from global to shared memory, past the registers, or zeros.
 template <int V>
 __device__ void copy_async(uint32_t* to, const float* from, bool valid) {
-  const uint32_t address = uint32_t(__cvta_generic_to_shared(to));
-  if constexpr (V == 4)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
-                 : "memory");
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(V * 4),
-                 "r"(valid ? V * 4 : 0)
-                 : "memory");
-}
-/// What a thread copies up to here makes one group.
-__device__ inline void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/// Until all of this thread's groups but the last PENDING have arrived.
-template <int PENDING = 0>
-__device__ void wait_for_copies() {
-  if constexpr (PENDING == 0) asm volatile("cp.async.wait_all;" ::: "memory");
-  else asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+  copy_unit<V * 4>(shared_address(to), global_address(from), valid ? V * 4 : 0);
 }
 
 /// V words in shared memory.
@@ -124,7 +91,8 @@ struct TensorProduct {
 #pragma unroll
     for (int slice = 0; slice < Tile::STAGES - 1; ++slice) copy(slice);
     for (int slice = 0; begin + slice * TK < end; ++slice) {
-      wait_for_copies<Tile::STAGES - 2>();
+      if constexpr (Tile::STAGES == 2) wait_for_all_copies();
+      else wait_for_copies<Tile::STAGES - 2>();
       __syncthreads();
       copy(slice + Tile::STAGES - 1);
       const uint32_t* from_a = shared + slice % Tile::STAGES * Tile::stage_words;

@@ -9,21 +9,19 @@ namespace std {
 using ::cos, ::erf, ::exp, ::expm1, ::floor, ::fmod, ::log, ::log1p, ::pow, ::sin, ::sqrt, ::tanh;
 }
 
+#include "ptx.cuh"
+
 /// 16-bit floating-point numbers as storage: rounded to and widened from float.
 struct f16 {
   unsigned short bits;
   f16() = default;
-  __device__ explicit f16(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
-  __device__ operator float() const {
-    float x;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
-    return x;
-  }
+  __device__ explicit f16(float x) : bits(f16_bits(x)) {}
+  __device__ operator float() const { return f16_value(bits); }
 };
 struct bf16 {
   unsigned short bits;
   bf16() = default;
-  __device__ explicit bf16(float x) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+  __device__ explicit bf16(float x) : bits(bf16_bits(x)) {}
   __device__ operator float() const { return __uint_as_float(uint32_t(bits) << 16); }
 };
 
@@ -161,18 +159,15 @@ __device__ void each_unit(Move move) {
 template <int64_t BYTES>
 __device__ void fetch(char* shared, const char* from) {
   constexpr int unit = BYTES % 16 == 0 ? 16 : 4;
-  const uint32_t to = uint32_t(__cvta_generic_to_shared(shared));
-  const auto source = __cvta_generic_to_global(from);
-  each_unit<BYTES, unit>([&](int at) {
-    if (unit == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + at), "l"(source + at) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to + at), "l"(source + at) : "memory");
-  });
-  asm volatile("cp.async.commit_group;" ::: "memory");
+  const SharedAddress to = shared_address(shared);
+  const GlobalAddress source = global_address(from);
+  each_unit<BYTES, unit>([&](int at) { copy_unit<unit>(to + at, source + at); });
+  end_copies();
 }
 /// All fetches but the last LATER ones of this thread are done.
 template <int LATER>
 __device__ void arrived() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory");
+  wait_for_copies<LATER>();
 }
 constexpr int unit_of(int64_t bytes) { return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : 1; }
 template <int64_t BYTES>
@@ -189,8 +184,8 @@ __device__ void store_at_once(char* to, const char* shared) {
 #if __CUDA_ARCH__ >= 900
   if (threadIdx.x == kThreads - 32)
     asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(
-                     __cvta_generic_to_global(to)),
-                 "r"(uint32_t(__cvta_generic_to_shared(shared))), "r"(int(BYTES))
+                     global_address(to)),
+                 "r"(shared_address(shared)), "r"(int(BYTES))
                  : "memory");
 #else
   store<BYTES>(to, shared);
@@ -228,21 +223,13 @@ __device__ inline void let_next_kernel_in() {
 
 /// Tells a block that waits how far this one has come. What its threads wrote before the last barrier is in memory then.
 __device__ inline void tell(unsigned* progress, unsigned steps) {
-  if (threadIdx.x == 0)
-    asm volatile("fence.acq_rel.gpu; st.release.gpu.global.u32 [%0], %1;" ::"l"(__cvta_generic_to_global(progress)),
-                 "r"(steps)
-                 : "memory");
+  if (threadIdx.x == 0) store_release(progress, steps);
 }
 /// The block that tells has a lower number, so that it is never the one that finds no room.
 __device__ inline void wait_for(unsigned* progress, unsigned steps) {
-  if (threadIdx.x == 0) {
-    unsigned seen = 0;
-    while (seen < steps)
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
-                   : "=r"(seen)
-                   : "l"(__cvta_generic_to_global(progress))
-                   : "memory");
-  }
+  if (threadIdx.x == 0)
+    while (load_acquire(progress) < steps) {
+    }
   __syncthreads();
 }
 
