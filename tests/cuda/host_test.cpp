@@ -7,6 +7,8 @@
 #include "support/case_program.h"
 #include "support/cuda_device.h"
 #include "support/cuda_on_host.h"
+#include "support/cuda_plan.h"
+#include "wholestep/compile/region_work.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep::test {
@@ -51,6 +53,88 @@ TEST_P(CudaOpOnHost, MatchesTheReferenceAndWritesNothingElse) {
     cases.expect_results(op, kernel, {base, base + cases.image.size()});
     if (HasFatalFailure()) return;
   }
+}
+
+/// Every phase a region of its own, one after the other: nothing is fetched, kept or waited for within a
+/// kernel.
+Regions apart(const Plan& plan, const Program& program) {
+  Regions regions;
+  for (size_t c : call_order(plan)) {
+    if (program.calls[c].kernel.view) continue;
+    const auto& phases = dynamic_cast<const CudaCall&>(*program.calls[c].kernel.kernel).phases;
+    for (size_t p = 0; p < phases.size(); ++p) {
+      const bool alone = phases[p].alone.chunks > 0;
+      const int64_t chunks = alone ? phases[p].alone.chunks : phases[p].chunks;
+      regions.regions.push_back({{{.rows = 0,
+                                   .chunks = chunks,
+                                   .alone = alone,
+                                   .steps = {{static_cast<int>(c), static_cast<int>(p)}}}},
+                                 chunks});
+    }
+  }
+  return regions;
+}
+
+/// Parameters and state after `steps` steps on a batch of random pixels, bit for bit.
+std::vector<std::vector<std::byte>> after_steps(const Plan& plan, const CudaSource& source, int steps) {
+  constexpr size_t kAlign = 256;
+  std::vector<std::vector<std::byte>> arenas;
+  auto add = [&](int64_t bytes, std::span<const std::byte> begin) {
+    arenas.emplace_back(static_cast<size_t>(bytes) + 2 * kAlign, std::byte{0xff});
+    std::ranges::copy(begin, arenas.back().begin());  // moved to where it is aligned below
+  };
+  add(plan.memory.arena_bytes(), {});
+  for (const GraphInput& input : plan.graph->inputs)
+    if (input.kind != InputKind::kBatch) add(input.binding.type().bytes(), input.binding.bytes());
+  std::vector<std::byte*> bases;
+  for (std::vector<std::byte>& arena : arenas) {
+    const size_t shift = (kAlign - reinterpret_cast<uintptr_t>(arena.data()) % kAlign) % kAlign;
+    std::ranges::copy_backward(arena.begin(), arena.end() - kAlign,
+                               arena.end() - kAlign + static_cast<long>(shift));
+    bases.push_back(arena.data() + shift);
+  }
+  for (const GraphInput& input : plan.graph->inputs) {
+    if (input.kind != InputKind::kBatch) continue;
+    const TensorType& type = plan.graph->type(input.value);
+    std::byte* at = bases[0] + plan.places[static_cast<size_t>(input.value)].offset;
+    for (int64_t i = 0; i < type.shape.numel(); ++i)
+      if (type.dtype == DType::u8) at[i] = static_cast<std::byte>((i * 7919 + i / 13) % 251);
+      else reinterpret_cast<int32_t*>(at)[i] = static_cast<int32_t>(i % 2);
+  }
+  const CudaOnHost kernels(source);
+  for (int step = 0; step < steps; ++step) kernels.run(bases);
+  std::vector<std::vector<std::byte>> result;
+  size_t arena = 1;
+  for (const GraphInput& input : plan.graph->inputs)
+    if (input.kind != InputKind::kBatch) {
+      result.emplace_back(bases[arena], bases[arena] + input.binding.type().bytes());
+      ++arena;
+    }
+  return result;
+}
+
+class CudaStepOnHost : public testing::TestWithParam<std::pair<const char*, int64_t>> {};
+INSTANTIATE_TEST_SUITE_P(Zoo, CudaStepOnHost,
+                         testing::Values(std::pair("w1", 3), std::pair("lenet", 2), std::pair("w3", 3),
+                                         std::pair("w4s", 2)),
+                         [](const auto& row) { return std::string(row.param.first); });
+
+/// What lanes fetch, keep in shared memory, store, tell and wait for changes no bit.
+TEST_P(CudaStepOnHost, AStepInLanesIsTheStepPhaseByPhase) {
+  if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
+  const PlansForSm80 without_what_is_new;
+  const Plan plan = cuda_train_plan(GetParam().first, GetParam().second);
+  const Program program = make_program(plan);
+  const auto whole = after_steps(plan, write_regions(program, plan_regions(plan)), 2),
+             parts = after_steps(plan, write_regions(program, apart(plan, program)), 2);
+  size_t changed = 0, i = 0;
+  for (const GraphInput& input : plan.graph->inputs) {
+    if (input.kind == InputKind::kBatch) continue;
+    EXPECT_TRUE(whole[i] == parts[i]) << input.name;
+    changed += !std::ranges::equal(whole[i], input.binding.bytes());
+    ++i;
+  }
+  EXPECT_GT(changed, i / 2) << "the step does nothing";
 }
 
 /// A kernel of one block over one arena.
