@@ -16,10 +16,11 @@ Index threadIdx, blockIdx;
 void (*wait_for_block)();
 void (*wait_for_warp)();
 alignas(1024) char shared[232448];
-double cos(double), erf(double), exp(double), expm1(double), floor(double), fmod(double, double), log(double), log1p(double),
-    pow(double, double), sin(double), sqrt(double), tanh(double), fabs(double), ceil(double), rint(double), round(double), log2(double);
-float cosf(float), erff(float), expf(float), expm1f(float), floorf(float), fmodf(float, float), logf(float), log1pf(float),
-    powf(float, float), sinf(float), sqrtf(float), tanhf(float), fabsf(float);
+double cos(double), erf(double), exp(double), expm1(double), floor(double), fmod(double, double), log(double),
+    log1p(double), pow(double, double), sin(double), sqrt(double), tanh(double), fabs(double), ceil(double),
+    rint(double), round(double), log2(double);
+float cosf(float), erff(float), expf(float), expm1f(float), floorf(float), fmodf(float, float), logf(float),
+    log1pf(float), powf(float, float), sinf(float), sqrtf(float), tanhf(float), fabsf(float);
 }
 inline float cos(float x) { return cosf(x); }
 inline float erf(float x) { return erff(x); }
