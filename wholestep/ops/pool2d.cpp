@@ -152,7 +152,8 @@ std::vector<Case> shapes() {
           {{2, 2, 9, 10}, {2, 3}, {4, 5}, {0, 1}}, {{1, 3, 14, 14}, {3, 3}, {2, 2}, {1, 1}},
           {{0, 2, 4, 4}, {2, 2}, {2, 2}},          {{2, 3, 28, 28}, {2, 2}, {2, 2}},
           {{3, 1, 10, 10}, {2, 2}, {2, 2}},        {{1, 2, 4, 70}, {2, 2}, {2, 2}},
-          {{5, 1, 2, 2}, {3, 3}, {2, 2}, {1, 1}}};
+          {{5, 1, 2, 2}, {3, 3}, {2, 2}, {1, 1}},  {{2, 3, 8, 12}, {4, 4}, {4, 4}},
+          {{2, 1, 10, 6}, {5, 2}, {5, 2}},         {{1, 2, 6, 9}, {3, 3}, {3, 3}}};
 }
 Attrs attrs_of(const Case& c) { return {{"kernel", c.kernel}, {"stride", c.stride}, {"padding", c.padding}}; }
 std::vector<OpCase> forward_cases() {
@@ -177,12 +178,19 @@ std::vector<OpCase> max_dx_cases() {
     return OpCase{
         .inputs = {{DType::f32, g}, {DType::i32, g}}, .attrs = {{"size", std::move(size)}}, .bound = pixels};
   };
-  OpCase windows = of({3, 2, 1, 1}, {4, 5});
-  for (Attr attr : {Attr("kernel", std::vector<int64_t>{4, 5}), Attr("stride", std::vector<int64_t>{2, 3}),
-                    Attr("padding", std::vector<int64_t>{0, 0})})
-    windows.attrs.set(std::move(attr));
-  return {of({1, 1, 1, 1}, {1, 1}), of({3, 2, 4, 3}, {5, 7}), of({9, 1, 2, 33}, {4, 67}),
-          of({0, 2, 1, 1}, {2, 2}), std::move(windows)};
+  std::vector<OpCase> cases = {of({1, 1, 1, 1}, {1, 1}), of({3, 2, 4, 3}, {5, 7}), of({9, 1, 2, 33}, {4, 67}),
+                               of({0, 2, 1, 1}, {2, 2})};
+  struct Window {
+    std::vector<int64_t> kernel, stride;
+  };
+  for (const Window& window : std::vector<Window>{
+           {{4, 5}, {2, 3}}, {{2, 2}, {2, 2}}, {{3, 2}, {3, 2}}, {{4, 4}, {4, 4}}, {{3, 3}, {3, 3}}}) {
+    cases.push_back(of({3, 2, 1, 1}, window.kernel));  // of all pixels
+    for (Attr attr : {Attr("kernel", window.kernel), Attr("stride", window.stride),
+                      Attr("padding", std::vector<int64_t>{0, 0})})
+      cases.back().attrs.set(std::move(attr));
+  }
+  return cases;
 }
 std::vector<OpCase> adaptive_cases() {
   auto of = [](Shape x, std::vector<int64_t> size) {

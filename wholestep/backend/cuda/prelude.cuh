@@ -121,8 +121,8 @@ __device__ inline int opaque(int value) {
   return value;
 }
 
-/// Calls run(task) for the tasks below TASKS of a warp, the first of which is `warp`. Nothing that a task needs is made ready
-/// for several of them ahead of the loop: where each warp has one, that takes longer than the task.
+/// Shares out tasks among the warps: all lanes of one call run(task, lane). Nothing that a task needs is made ready for several of
+/// them ahead of the loop: where each warp has one, that took longer than the task.
 template <int TASKS, class Run>
 __device__ void each_task(Run run) {
   constexpr int rounds = (TASKS + kWarps - 1) / kWarps;
