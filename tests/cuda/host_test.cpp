@@ -122,8 +122,8 @@ INSTANTIATE_TEST_SUITE_P(Zoo, CudaStepOnHost,
 /// What lanes fetch, keep in shared memory, store, tell and wait for changes no bit.
 TEST_P(CudaStepOnHost, AStepInLanesIsTheStepPhaseByPhase) {
   if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
-  const PlansForSm80 without_what_is_new;
-  const Plan plan = cuda_train_plan(GetParam().first, GetParam().second);
+  const Plan plan =
+      cuda_train_plan(GetParam().first, GetParam().second);  // for sm_90, but without its products
   const Program program = make_program(plan);
   const auto whole = after_steps(plan, write_regions(program, plan_regions(plan)), 2),
              parts = after_steps(plan, write_regions(program, apart(plan, program)), 2);

@@ -10,7 +10,7 @@ template <int IN, int OUT, int KERNEL, int STRIDE, int PADDING>
 struct Sliding {
   static constexpr int kIn = IN, kOut = OUT, kSize = PADDING == 0 ? KERNEL : 0;
   static constexpr bool kApart = KERNEL <= STRIDE && PADDING == 0;  // no input is in two windows
-  static constexpr bool kTiles = KERNEL == STRIDE && PADDING == 0 && IN == OUT * KERNEL && KERNEL <= 8;  // each is in a small one
+  static constexpr bool kTiles = KERNEL == STRIDE && PADDING == 0 && IN == OUT * KERNEL && KERNEL <= 8;  // and each in one
   static int window(int i) { return i / STRIDE; }                   // the one that may hold it
   static int begin(int o) { return o * STRIDE > PADDING ? o * STRIDE - PADDING : 0; }
   static int end(int o) { return o * STRIDE - PADDING + KERNEL < IN ? o * STRIDE - PADDING + KERNEL : IN; }

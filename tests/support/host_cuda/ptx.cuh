@@ -60,3 +60,24 @@ __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], co
 
 __device__ inline void store_release(unsigned* to, unsigned value) { *to = value; }
 __device__ inline unsigned load_acquire(const unsigned* from) { return *from; }
+
+/// Copies as late as it may.
+constexpr bool kCopyEngine = true;
+struct EngineStore {
+  GlobalAddress to;
+  SharedAddress from;
+  int bytes;
+};
+inline EngineStore engine_stores[16];
+inline int engine_count = 0;
+__device__ inline void ready_for_engine() {}
+__device__ inline void engine_store(GlobalAddress to, SharedAddress from, int bytes) {
+  engine_stores[engine_count++] = {to, from, bytes};
+}
+__device__ inline void wait_for_engine_reads() {
+  while (engine_count > 0) {
+    const EngineStore& store = engine_stores[--engine_count];
+    __builtin_memcpy(reinterpret_cast<void*>(store.to), reinterpret_cast<const void*>(store.from), store.bytes);
+  }
+}
+__device__ inline void wait_for_engine_writes() { wait_for_engine_reads(); }

@@ -181,30 +181,15 @@ __device__ void store(char* to, const char* shared) {
 /// stores_done() before the one behind which others may be told.
 template <int64_t BYTES>
 __device__ void store_at_once(char* to, const char* shared) {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == kThreads - 32)
-    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(
-                     global_address(to)),
-                 "r"(shared_address(shared)), "r"(int(BYTES))
-                 : "memory");
-#else
-  store<BYTES>(to, shared);
-#endif
+  if (!kCopyEngine) store<BYTES>(to, shared);
+  else if (threadIdx.x == kThreads - 32) engine_store(global_address(to), shared_address(shared), int(BYTES));
 }
-__device__ inline void ready_to_store() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#endif
-}
+__device__ inline void ready_to_store() { ready_for_engine(); }
 __device__ inline void stores_read() {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == kThreads - 32) asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
-#endif
+  if (threadIdx.x == kThreads - 32) wait_for_engine_reads();
 }
 __device__ inline void stores_done() {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == kThreads - 32) asm volatile("cp.async.bulk.wait_group 0;\n\tfence.proxy.async;" ::: "memory");
-#endif
+  if (threadIdx.x == kThreads - 32) wait_for_engine_writes();
 }
 
 /// Before the first read of what the kernel before wrote.

@@ -1,5 +1,4 @@
-// Instructions that C++ has no words for, those of sm_80 and up. The tests run kernels without a GPU, with a file of this name
-// that says the same in C++; what only later architectures have is asked for by __CUDA_ARCH__ where it is used.
+// Instructions that C++ has no words for. The tests run kernels without a GPU, with a file of this name that says the same in C++.
 #pragma once
 
 /// Rounded to the nearest, and widened.
@@ -90,3 +89,25 @@ __device__ inline unsigned load_acquire(const unsigned* from) {
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(global_address(from)) : "memory");
   return value;
 }
+
+/// From sm_90 on a multiprocessor has an engine that copies between its memory and that of the GPU: what all threads have
+/// written and then called ready_for_engine() for, one thread has stored, and waits until it has been read, or written.
+#if __CUDA_ARCH__ >= 900
+constexpr bool kCopyEngine = true;
+__device__ inline void ready_for_engine() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ inline void engine_store(GlobalAddress to, SharedAddress from, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(to), "r"(from),
+               "r"(bytes)
+               : "memory");
+}
+__device__ inline void wait_for_engine_reads() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+__device__ inline void wait_for_engine_writes() {
+  asm volatile("cp.async.bulk.wait_group 0;\n\tfence.proxy.async;" ::: "memory");
+}
+#else
+constexpr bool kCopyEngine = false;
+__device__ inline void ready_for_engine() {}
+__device__ inline void engine_store(GlobalAddress, SharedAddress, int) {}
+__device__ inline void wait_for_engine_reads() {}
+__device__ inline void wait_for_engine_writes() {}
+#endif
