@@ -1,6 +1,6 @@
 // Kernels written for a GPU, compiled and run on the host: a block's threads are fibers that take turns at
-// barriers, blocks run one after the other. Products that four warps make together, which sm_90 alone has, and
-// those of the library are not run.
+// barriers, blocks run one after the other. Products that four warps make together, which sm_90 alone has,
+// and those of the library are not run.
 #pragma once
 #include <memory>
 #include <span>
