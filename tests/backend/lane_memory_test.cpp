@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "support/cuda_device.h"
 #include "support/cuda_plan.h"
 #include "wholestep/backend/cuda/region_source.h"
 #include "wholestep/compile/region_work.h"
@@ -281,10 +282,8 @@ TEST(LaneMemory, WhatTheCopyEngineReadsIsAwaited) {
   EXPECT_GT(awaited_stores(text_of("w4s", 32)), 1);
   for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4", 32}, {"simple-cnn", 16}})
     awaited_stores(text_of(name, batch));
-  set_cuda_architecture(80);
-  const std::string older = text_of("w4s", 32);
-  set_cuda_architecture(90);
-  EXPECT_EQ(awaited_stores(older), 0) << "sm_80 has no such engine";
+  const test::PlansForSm80 older;
+  EXPECT_EQ(awaited_stores(text_of("w4s", 32)), 0) << "sm_80 has no such engine";
 }
 
 }  // namespace

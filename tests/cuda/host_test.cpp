@@ -8,6 +8,7 @@
 #include "support/cuda_device.h"
 #include "support/cuda_on_host.h"
 #include "support/cuda_plan.h"
+#include "support/kernel_run.h"
 #include "wholestep/compile/region_work.h"
 #include "wholestep/ops/registry.h"
 
@@ -15,13 +16,13 @@ namespace wholestep::test {
 namespace {
 
 /// 512 fibers take turns at every barrier of every block, so that there are not to be many.
-bool is_small(const OpDef& op, const KernelRequest& request, const PreparedKernel& prepared) {
+bool is_small(const KernelRequest& request, const PreparedKernel& prepared) {
   int64_t blocks = 0;
   for (const CudaPhase& phase : dynamic_cast<const CudaCall&>(prepared).phases) {
     if (phase.product) return false;
     blocks += phase.chunks;
   }
-  return blocks <= 64 && flops(op, request) < 1 << 23;
+  return blocks <= 64 && flops(find_op(request.op), request) < 1 << 23;
 }
 
 class CudaOpOnHost : public testing::TestWithParam<const OpDef*> {};
@@ -34,9 +35,7 @@ TEST_P(CudaOpOnHost, MatchesTheReferenceAndWritesNothingElse) {
   const OpDef& op = *GetParam();
   for (const Kernel& kernel : op.kernels) {
     if (kernel.backend != "cuda") continue;
-    const CaseProgram cases(op, kernel, [&](const KernelRequest& request, const PreparedKernel& prepared) {
-      return is_small(op, request, prepared);
-    });
+    const CaseProgram cases(op, kernel, is_small);
     if (cases.items.empty()) {
       EXPECT_TRUE(kernel.name == "cuBLASLt" || kernel.name == "tensor shifted")
           << kernel.name << " is not run";
@@ -46,10 +45,11 @@ TEST_P(CudaOpOnHost, MatchesTheReferenceAndWritesNothingElse) {
     for (const Call& call : cases.program.calls) schedule.push_back(call.kernel);
     const CudaSource source = write_regions(cases.program, build_regions(schedule, kCudaPlacement));
     const CudaOnHost kernels(source);
-    std::vector<std::byte> arena(cases.image.size() + 256);
-    std::byte* base = arena.data() + (256 - reinterpret_cast<uintptr_t>(arena.data()) % 256) % 256;
+    FencedBytes arena(static_cast<int64_t>(cases.image.size()));
+    std::byte* base = arena.data();
     std::ranges::copy(cases.image, base);
     kernels.run(std::span(&base, 1));
+    EXPECT_TRUE(arena.fences_intact()) << kernel.name;
     cases.expect_results(op, kernel, {base, base + cases.image.size()});
     if (HasFatalFailure()) return;
   }
@@ -77,22 +77,15 @@ Regions apart(const Plan& plan, const Program& program) {
 
 /// Parameters and state after `steps` steps on a batch of random pixels, bit for bit.
 std::vector<std::vector<std::byte>> after_steps(const Plan& plan, const CudaSource& source, int steps) {
-  constexpr size_t kAlign = 256;
-  std::vector<std::vector<std::byte>> arenas;
-  auto add = [&](int64_t bytes, std::span<const std::byte> begin) {
-    arenas.emplace_back(static_cast<size_t>(bytes) + 2 * kAlign, std::byte{0xff});
-    std::ranges::copy(begin, arenas.back().begin());  // moved to where it is aligned below
-  };
-  add(plan.memory.arena_bytes(), {});
-  for (const GraphInput& input : plan.graph->inputs)
-    if (input.kind != InputKind::kBatch) add(input.binding.type().bytes(), input.binding.bytes());
-  std::vector<std::byte*> bases;
-  for (std::vector<std::byte>& arena : arenas) {
-    const size_t shift = (kAlign - reinterpret_cast<uintptr_t>(arena.data()) % kAlign) % kAlign;
-    std::ranges::copy_backward(arena.begin(), arena.end() - kAlign,
-                               arena.end() - kAlign + static_cast<long>(shift));
-    bases.push_back(arena.data() + shift);
+  std::vector<FencedBytes> arenas;
+  arenas.emplace_back(plan.memory.arena_bytes());
+  for (const GraphInput& input : plan.graph->inputs) {
+    if (input.kind == InputKind::kBatch) continue;
+    arenas.emplace_back(input.binding.type().bytes());
+    std::ranges::copy(input.binding.bytes(), arenas.back().data());
   }
+  std::vector<std::byte*> bases;
+  for (FencedBytes& arena : arenas) bases.push_back(arena.data());
   for (const GraphInput& input : plan.graph->inputs) {
     if (input.kind != InputKind::kBatch) continue;
     const TensorType& type = plan.graph->type(input.value);
@@ -104,12 +97,11 @@ std::vector<std::vector<std::byte>> after_steps(const Plan& plan, const CudaSour
   const CudaOnHost kernels(source);
   for (int step = 0; step < steps; ++step) kernels.run(bases);
   std::vector<std::vector<std::byte>> result;
-  size_t arena = 1;
-  for (const GraphInput& input : plan.graph->inputs)
-    if (input.kind != InputKind::kBatch) {
-      result.emplace_back(bases[arena], bases[arena] + input.binding.type().bytes());
-      ++arena;
-    }
+  for (const FencedBytes& arena : arenas) {
+    EXPECT_TRUE(arena.fences_intact());
+    result.emplace_back(arena.data(), arena.data() + arena.size());
+  }
+  result.erase(result.begin());  // the plan's own
   return result;
 }
 

@@ -10,7 +10,6 @@
 #include "support/case_program.h"
 #include "support/cuda_device.h"
 #include "support/kernel_run.h"
-#include "support/op_case.h"
 #include "support/op_reference.h"
 #include "wholestep/compile/compile.h"
 #include "wholestep/ops/registry.h"

@@ -20,6 +20,13 @@ struct ExactF32 {
   ~ExactF32() { set_tf32_allowed(true); }
 };
 
+/// While alive, plans are made for sm_80, not for the newest.
+struct PlansForSm80 {
+  PlansForSm80() { set_cuda_architecture(80); }
+  ~PlansForSm80() { set_cuda_architecture(newest); }
+  const int newest = cuda_architecture();
+};
+
 /// While alive, the library computes every product that it can.
 struct EveryProductByLibrary {
   EveryProductByLibrary() { set_every_product_by_library(true); }

@@ -22,8 +22,6 @@ constexpr size_t kThreads = kCudaThreads, kStackBytes = size_t{256} * 1024;
 /// for its signal mask; from then on it is left and entered by jumps, which do not.
 class Block {
  public:
-  Block() : stacks_(kThreads * kStackBytes) {}
-
   void run(const std::function<void()>& kernel, unsigned* thread) {
     kernel_ = &kernel;
     everyone_ = {.alive = kThreads};
@@ -88,7 +86,7 @@ class Block {
   }
 
   static inline Block* current = nullptr;
-  std::vector<char> stacks_;
+  std::unique_ptr<char[]> stacks_ = std::make_unique_for_overwrite<char[]>(kThreads * kStackBytes);
   std::vector<Fiber> fibers_;
   std::vector<Barrier> warps_;
   Barrier everyone_;
@@ -107,9 +105,6 @@ std::string no_cuda_on_host() {
   return "";
 #endif
 }
-
-PlansForSm80::PlansForSm80() { set_cuda_architecture(80); }
-PlansForSm80::~PlansForSm80() { set_cuda_architecture(90); }
 
 CudaOnHost::CudaOnHost(const CudaSource& source) : source_(source) {
   if (!source_.products.empty()) throw std::runtime_error("products of the library do not run on the host");
@@ -148,7 +143,8 @@ void CudaOnHost::run(std::span<std::byte* const> arenas) const {
     if (!at) throw std::runtime_error(dlerror());
     return at;
   };
-  auto* block_index = static_cast<unsigned*>(symbol("blockIdx"));
+  auto *thread = static_cast<unsigned*>(symbol("threadIdx")),
+       *block_index = static_cast<unsigned*>(symbol("blockIdx"));
   auto* shared = static_cast<char*>(symbol("shared"));
   *static_cast<void (**)()>(symbol("wait_for_block")) = &Block::wait_for_block;
   *static_cast<void (**)()>(symbol("wait_for_warp")) = &Block::wait_for_warp;
@@ -161,7 +157,7 @@ void CudaOnHost::run(std::span<std::byte* const> arenas) const {
     for (unsigned i = 0; i < kernel.blocks; ++i) {
       *block_index = i;
       std::memset(shared, 0xff, static_cast<size_t>(kernel.shared_bytes));  // nobody has written it: NaNs
-      block.run([&] { call(arguments.data()); }, static_cast<unsigned*>(symbol("threadIdx")));
+      block.run([&] { call(arguments.data()); }, thread);
     }
   }
 }

@@ -14,12 +14,6 @@ namespace wholestep::test {
 /// Why kernels cannot run here; "" where they can.
 std::string no_cuda_on_host();
 
-/// While alive, plans are made for sm_80.
-struct PlansForSm80 {
-  PlansForSm80();
-  ~PlansForSm80();
-};
-
 class CudaOnHost {
  public:
   /// std::runtime_error with the compiler's words.

@@ -122,14 +122,13 @@ std::optional<SampleTile> product_tile(const Conv2d& c, int64_t height, int64_t 
         if (run * groups > 16) continue;
         const int64_t results = units * ceil_div(channels, groups) * classes, tasks = results * split,
                       fragments = results * run * groups * 32;
+        const double writes = split > 1 ? 1 : plane.masks ? 2 * apart : apart;
         double reads = static_cast<double>(4 * reach), weights = static_cast<double>(2 * width * groups),
                multiplies = static_cast<double>(width * run * groups);
         double cycles =
             block_cycles(tasks, ceil_div(slices, split), reads + 5 * weights + 2 * multiplies + 40,
                          reads * conflicts + 2 * weights, static_cast<double>(16 * run * groups + 60),
-                         static_cast<double>(4 * run * groups) * (split > 1     ? 1
-                                                                  : plane.masks ? 2 * apart
-                                                                                : apart));
+                         static_cast<double>(4 * run * groups) * writes);
         keep_least(best, least,
                    {.run = run,
                     .row = layout.row,

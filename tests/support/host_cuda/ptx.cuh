@@ -70,7 +70,7 @@ struct EngineStore {
 };
 inline EngineStore engine_stores[16];
 inline int engine_count = 0;
-__device__ inline void ready_for_engine() {}
+__device__ inline void ready_to_store() {}
 __device__ inline void engine_store(GlobalAddress to, SharedAddress from, int bytes) {
   engine_stores[engine_count++] = {to, from, bytes};
 }

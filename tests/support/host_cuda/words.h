@@ -1,5 +1,4 @@
 // The words of CUDA C++ that kernels use, in C++, in front of their text when they run on the host.
-#pragma GCC diagnostic ignored "-Wall"
 #define __device__
 #define __global__
 #define __shared__
@@ -17,8 +16,7 @@ void (*wait_for_block)();
 void (*wait_for_warp)();
 alignas(1024) char shared[232448];
 double cos(double), erf(double), exp(double), expm1(double), floor(double), fmod(double, double), log(double),
-    log1p(double), pow(double, double), sin(double), sqrt(double), tanh(double), fabs(double), ceil(double),
-    rint(double), round(double), log2(double);
+    log1p(double), pow(double, double), sin(double), sqrt(double), tanh(double), fabs(double);
 float cosf(float), erff(float), expf(float), expm1f(float), floorf(float), fmodf(float, float), logf(float),
     log1pf(float), powf(float, float), sinf(float), sqrtf(float), tanhf(float), fabsf(float);
 }
@@ -43,11 +41,9 @@ To same_bits(From from) {
   return to;
 }
 inline unsigned __float_as_uint(float x) { return same_bits<unsigned>(x); }
-inline int __float_as_int(float x) { return same_bits<int>(x); }
 inline float __uint_as_float(unsigned x) { return same_bits<float>(x); }
 inline float __int_as_float(int x) { return same_bits<float>(x); }
 inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
-inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
 inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }

@@ -184,7 +184,6 @@ __device__ void store_at_once(char* to, const char* shared) {
   if (!kCopyEngine) store<BYTES>(to, shared);
   else if (threadIdx.x == kThreads - 32) engine_store(global_address(to), shared_address(shared), int(BYTES));
 }
-__device__ inline void ready_to_store() { ready_for_engine(); }
 __device__ inline void stores_read() {
   if (threadIdx.x == kThreads - 32) wait_for_engine_reads();
 }

@@ -91,10 +91,10 @@ __device__ inline unsigned load_acquire(const unsigned* from) {
 }
 
 /// From sm_90 on a multiprocessor has an engine that copies between its memory and that of the GPU: what all threads have
-/// written and then called ready_for_engine() for, one thread has stored, and waits until it has been read, or written.
+/// written and then called ready_to_store() for, one thread has stored, and waits until it has been read, or written.
 #if __CUDA_ARCH__ >= 900
 constexpr bool kCopyEngine = true;
-__device__ inline void ready_for_engine() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ inline void ready_to_store() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 __device__ inline void engine_store(GlobalAddress to, SharedAddress from, int bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(to), "r"(from),
                "r"(bytes)
@@ -106,7 +106,7 @@ __device__ inline void wait_for_engine_writes() {
 }
 #else
 constexpr bool kCopyEngine = false;
-__device__ inline void ready_for_engine() {}
+__device__ inline void ready_to_store() {}
 __device__ inline void engine_store(GlobalAddress, SharedAddress, int) {}
 __device__ inline void wait_for_engine_reads() {}
 __device__ inline void wait_for_engine_writes() {}
