@@ -23,7 +23,7 @@ TEST_P(CompiledOp, GivesTheBitsOfEagerExecutionWithEveryPassOnOrOff) {
     std::vector<Tensor> expected = apply(op, operands, c.attrs);
     for (const CompileOptions& options :
          {CompileOptions{}, CompileOptions{.simplify = false}, CompileOptions{.layout = false},
-          CompileOptions{.fuse = false}, CompileOptions{.pixel_sums = false},
+          CompileOptions{.fuse = false}, CompileOptions{.pixel_sums = false}, CompileOptions{.strips = false},
           CompileOptions{.recompute = false}, CompileOptions{.reuse_memory = false}}) {
       auto graph = std::make_shared<Graph>();
       std::vector<Tensor> inputs;

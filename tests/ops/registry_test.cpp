@@ -27,6 +27,7 @@ namespace {
 /// Ops whose gradient is not the derivative, and why. Everything else that takes and gives floating-point
 /// numbers must have a gradient rule.
 const std::map<std::string, std::string> kNoDerivative = {
+    {"conv2d_strips", "made by a compiler pass, after differentiation"},
     {"conv2d_sums", "made by a compiler pass, after differentiation"},
     {"conv2d_sums_dw", "made by a compiler pass, after differentiation"},
     {"cross_entropy_with_dx", "made by a compiler pass, after differentiation"},

@@ -42,6 +42,9 @@ struct PhaseExtent {
   int64_t chunks = 1;
   int64_t rows = 0;
   uint64_t row_inputs = 0, row_outputs = 0;
+  /// Chunks that share out a row, each with a strip of it: chunk c has strip c % strips of row c / strips.
+  /// The operands marked hold the rows, or the strips of them all.
+  int64_t strips = 1;
   int64_t chunks_alone = 0;   ///< where it shares its lanes with no other phase; 0: the same
   int64_t stretch_alone = 0;  ///< elements of one of those chunks, of operands as large as the result; 0: any
   bool heavy = false;         ///< a worker has no room for another one's lane beside it

@@ -14,6 +14,8 @@ namespace {
 
 /// What a lane is to a phase: the rows it works by, all of the work in one chunk, or neither.
 constexpr int64_t kWhole = 0, kSerial = -1;
+/// What the rows of lanes with a strip each differ by from those with whole rows.
+constexpr int64_t kStrips = int64_t{1} << 48;
 
 /// A phase, where it stands, and the earlier phases it waits for.
 struct Placed {
@@ -70,8 +72,9 @@ class Builder {
   }
 
   /// By what lane a phase touches an operand.
-  int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) const {
-    if (phase.rows > 0) return has_operand(mask, operand) ? phase.rows : kWhole;
+  static int64_t lane_of(const PhaseExtent& phase, uint64_t mask, size_t operand) {
+    if (phase.rows > 0)
+      return has_operand(mask, operand) ? phase.rows + kStrips * (phase.strips - 1) : kWhole;
     return phase.chunks == 1 ? kSerial : kWhole;
   }
 
@@ -178,7 +181,10 @@ class Builder {
       }
       if (set < 0) {
         set = static_cast<int>(region.lane_sets.size());
-        region.lane_sets.push_back({.rows = placed.extent.rows, .chunks = placed.extent.chunks, .steps = {}});
+        region.lane_sets.push_back({.rows = placed.extent.rows,
+                                    .chunks = placed.extent.chunks,
+                                    .strips = placed.extent.strips,
+                                    .steps = {}});
       }
       lane_set[i] = set;
       region.lane_sets[static_cast<size_t>(set)].steps.push_back({placed.call, placed.phase});
@@ -225,23 +231,46 @@ class Builder {
   }
 
   /// A region of brief phases alone, such as the end of a norm, is not worth waiting for: the lanes behind it
-  /// that need its results make them once more each.
+  /// that need its results make them once more each. Nor are rows that only lanes with strips of them need.
   void let_readers_repeat(Regions& regions, size_t at) const {
     constexpr int64_t kAtOnce = 256;  // lanes that a device takes up together
     const Region& brief = regions.regions[at];
     Region& next = regions.regions[at + 1];
     std::set<int> read;
-    for (const LaneSet& set : brief.lane_sets)
+    for (const LaneSet& set : brief.lane_sets) {
+      const bool for_strips = is_for_strips(set, next);
       for (const LaneSet::Step& step : set.steps) {
         const ScheduledKernel& kernel = kernel_of(step);
-        if (!phases_[index_of(step)].extent.brief || !kernel.overwrites.empty()) return;
+        if ((!for_strips && !phases_[index_of(step)].extent.brief) || !kernel.overwrites.empty()) return;
         for (int value : kernel.inputs) read.insert(views_.shown(value));
       }
+    }
     if (next.lanes > kAtOnce) return;
+    // What takes the place of something read there now, such as of a place in the data, waits one region
+    // more.
+    auto overwrites_read = [&](const LaneSet& set) {
+      return std::ranges::any_of(set.steps, [&](const LaneSet::Step& step) {
+        return std::ranges::any_of(kernel_of(step).overwrites,
+                                   [&](int value) { return read.contains(views_.shown(value)); });
+      });
+    };
     for (const LaneSet& set : next.lane_sets)
-      for (const LaneSet::Step& step : set.steps)
-        for (int value : kernel_of(step).overwrites)
-          if (read.contains(views_.shown(value))) return;
+      if (overwrites_read(set) &&
+          (at + 2 >= regions.regions.size() ||
+           std::ranges::any_of(regions.regions[at + 2].lane_sets,
+                               [&](const LaneSet& r) { return !read_by(r, set).empty(); })))
+        return;
+    for (size_t s = next.lane_sets.size(); s-- > 0;)
+      if (LaneSet& set = next.lane_sets[s]; overwrites_read(set)) {
+        Region& later = regions.regions[at + 2];
+        for (const LaneSet::Step& step : set.steps) {
+          Span& span = regions.spans[static_cast<size_t>(step.call)];
+          span.first += span.first == static_cast<int>(at) + 1, ++span.last;
+        }
+        next.lanes -= set.chunks, later.lanes += set.chunks;
+        later.lane_sets.push_back(std::move(set));
+        next.lane_sets.erase(next.lane_sets.begin() + static_cast<std::ptrdiff_t>(s));
+      }
 
     for (const LaneSet& made : brief.lane_sets) {
       bool is_read = false;
@@ -250,7 +279,7 @@ class Builder {
         if (steps.empty()) continue;
         if (!is_read) steps = made.steps;  // what nobody here reads is made once
         is_read = true;
-        for (LaneSet::Step& step : steps) step.again = true;
+        for (LaneSet::Step& step : steps) step.again = phases_[index_of(step)].extent.rows == 0;
         set.steps.insert(set.steps.begin(), steps.begin(), steps.end());
       }
       if (!is_read) next.lane_sets.push_back(made), next.lanes += made.chunks;
@@ -263,6 +292,31 @@ class Builder {
       span.first -= span.first > static_cast<int>(at);
       span.last -= span.last > static_cast<int>(at);
     }
+  }
+  /// Whether each row that the lanes make is read by nobody behind them but lanes with its strips.
+  bool is_for_strips(const LaneSet& made, const Region& next) const {
+    std::set<int> values;
+    const int64_t rows = phases_[index_of(made.steps[0])].extent.rows;
+    for (const LaneSet::Step& step : made.steps) {
+      const ScheduledKernel& kernel = kernel_of(step);
+      if (phases_[index_of(step)].extent.rows == 0 || kernel.kernel->workspace_bytes > 0) return false;
+      for (int value : kernel.outputs) values.insert(views_.shown(value));
+    }
+    int readers = 0;
+    for (const LaneSet& set : next.lane_sets) {
+      bool reads = false;
+      for (const LaneSet::Step& step : set.steps) {
+        const std::vector<int>& inputs = kernel_of(step).inputs;
+        for (size_t i = 0; i < inputs.size(); ++i) {
+          if (!values.contains(views_.shown(inputs[i]))) continue;
+          const PhaseExtent& extent = phases_[index_of(step)].extent;
+          if (set.strips == 1 || set.rows != rows || !has_operand(extent.row_inputs, i)) return false;
+          reads = true;
+        }
+      }
+      readers += reads;
+    }
+    return readers == 1;
   }
   /// The steps of a lane set that another one needs, in order.
   std::vector<LaneSet::Step> read_by(const LaneSet& reader, const LaneSet& maker) const {

@@ -29,6 +29,8 @@ class Views {
 /// The phases one worker runs in order for one chunk number; lanes of a region are independent of each other.
 struct LaneSet {
   int64_t rows = 0, chunks = 0;
+  int64_t strips =
+      1;  ///< lanes that share out a row, as PhaseExtent::strips; phases of whole rows each repeats
   bool alone = false;   ///< the one phase is divided as it likes, not by rows
   int64_t stretch = 0;  ///< where alone: elements of a chunk, as PhaseExtent::stretch_alone
   int beside = -1;      ///< the region's lane set whose lane of the same number a lane waits for

@@ -10,14 +10,15 @@
 namespace wholestep {
 
 /// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute and
-/// squares add up the squares of a gradient in another order, in f64, and pixel_sums rounds a gradient
-/// later.)
+/// squares add up the squares of a gradient in another order, in f64, pixel_sums rounds a gradient later,
+/// and strips cut the sums of a convolution elsewhere.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;
   bool layout = true;
   bool fuse = true;
   bool pixel_sums = true;    ///< no activation for sums over pixels, where the backend has a kernel for it
+  bool strips = true;        ///< samples shared out by rows through several convolutions, likewise
   bool recompute = true;     ///< large weight gradients are made where they are read, not stored
   bool squares = true;       ///< gradients are squared where they are made
   bool reuse_memory = true;  ///< off, every value has memory of its own

@@ -14,6 +14,8 @@ bool is_widening(const Graph& graph, const Node& node);
 GraphPtr fuse(const Graph& graph);
 /// Makes sums over pixels with a convolution of which nothing else is used, in place of its result.
 GraphPtr sum_pixels(const Graph& graph, const Backend& backend);
+/// Has chains of small convolutions made in strips of rows, by more lanes than there are samples.
+GraphPtr share_rows(const Graph& graph, const Backend& backend);
 /// Makes large products again where they are read, instead of storing them.
 GraphPtr recompute(const Graph& graph);
 /// Has gradients squared by the kernels that make them, where those can.

@@ -86,141 +86,151 @@ __device__ void rotate(float (&values)[N], int t) {
   }
 }
 
+/// One sample: load(xs) makes its tile, put(channel, h, w, value) takes what it gives, to which `bias` was added where BIAS.
 /// Pixels are the rows of the product, channels its columns, rows of the kernel its sum. A warp has 16 runs of pixels, NB
 /// groups of 8 channels and one of SPLIT parts of the sum. Shared memory: the sample, and with SPLIT > 1 the parts, as the
 /// tensor cores leave them: four elements of a thread together.
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, int THIRD, bool RELU>
-__device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, bool BIAS, class Load, class Put>
+__device__ void conv2d_tensor_sample(char* shared, const float* weight, const float* bias, Load load, Put put) {
   using Tile = SampleTile<G, RUN, ROW, PLANE>;
   constexpr int R = Taps::KH * G::CI, depth = ((R + 7) / 8 + SPLIT - 1) / SPLIT * 8, all = G::OH * Tile::runs;
   constexpr int units = (all + 15) / 16, blocks = ((G::CO + 7) / 8 + NB - 1) / NB, classes = Taps::SH * Taps::SW;
   constexpr int reach = (RUN - 1) * G::SW + (Taps::KW - 1) * G::DW + 1;
   constexpr int results = units * blocks * classes, fragments = results * RUN * NB * 32;
-  uint32_t* xs = reinterpret_cast<uint32_t*>(lane.shared);
+  uint32_t* xs = reinterpret_cast<uint32_t*>(shared);
   auto* parts = reinterpret_cast<Vector<float, 4>*>(xs + Tile::words);  // [SPLIT][results][RUN][NB][32]
-  const Range samples = rows_of<G::BATCH>(lane);
-  for (int64_t n = samples.begin; n < samples.end; ++n) {
-    Tile::load(x + n * (G::CI * G::H * G::W), xs);
-    __syncthreads();
-    // Element r of pixel i of a thread's runs, of which pixel (h, w) has a class in each of its cells.
-    auto finish = [&](unsigned result, unsigned g, unsigned t, int i, int nb, int r, float value) {
-      const Taps taps(result / (units * blocks));
-      const unsigned run = result % units * 16 + r / 2 * 8 + g;
-      const int channel = (result / units % blocks * NB + nb) * 8 + t * 2 + r % 2;
-      const int h = run / Tile::runs * Taps::SH + taps.a, w = (run % Tile::runs * RUN + i) * Taps::SW + taps.b;
-      if ((G::CO % (NB * 8) != 0 && channel >= G::CO) || (all % 16 != 0 && run >= all) || h >= Taps::H ||
-          ((G::OW % RUN != 0 || Taps::W % Taps::SW != 0) && w >= Taps::W))
-        return;
-      const int64_t at = n * Taps::outputs + (channel * Taps::H + h) * Taps::W + w;
-      value = masked<THIRD>(value, third, at);
-      y[at] = RELU ? max_zero(value) : value;
-    };
-    each_task<results * SPLIT>([&](unsigned task, unsigned lane_number) {
-      const unsigned g = lane_number / 4, t = lane_number % 4;
-      const unsigned part = task / results, unit = task % results % units;
-      const int first_channel = task % results / units % blocks * NB * 8;
-      const Taps taps(task % results / (units * blocks));
-      int from[2];
+  load(xs);
+  __syncthreads();
+  // Element r of pixel i of a thread's runs, of which pixel (h, w) has a class in each of its cells.
+  auto finish = [&](unsigned result, unsigned g, unsigned t, int i, int nb, int r, float value) {
+    const Taps taps(result / (units * blocks));
+    const unsigned run = result % units * 16 + r / 2 * 8 + g;
+    const int channel = (result / units % blocks * NB + nb) * 8 + t * 2 + r % 2;
+    const int h = run / Tile::runs * Taps::SH + taps.a, w = (run % Tile::runs * RUN + i) * Taps::SW + taps.b;
+    if ((G::CO % (NB * 8) != 0 && channel >= G::CO) || (all % 16 != 0 && run >= all) || h >= Taps::H ||
+        ((G::OW % RUN != 0 || Taps::W % Taps::SW != 0) && w >= Taps::W))
+      return;
+    put(channel, h, w, value);
+  };
+  each_task<results * SPLIT>([&](unsigned task, unsigned lane_number) {
+    const unsigned g = lane_number / 4, t = lane_number % 4;
+    const unsigned part = task / results, unit = task % results % units;
+    const int first_channel = task % results / units % blocks * NB * 8;
+    const Taps taps(task % results / (units * blocks));
+    int from[2];
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const unsigned run = unit * 16 + half * 8 + g;
-        from[half] = int(Tile::run_offset(all % 16 == 0 || run < all ? run : all - 1)) + taps.h * ROW + taps.w;
+    for (int half = 0; half < 2; ++half) {
+      const unsigned run = unit * 16 + half * 8 + g;
+      from[half] = int(Tile::run_offset(all % 16 == 0 || run < all ? run : all - 1)) + taps.h * ROW + taps.w;
+    }
+    float sum[RUN][NB][4];
+#pragma unroll
+    for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const int channel = first_channel + nb * 8 + t * 2 + r % 2;
+        const float shift = BIAS && part == 0 && channel < G::CO ? bias[channel] : 0;
+#pragma unroll
+        for (int i = 0; i < RUN; ++i) sum[i][nb][r] = shift;
       }
-      float sum[RUN][NB][4];
+    const int begin = taps.first_kh * G::CI + int(part) * depth, end = begin + depth < R ? begin + depth : R;
+#pragma unroll 1
+    for (int slice = 0; slice < depth / 8; ++slice) {
+      const int first_row = begin + slice * 8;
+      if (first_row >= end) break;
+      uint32_t in[4][reach];  // as a of multiply_tf32
+      float weights[2][Taps::KW][NB];
 #pragma unroll
-      for (int nb = 0; nb < NB; ++nb)
+      for (int k = 0; k < 2; ++k) {
+        const unsigned wanted = first_row + k * 4 + t, r = wanted < R ? wanted : R - 1, offset = Tile::row_offset(r);
+        const float* taps_of = weight + int((first_channel + g) * Taps::channel + r % G::CI * Taps::input + taps.first) +
+                               int(r / G::CI) * Taps::row;
+#pragma unroll
+        for (int kw = 0; kw < Taps::KW; ++kw)
+#pragma unroll
+          for (int nb = 0; nb < NB; ++nb) {
+            const bool exists = (R % 8 == 0 || wanted < R) && (Taps::SW == 1 || kw >= taps.first_kw) &&
+                                (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + int(g) < G::CO);
+            weights[k][kw][nb] = exists ? taps_of[nb * 8 * Taps::channel + kw * Taps::column] : 0;
+          }
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = opaque(from[half] + int(offset));
+#pragma unroll
+          for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = xs[row + Tile::column(w)];
+        }
+      }
+      __syncwarp();  // all reads go out before the first product waits for one
+#pragma unroll
+      for (int kw = 0; kw < Taps::KW; ++kw) {
+        if (Taps::SW > 1 && kw < taps.first_kw) continue;
+        uint32_t b[NB][2];
+#pragma unroll
+        for (int nb = 0; nb < NB; ++nb)
+#pragma unroll
+          for (int k = 0; k < 2; ++k) b[nb][k] = to_tf32(weights[k][kw][nb]);
+#pragma unroll
+        for (int i = 0; i < RUN; ++i) {
+          const int w = i * G::SW + kw * G::DW;
+          const uint32_t a[4] = {in[0][w], in[1][w], in[2][w], in[3][w]};
+#pragma unroll
+          for (int nb = 0; nb < NB; ++nb) multiply_tf32(sum[i][nb], a, b[nb]);
+        }
+      }
+    }
+    auto* part_of = parts + task * (RUN * NB * 32) + lane_number;
+#pragma unroll
+    for (int nb = 0; nb < NB; ++nb)
+      if constexpr (SPLIT > 1) {
+#pragma unroll
+        for (int i = 0; i < RUN; ++i)
+          part_of[(i * NB + nb) * 32] = {sum[i][nb][0], sum[i][nb][1], sum[i][nb][2], sum[i][nb][3]};
+      } else {
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-          const int channel = first_channel + nb * 8 + t * 2 + r % 2;
-          const float shift = THIRD == kBias && part == 0 && channel < G::CO ? third[channel] : 0;
+          float values[RUN];
 #pragma unroll
-          for (int i = 0; i < RUN; ++i) sum[i][nb][r] = shift;
-        }
-      const int begin = taps.first_kh * G::CI + int(part) * depth, end = begin + depth < R ? begin + depth : R;
-#pragma unroll 1
-      for (int slice = 0; slice < depth / 8; ++slice) {
-        const int first_row = begin + slice * 8;
-        if (first_row >= end) break;
-        uint32_t in[4][reach];  // as a of multiply_tf32
-        float weights[2][Taps::KW][NB];
+          for (int i = 0; i < RUN; ++i) values[i] = sum[i][nb][r];
+          rotate(values, t);
 #pragma unroll
-        for (int k = 0; k < 2; ++k) {
-          const unsigned wanted = first_row + k * 4 + t, r = wanted < R ? wanted : R - 1, offset = Tile::row_offset(r);
-          const float* taps_of = weight + int((first_channel + g) * Taps::channel + r % G::CI * Taps::input + taps.first) +
-                                 int(r / G::CI) * Taps::row;
-#pragma unroll
-          for (int kw = 0; kw < Taps::KW; ++kw)
-#pragma unroll
-            for (int nb = 0; nb < NB; ++nb) {
-              const bool exists = (R % 8 == 0 || wanted < R) && (Taps::SW == 1 || kw >= taps.first_kw) &&
-                                  (G::CO % (NB * 8) == 0 || first_channel + nb * 8 + int(g) < G::CO);
-              weights[k][kw][nb] = exists ? taps_of[nb * 8 * Taps::channel + kw * Taps::column] : 0;
-            }
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int row = opaque(from[half] + int(offset));
-#pragma unroll
-            for (int w = 0; w < reach; ++w) in[k * 2 + half][w] = xs[row + Tile::column(w)];
-          }
-        }
-        __syncwarp();  // all reads go out before the first product waits for one
-#pragma unroll
-        for (int kw = 0; kw < Taps::KW; ++kw) {
-          if (Taps::SW > 1 && kw < taps.first_kw) continue;
-          uint32_t b[NB][2];
-#pragma unroll
-          for (int nb = 0; nb < NB; ++nb)
-#pragma unroll
-            for (int k = 0; k < 2; ++k) b[nb][k] = to_tf32(weights[k][kw][nb]);
-#pragma unroll
-          for (int i = 0; i < RUN; ++i) {
-            const int w = i * G::SW + kw * G::DW;
-            const uint32_t a[4] = {in[0][w], in[1][w], in[2][w], in[3][w]};
-#pragma unroll
-            for (int nb = 0; nb < NB; ++nb) multiply_tf32(sum[i][nb], a, b[nb]);
-          }
+          for (int i = 0; i < RUN; ++i) finish(task, g, t, (i + t) % RUN, nb, r, values[i]);
         }
       }
-      auto* part_of = parts + task * (RUN * NB * 32) + lane_number;
-#pragma unroll
-      for (int nb = 0; nb < NB; ++nb)
-        if constexpr (SPLIT > 1) {
-#pragma unroll
-          for (int i = 0; i < RUN; ++i)
-            part_of[(i * NB + nb) * 32] = {sum[i][nb][0], sum[i][nb][1], sum[i][nb][2], sum[i][nb][3]};
-        } else {
-#pragma unroll
-          for (int r = 0; r < 4; ++r) {
-            float values[RUN];
-#pragma unroll
-            for (int i = 0; i < RUN; ++i) values[i] = sum[i][nb][r];
-            rotate(values, t);
-#pragma unroll
-            for (int i = 0; i < RUN; ++i) finish(task, g, t, (i + t) % RUN, nb, r, values[i]);
-          }
-        }
-    });
-    __syncthreads();
-    if constexpr (SPLIT > 1) {
+  });
+  __syncthreads();
+  if constexpr (SPLIT > 1) {
 #pragma unroll 1
-      for (int first = 0; first < fragments; first += kThreads) {
-        const unsigned e = first + threadIdx.x, t = e % 4, result = e / (RUN * NB * 32), nb = e / 32 % NB;
-        if (fragments % kThreads != 0 && e >= fragments) break;
-        const unsigned i = (e / (NB * 32) + t) % RUN;  // as rotate()
-        const auto* part_of = parts + ((result * RUN + i) * NB + nb) * 32 + e % 32;
-        Vector<float, 4> total = *part_of;
+    for (int first = 0; first < fragments; first += kThreads) {
+      const unsigned e = first + threadIdx.x, t = e % 4, result = e / (RUN * NB * 32), nb = e / 32 % NB;
+      if (fragments % kThreads != 0 && e >= fragments) break;
+      const unsigned i = (e / (NB * 32) + t) % RUN;  // as rotate()
+      const auto* part_of = parts + ((result * RUN + i) * NB + nb) * 32 + e % 32;
+      Vector<float, 4> total = *part_of;
 #pragma unroll
-        for (int part = 1; part < SPLIT; ++part) {
-          const Vector<float, 4> more = part_of[part * fragments];
+      for (int part = 1; part < SPLIT; ++part) {
+        const Vector<float, 4> more = part_of[part * fragments];
 #pragma unroll
-          for (int r = 0; r < 4; ++r) total.at[r] += more.at[r];
-        }
-#pragma unroll
-        for (int r = 0; r < 4; ++r) finish(result, e % 32 / 4, t, i, nb, r, total.at[r]);
+        for (int r = 0; r < 4; ++r) total.at[r] += more.at[r];
       }
-      __syncthreads();
+#pragma unroll
+      for (int r = 0; r < 4; ++r) finish(result, e % 32 / 4, t, i, nb, r, total.at[r]);
     }
+    __syncthreads();
   }
+}
+/// A block's samples; `third` as masked() has it.
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, class Taps, int THIRD, bool RELU>
+__device__ void conv2d_tensor_samples(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
+  using Tile = SampleTile<G, RUN, ROW, PLANE>;
+  const Range samples = rows_of<G::BATCH>(lane);
+  for (int64_t n = samples.begin; n < samples.end; ++n)
+    conv2d_tensor_sample<G, RUN, ROW, PLANE, NB, SPLIT, Taps, THIRD == kBias>(
+        lane.shared, weight, third, [&](uint32_t* xs) { Tile::load(x + n * (G::CI * G::H * G::W), xs); },
+        [&](int channel, int h, int w, float value) {
+          const int64_t at = n * Taps::outputs + (channel * Taps::H + h) * Taps::W + w;
+          value = masked<THIRD>(value, third, at);
+          y[at] = RELU ? max_zero(value) : value;
+        });
 }
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int THIRD, bool RELU>
 __device__ void conv2d_forward_tensor_samples(Lane lane, const float* x, const float* weight, const float* bias, float* y,

@@ -8,7 +8,7 @@ const std::vector<const OpDef*>& all_ops() {
     std::vector<const OpDef*> ops;
     for (auto group : {elementwise_ops, reduce_ops, shape_ops, split_ops, gather_ops, sort_ops, matmul_ops,
                        batch_matmul_ops, matmul_fused_ops, random_ops, softmax_ops, conv2d_ops,
-                       conv2d_sums_ops, pool2d_ops, batch_norm_ops})
+                       conv2d_sums_ops, conv2d_strips_ops, pool2d_ops, batch_norm_ops})
       for (const OpDef* op : group()) ops.push_back(op);
     return ops;
   }();

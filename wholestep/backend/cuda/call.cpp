@@ -69,6 +69,7 @@ PhaseExtent CudaCall::phase(size_t i) const {
           .rows = p.rows,
           .row_inputs = p.row_inputs,
           .row_outputs = p.row_outputs,
+          .strips = p.strips,
           .chunks_alone = p.alone.chunks,
           .stretch_alone = p.alone.stretch,
           .heavy = p.shared_bytes > kCudaSharedWithOthers,

@@ -92,6 +92,7 @@ struct CudaPhase {
   int64_t chunks = 1;  ///< blocks
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
   uint64_t row_inputs = 0, row_outputs = 0;
+  int64_t strips = 1;  ///< as PhaseExtent::strips; a block is given its number among all strips
   uint64_t reads = kAllOperands, writes = kAllOperands;  ///< inputs it looks at, outputs it makes
   bool in_memory = false;  ///< operands must lie in memory, for instructions that read nothing else
   /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all

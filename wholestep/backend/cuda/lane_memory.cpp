@@ -34,7 +34,8 @@ class LanePlanner {
                                std::vector<int64_t>(call.outputs.size())});
       memory_.shared_bytes = std::max(memory_.shared_bytes, phase_of(step).shared_bytes);
     }
-    const bool divided = set_.rows > 0 ? set_.chunks == set_.rows : set_.chunks == 1 || set_.stretch > 0;
+    const bool divided =
+        set_.rows > 0 ? set_.chunks == set_.rows * set_.strips : set_.chunks == 1 || set_.stretch > 0;
     if (!divided && std::ranges::none_of(set_.steps, &LaneSet::Step::again)) return std::move(memory_);
     describe();
     while (may_begin_ < std::min(most_early_, set_.steps.size()) && may_run_early(may_begin_)) ++may_begin_;
@@ -44,7 +45,7 @@ class LanePlanner {
       if (Use& use = uses_.at(value); !use.made && divided) fetch(use);
     std::ranges::sort(fetched_, {}, [](const Use* use) { return std::pair(!use->early, use->fetched_for); });
     for (const Use* use : fetched_) {
-      memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early});
+      memory_.fetches.push_back({use->ref, use->place, use->bytes, use->by_lane, use->early, use->sharers});
       memory_.steps[static_cast<size_t>(use->fetched_for)].fetches = static_cast<int>(memory_.fetches.size());
     }
     for (const auto& [value, use] : uses_) {
@@ -71,6 +72,7 @@ class LanePlanner {
     std::vector<Touch> touches;
     BufferRef ref;
     int64_t bytes = 0, place = LaneMemory::kElsewhere;
+    int64_t sharers = 1;  ///< lanes that touch one part
     bool by_lane = true;  ///< every touch is of the lane's own part
     bool whole = true;    ///< no touch is
     bool made = false;    ///< by the lane
@@ -106,7 +108,8 @@ class LanePlanner {
         use.whole &= !own && !phase.in_memory;
         use.made |= output;
         use.again |= output && set_.steps[s].again;
-        use.bytes = own ? lane_bytes(type, set_) : type.bytes();
+        use.bytes = own ? lane_bytes(type, set_, phase) : type.bytes();
+        if (own) use.sharers = sharers_of(type, set_, phase);
         use.ref = (output ? call.outputs : call.inputs)[operand];
         use.touches.push_back({static_cast<int>(s), operand, output});
       };
@@ -153,7 +156,7 @@ class LanePlanner {
   }
 
   bool is_of(const Use& use, const Written& written) const {
-    int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks : 1) * use.bytes;
+    int64_t begin = use.ref.offset, end = begin + (use.by_lane ? set_.chunks / use.sharers : 1) * use.bytes;
     return written.at.arena == use.ref.arena && written.at.offset < end &&
            begin < written.at.offset + written.bytes;
   }
@@ -252,8 +255,14 @@ bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_op
   return set.stretch > 0 && type.shape.numel() == set.stretch * set.chunks;
 }
 
-int64_t lane_bytes(const TensorType& type, const LaneSet& set) {
-  return set.rows > 0 || set.stretch > 0 ? type.bytes() / set.chunks : type.bytes();
+int64_t sharers_of(const TensorType& type, const LaneSet& set, const CudaPhase& phase) {
+  const bool strips = phase.strips > 1 && type.shape[0] == set.chunks;
+  return strips ? 1 : set.strips;
+}
+
+int64_t lane_bytes(const TensorType& type, const LaneSet& set, const CudaPhase& phase) {
+  if (set.rows > 0) return type.bytes() / (set.chunks / sharers_of(type, set, phase));
+  return set.stretch > 0 ? type.bytes() / set.chunks : type.bytes();
 }
 
 std::vector<Written> written_by(const Program& program, const Region& region) {

@@ -24,6 +24,7 @@ struct LaneMemory {
     BufferRef from;
     int64_t to, bytes;
     bool by_lane, early;
+    int64_t sharers = 1;  ///< lanes that have one part
   };
   std::vector<Step> steps;  ///< of the lane set, in order
   /// So many of them read nothing that the region before writes, and leave what they make here: they run
@@ -35,8 +36,10 @@ struct LaneMemory {
 
 /// Whether a lane touches but its own part of an operand: its row, or its stretch of elements.
 bool divided_by_lane(const TensorType& type, const LaneSet& set, uint64_t row_operands, size_t operand);
+/// Of an operand that is divided: the lanes that have the same part, the strips of a row that is whole.
+int64_t sharers_of(const TensorType& type, const LaneSet& set, const CudaPhase& phase);
 /// The bytes of one lane of an operand that is divided, or all of it where one lane does everything.
-int64_t lane_bytes(const TensorType& type, const LaneSet& set);
+int64_t lane_bytes(const TensorType& type, const LaneSet& set, const CudaPhase& phase);
 
 /// What a region writes: bytes of the arenas.
 struct Written {

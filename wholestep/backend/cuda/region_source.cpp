@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kFewLanes = 16;
 /// From so many bytes on the copy engine is worth its start.
 constexpr int64_t kStoreAtOnce = 8192;
+/// What the halves of a multiprocessor's shared memory have that lanes leave free.
+constexpr int64_t kMoreThanHalf = 6 * 1024;
 
 const CudaCall& cuda_of(const Call& call) { return dynamic_cast<const CudaCall&>(*call.kernel.kernel); }
 
@@ -94,6 +96,10 @@ class Writer {
       kernel.blocks += set.chunks;
     }
     if (kernel.blocks == 0) return;
+    // With more than half of a multiprocessor's memory no two lanes crowd on one while others are idle.
+    if (chained_ && region.lanes <= kLanesAlone && 2 * region.lanes > kLanesAlone &&
+        kernel.shared_bytes > kCudaSharedWithOthers)
+      kernel.shared_bytes = std::max(kernel.shared_bytes, cuda_lane_bytes() / 2 + kMoreThanHalf);
     kernel.arenas.assign(arenas.begin(), arenas.end());
     std::string parameters;
     for (int arena : kernel.arenas)
@@ -141,7 +147,7 @@ class Writer {
       if (fetch.early == early)
         text += fmt::format("    fetch<{}>(shared + {}, {}{});\n", fetch.bytes, fetch.to,
                             address(fetch.from, arenas),
-                            fetch.by_lane ? fmt::format(" + lane.chunk * {}", fetch.bytes) : "");
+                            fetch.by_lane ? fmt::format(" + {} * {}", part(fetch.sharers), fetch.bytes) : "");
     return text;
   }
 
@@ -194,7 +200,7 @@ class Writer {
     return text + (storing ? "    stores_read();\n" : "");
   }
 
-  static bool waiting_stores_at_once(const LaneSet& set, const LaneMemory& memory) {
+  bool waiting_stores_at_once(const LaneSet& set, const LaneMemory& memory) const {
     return std::ranges::any_of(std::views::iota(size_t{0}, memory.early_steps),
                                [&](size_t step) { return stores_at_once(set, step, memory); });
   }
@@ -243,11 +249,14 @@ class Writer {
     auto place = [&](const TensorType& type, BufferRef ref, int64_t shared, uint64_t row_operands, size_t i) {
       if (shared == LaneMemory::kElsewhere) return address(ref, arenas);
       return !step.again && divided_by_lane(type, set, row_operands, i)
-                 ? fmt::format("shared + {} - lane.chunk * {}", shared, lane_bytes(type, set))
+                 ? fmt::format("shared + {} - {} * {}", shared, part(sharers_of(type, set, phase)),
+                               lane_bytes(type, set, phase))
                  : fmt::format("shared + {}", shared);
     };
-    std::string text =
-        fmt::format("    {}({}", function_of(set, step), step.again ? "Lane{0, shared}" : "lane");
+    std::string lane = "lane";
+    if (step.again) lane = "Lane{0, shared}";
+    else if (set.strips > phase.strips) lane = fmt::format("Lane{{{}, shared}}", part(set.strips));
+    std::string text = fmt::format("    {}({}", function_of(set, step), lane);
     for (size_t i = 0; i < call.inputs.size(); ++i)
       text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
                           place(kernel.inputs[i], call.inputs[i], places.inputs[i], phase.row_inputs, i));
@@ -260,25 +269,48 @@ class Writer {
     return text + fmt::format(");  // {}\n", call.kernel.label);
   }
 
-  static bool stored_at_once(const LaneSet& set, size_t step, int64_t bytes) {
-    return cuda_architecture() >= 90 && bytes >= kStoreAtOnce && bytes % 16 == 0 && !set.steps[step].again;
+  /// A lane's number among the parts of an operand of which each is so many lanes'.
+  static std::string part(int64_t sharers) {
+    return sharers == 1 ? "lane.chunk" : fmt::format("lane.chunk / {}", sharers);
   }
-  static bool stores_at_once(const LaneSet& set, size_t step, const LaneMemory& memory) {
-    return std::ranges::any_of(memory.steps[step].stored,
-                               [&](int64_t bytes) { return stored_at_once(set, step, bytes); });
+
+  /// What a lane stores of a result: the result where others make it for themselves, or its part of it, of
+  /// which those that have the same one store a piece each.
+  struct Store {
+    int64_t bytes;
+    std::string to, from, lanes;  ///< offsets, and which lanes do
+    bool at_once;                 ///< the copy engine is worth its start
+  };
+  Store store_of(const LaneSet& set, const LaneSet::Step& step, size_t output, int64_t bytes) const {
+    if (step.again) return {bytes, "", "", "if (lane.chunk == 0) ", false};
+    const int64_t sharers = sharers_of(cuda_of(call_of(step)).outputs[output], set, phase_of(step));
+    const bool in_pieces = bytes % (16 * sharers) == 0;
+    const int64_t piece = in_pieces ? bytes / sharers : bytes;
+    Store store = {piece, fmt::format(" + {} * {}", part(in_pieces ? 1 : sharers), piece), "", "",
+                   cuda_architecture() >= 90 && piece >= kStoreAtOnce && piece % 16 == 0};
+    if (sharers > 1 && in_pieces) store.from = fmt::format(" + lane.chunk % {} * {}", sharers, piece);
+    if (sharers > 1 && !in_pieces) store.lanes = fmt::format("if (lane.chunk % {} == 0) ", sharers);
+    return store;
+  }
+  bool stores_at_once(const LaneSet& set, size_t step, const LaneMemory& memory) const {
+    const std::vector<int64_t>& stored = memory.steps[step].stored;
+    for (size_t i = 0; i < stored.size(); ++i)
+      if (stored[i] > 0 && store_of(set, set.steps[step], i, stored[i]).at_once) return true;
+    return false;
   }
   /// Copies of what a step left in shared memory and others read; large ones `at_once` by the copy engine.
   std::string write_stores(const LaneSet& set, size_t step, const LaneMemory& memory, bool at_once,
                            std::set<int>& arenas) {
     const LaneMemory::Step& places = memory.steps[step];
-    const bool again = set.steps[step].again;
     std::string text;
     for (size_t i = 0; i < places.stored.size(); ++i)
-      if (const int64_t bytes = places.stored[i])
-        text += fmt::format("    {}store{}<{}>({}{}, shared + {});\n", again ? "if (lane.chunk == 0) " : "",
-                            at_once && stored_at_once(set, step, bytes) ? "_at_once" : "", bytes,
-                            address(call_of(set.steps[step]).outputs[i], arenas),
-                            again ? "" : fmt::format(" + lane.chunk * {}", bytes), places.outputs[i]);
+      if (places.stored[i] > 0) {
+        const Store store = store_of(set, set.steps[step], i, places.stored[i]);
+        text += fmt::format("    {}store{}<{}>({}{}, shared + {}{});\n", store.lanes,
+                            at_once && store.at_once ? "_at_once" : "", store.bytes,
+                            address(call_of(set.steps[step]).outputs[i], arenas), store.to, places.outputs[i],
+                            store.from);
+      }
     return text;
   }
 

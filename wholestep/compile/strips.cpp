@@ -1,0 +1,173 @@
+// Small convolutions run a sample a lane, and a batch of 32 leaves three quarters of a large GPU idle. Where
+// one convolution reads another, samples are shared out by rows among more lanes: each makes a strip of every
+// result, and for itself the rows around it that the next convolution reads.
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "wholestep/backend/phases.h"
+#include "wholestep/compile/passes.h"
+#include "wholestep/ops/conv2d_cpu.h"
+
+namespace wholestep {
+namespace {
+
+/// Operations of a sample, without which lanes spend their time on other things than arithmetic.
+constexpr double kWorthSharing = 1e6;
+/// The part of a sample's work that a strip may be, with what neighbours make as well.
+constexpr double kMostOfASample = 0.6;
+
+class Sharer {
+ public:
+  Sharer(const Graph& graph, const Backend& backend)
+      : graph_(graph), backend_(backend), users_(graph.users()), rewriter_(graph) {}
+
+  GraphPtr run() {
+    for (const Node& node : graph_.nodes)
+      if (node.op->name == "conv2d" && !links_.contains(&node)) consider(chain_from(node));
+    for (const Node& node : graph_.nodes)
+      if (auto found = links_.find(&node); found != links_.end()) emit(found->second);
+      else rewriter_.copy(node);
+    return rewriter_.finish();
+  }
+
+ private:
+  /// A convolution of a chain.
+  struct Link {
+    const Node* conv;
+    Conv2d sizes;
+    const Node* before = nullptr;  ///< whose strips it reads, or null
+    int64_t first = 0, count = 0;  ///< rows a strip makes
+    Attrs attrs = {};              ///< of conv2d_strips
+    Types types = {};              ///< and its results,
+    std::vector<int> made = {};    ///< which are these
+    double flops() const {
+      return 2.0 * static_cast<double>(sizes.out_channels * sizes.y.out * sizes.x.out) *
+             static_cast<double>(sizes.in_channels * sizes.y.kernel * sizes.x.kernel);
+    }
+  };
+
+  KernelRequest request_of(const Node& node, Types& inputs, Types& outputs) const {
+    inputs = graph_.input_types(node), outputs = graph_.output_types(node);
+    return {node.op->name, inputs, outputs, node.attrs};
+  }
+
+  /// The first node that reads a value, under whatever shape, and as which operand; it comes before those of
+  /// the backward pass.
+  std::optional<std::pair<const Node*, size_t>> reader(int value) const {
+    for (;;) {
+      const std::vector<int>& readers = users_[static_cast<size_t>(value)];
+      if (readers.empty()) return std::nullopt;
+      const Node& node = graph_.node(*std::ranges::min_element(readers));
+      if (node.op->name != "reshape") {
+        auto at = std::ranges::find(node.inputs, value);
+        return std::pair(&node, static_cast<size_t>(at - node.inputs.begin()));
+      }
+      value = node.outputs[0];
+    }
+  }
+
+  std::vector<Link> chain_from(const Node& first) const {
+    std::vector<Link> chain;
+    for (const Node* conv = &first; conv && !links_.contains(conv);) {
+      Types inputs, outputs;
+      chain.push_back({.conv = conv, .sizes = conv2d_problem(request_of(*conv, inputs, outputs)).conv});
+      const auto next = reader(conv->outputs[0]);
+      const bool goes_on = next && next->first->op->name == "conv2d" && next->second == 0 &&
+                           next->first->inputs[0] == conv->outputs[0];
+      conv = goes_on ? next->first : nullptr;
+    }
+    return chain;
+  }
+
+  void consider(std::vector<Link> chain) {
+    const int64_t samples = graph_.type(chain[0].conv->outputs[0]).shape[0];
+    double flops = 0;
+    for (const Link& link : chain) flops += link.flops();
+    if (chain.size() < 2 || flops < kWorthSharing || samples == 0 || lane_goes_on(*chain.back().conv)) return;
+    int64_t strips = 1;
+    while (samples * strips * 2 <= kLanesAlone) strips *= 2;
+    for (; strips > 1; strips /= 2)
+      if (share(chain, strips, flops) && have_kernels(chain)) {
+        for (const Link& link : chain) links_[link.conv] = link;
+        return;
+      }
+  }
+
+  /// Whether what reads the result does so sample by sample, which a lane that has made it could go on with.
+  bool lane_goes_on(const Node& conv) const {
+    const auto found = reader(conv.outputs[0]);
+    if (!found) return false;
+    Types inputs, outputs;
+    const KernelRequest request = request_of(*found->first, inputs, outputs);
+    Scope scope(found->first->scope, found->first->source);
+    const auto kernel = choose_kernel(*found->first->op, request, backend_.name()).kernel->prepare(request);
+    const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get());
+    return phased && phased->phase_count() > 0 && phased->phase(0).rows > 0 &&
+           has_operand(phased->phase(0).row_inputs, found->second);
+  }
+
+  /// The rows that every strip has to make, from the last convolution back.
+  static bool share(std::vector<Link>& chain, int64_t strips, double flops) {
+    double of_a_strip = 0;
+    for (size_t i = chain.size(); i-- > 0;) {
+      Link& link = chain[i];
+      const ConvAxis& rows = link.sizes.y;
+      const int64_t own = rows.out / strips;
+      if (rows.out % strips != 0 || (i > 0 && rows.in != rows.out * rows.stride)) return false;
+      int64_t end = own;
+      link.first = 0;
+      if (i + 1 < chain.size()) {
+        const Link& next = chain[i + 1];
+        const ConvAxis& read = next.sizes.y;
+        link.first = std::min<int64_t>(0, next.first * read.stride - read.padding);
+        end = std::max(own, (next.first + next.count - 1) * read.stride - read.padding +
+                                (read.kernel - 1) * read.dilation + 1);
+      }
+      link.count = end - link.first;
+      link.attrs = link.conv->attrs;
+      link.attrs.set({"strips", strips});
+      if (i + 1 < chain.size()) link.attrs.set({"rows", std::vector{link.first, link.count}});
+      of_a_strip += link.flops() * static_cast<double>(link.count) / static_cast<double>(rows.out);
+    }
+    return of_a_strip <= kMostOfASample * flops;
+  }
+
+  /// Operands and results of every link, which must all have a kernel made for it.
+  bool have_kernels(std::vector<Link>& chain) const {
+    for (size_t i = 0; i < chain.size(); ++i) {
+      Link& link = chain[i];
+      Types inputs = graph_.input_types(*link.conv);
+      if (i > 0) {
+        link.before = chain[i - 1].conv;
+        link.attrs.set({"x_rows", std::vector{chain[i - 1].first, link.sizes.y.in}});
+        inputs[0] = chain[i - 1].types[1];
+      }
+      if (link.sizes.groups != 1 || inputs[0].dtype != DType::f32) return false;
+      link.types = op_.infer(inputs, link.attrs);
+      if (!choose_kernel(op_, {op_.name, inputs, link.types, link.attrs}, backend_.name()).kernel->refuse)
+        return false;  // the plain one takes everything
+    }
+    return true;
+  }
+
+  void emit(Link& link) {
+    std::vector<int> inputs = rewriter_.mapped(link.conv->inputs);
+    if (link.before) inputs[0] = links_.at(link.before).made.back();
+    link.made = rewriter_.add(op_, link.attrs, inputs, link.types, *link.conv);
+    rewriter_.map(link.conv->outputs[0], link.made[0]);
+  }
+
+  const Graph& graph_;
+  const Backend& backend_;
+  std::vector<std::vector<int>> users_;
+  Rewriter rewriter_;
+  const OpDef& op_ = find_op("conv2d_strips");
+  std::map<const Node*, Link> links_;  // by convolution
+};
+
+}  // namespace
+
+GraphPtr share_rows(const Graph& graph, const Backend& backend) { return Sharer(graph, backend).run(); }
+
+}  // namespace wholestep
