@@ -66,6 +66,9 @@ std::vector<Expected> conv2d_dw(const Question& q) {
 std::vector<Expected> conv2d_strips(const Question& q) {
   const int64_t strips = q.attrs.integer("strips"), height = q.out[0].shape[2], own = height / strips;
   const Shape& y = q.out[0].shape;
+  Operand pixels = q.in[0];
+  if (q.attrs.has("program"))
+    pixels.values = program_results({{q.in[0]}, q.attrs, {{q.in[0].shape, {}}}})[0].values;
   Sums whole(q.out[0]);
   std::vector<Sums> results;
   if (q.out.size() > 1) results.emplace_back(q.out[1]);
@@ -85,7 +88,7 @@ std::vector<Expected> conv2d_strips(const Question& q) {
                         (of_strips ? at[1] * x_own + x_first : 0),
                     w = at[4] * stride[1] - padding[1] + tap[2] * dilation[1];
       if (h < 0 || h >= x[2] || w < 0 || w >= x[3]) return;
-      const double term = q.in[0].at({of_strips ? at[0] * strips + at[1] : at[0], tap[0], h, w}) *
+      const double term = pixels.at({of_strips ? at[0] * strips + at[1] : at[0], tap[0], h, w}) *
                           q.in[1].at({at[2], tap[0], tap[1], tap[2]});
       value += term, magnitude += std::abs(term);
     });

@@ -58,6 +58,8 @@ class Builder {
     Regions regions = collect();
     if (part_light_from_heavy(regions)) regions = collect();
     for (size_t r = regions.regions.size(); r-- > 1;) let_readers_repeat(regions, r - 1);
+    for (size_t r = 0; r < regions.regions.size(); ++r)
+      put_ready_first(regions.regions[r], regions.regions[r > 0 ? r - 1 : regions.regions.size() - 1]);
     for (Region& region : regions.regions) put_parts_beside(region);
     return regions;
   }
@@ -331,6 +333,31 @@ class Builder {
         steps.push_back(step), want(step);
     std::ranges::reverse(steps);
     return steps;
+  }
+
+  /// What lanes can do before the region in front of them has ended they do first.
+  void put_ready_first(Region& region, const Region& before) const {
+    std::set<int> written;
+    for (const LaneSet& set : before.lane_sets)
+      for (const LaneSet::Step& step : set.steps)
+        for (const std::vector<int>* values : {&kernel_of(step).outputs, &kernel_of(step).overwrites})
+          for (int value : *values) written.insert(views_.shown(value));
+    for (LaneSet& set : region.lane_sets) {
+      if (set.rows == 0) continue;
+      std::set<int> awaited = written;
+      std::vector<LaneSet::Step> ready, rest;
+      for (const LaneSet::Step& step : set.steps) {
+        const ScheduledKernel& kernel = kernel_of(step);
+        const bool waits = step.again || !kernel.overwrites.empty() || kernel.kernel->workspace_bytes > 0 ||
+                           std::ranges::any_of(kernel.inputs, [&](int value) {
+                             return awaited.contains(views_.shown(value));
+                           });
+        if (waits) awaited.insert(kernel.outputs.begin(), kernel.outputs.end());
+        (waits ? rest : ready).push_back(step);
+      }
+      ready.insert(ready.end(), rest.begin(), rest.end());
+      set.steps = std::move(ready);
+    }
   }
 
   /// Where a lane goes on after it has made all that its part of a sum needs, such as a weight's gradient, a

@@ -9,6 +9,7 @@
 
 #include "wholestep/compile/passes.h"
 #include "wholestep/ops/elementwise_program.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -105,14 +106,7 @@ class PixelSums {
 
   /// The element-wise program that makes x of one tensor, if the convolution and its gradient alone read it.
   const Node* program_of(int x) const {
-    const int node = graph_.values[static_cast<size_t>(x)].node;
-    if (node < 0 || kept(x) || readers(x).size() != 2) return nullptr;
-    const Node& program = graph_.node(node);
-    const bool one = program.op->name == "fused" && program.inputs.size() == 1 &&
-                     program.outputs.size() == 1 &&
-                     graph_.type(program.inputs[0]).shape == graph_.type(x).shape &&
-                     program.attrs.text("program").starts_with(name(graph_.type(x).dtype));
-    return one ? &program : nullptr;
+    return kept(x) || readers(x).size() != 2 ? nullptr : pixel_program(graph_, x);
   }
 
   void describe(Found& found) const {

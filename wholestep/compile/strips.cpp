@@ -8,6 +8,7 @@
 #include "wholestep/backend/phases.h"
 #include "wholestep/compile/passes.h"
 #include "wholestep/ops/conv2d_cpu.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -36,11 +37,12 @@ class Sharer {
   struct Link {
     const Node* conv;
     Conv2d sizes;
-    const Node* before = nullptr;  ///< whose strips it reads, or null
-    int64_t first = 0, count = 0;  ///< rows a strip makes
-    Attrs attrs = {};              ///< of conv2d_strips
-    Types types = {};              ///< and its results,
-    std::vector<int> made = {};    ///< which are these
+    const Node* program = nullptr;  ///< that scales the pixels it reads, or null
+    const Node* before = nullptr;   ///< whose strips it reads, or null
+    int64_t first = 0, count = 0;   ///< rows a strip makes
+    Attrs attrs = {};               ///< of conv2d_strips
+    Types types = {};               ///< and its results,
+    std::vector<int> made = {};     ///< which are these
     double flops() const {
       return 2.0 * static_cast<double>(sizes.out_channels * sizes.y.out * sizes.x.out) *
              static_cast<double>(sizes.in_channels * sizes.y.kernel * sizes.x.kernel);
@@ -138,12 +140,17 @@ class Sharer {
     for (size_t i = 0; i < chain.size(); ++i) {
       Link& link = chain[i];
       Types inputs = graph_.input_types(*link.conv);
-      if (i > 0) {
+      if (i == 0) {
+        if (link.program = pixel_program(graph_, link.conv->inputs[0]); link.program) {
+          link.attrs.set({"program", link.program->attrs.text("program")});
+          inputs[0] = graph_.type(link.program->inputs[0]);
+        }
+      } else {
         link.before = chain[i - 1].conv;
         link.attrs.set({"x_rows", std::vector{chain[i - 1].first, link.sizes.y.in}});
         inputs[0] = chain[i - 1].types[1];
       }
-      if (link.sizes.groups != 1 || inputs[0].dtype != DType::f32) return false;
+      if (link.sizes.groups != 1 || inputs[1].dtype != DType::f32) return false;
       link.types = op_.infer(inputs, link.attrs);
       if (!choose_kernel(op_, {op_.name, inputs, link.types, link.attrs}, backend_.name()).kernel->refuse)
         return false;  // the plain one takes everything
@@ -153,6 +160,7 @@ class Sharer {
 
   void emit(Link& link) {
     std::vector<int> inputs = rewriter_.mapped(link.conv->inputs);
+    if (link.program) inputs[0] = rewriter_.mapped(link.program->inputs[0]);
     if (link.before) inputs[0] = links_.at(link.before).made.back();
     link.made = rewriter_.add(op_, link.attrs, inputs, link.types, *link.conv);
     rewriter_.map(link.conv->outputs[0], link.made[0]);

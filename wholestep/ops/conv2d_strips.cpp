@@ -5,8 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "wholestep/graph/widen.h"
-#include "wholestep/ops/epilogue.h"
+#include "wholestep/ops/pixel_program.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep {
@@ -14,7 +13,7 @@ namespace {
 
 /// Operands of the convolution over whole samples.
 Types convolved(std::span<const TensorType> in, const Attrs& attrs) {
-  Types operands(in.begin(), in.end());
+  Types operands = behind_program(in, attrs);
   const Shape& x = in[0].shape;
   if (attrs.has("x_rows") && x.rank() == 4)
     operands[0].shape = {x[0] / attrs.integer("strips"), x[1], attrs.integers("x_rows")[1], x[3]};
@@ -116,6 +115,12 @@ std::vector<OpCase> cases() {
       if (!c.x_rows.empty()) of.attrs.set({"x_rows", c.x_rows});
       cases.push_back(of);
     }
+  for (size_t i : {3, 10}) {  // pixels, scaled where they are read
+    OpCase pixels = cases[i];
+    pixels.inputs[0].dtype = DType::u8;
+    pixels.attrs.set({"program", "f32 1 | 0.5 -0.5 | mul 0 1; add 3 2 | 4"});
+    cases.push_back(pixels);
+  }
   return cases;
 }
 
@@ -123,7 +128,7 @@ const OpDef k_conv2d_strips{
     .name = "conv2d_strips",
     .doc =
         "conv2d made in strips of rows; with attribute rows also those, each with so many rows before and "
-        "after its own, 0 outside of the sample; with x_rows x is such strips",
+        "after its own, 0 outside of the sample; with x_rows x is such strips, with program x is its result",
     .operands = {"x", "weight", "bias"},
     .shapes = "x [P, Ci, H, W], weight [Co, Ci, Kh, Kw], bias [Co] -> [N, Co, Ho, Wo], [S, Co, count, Wo]",
     .infer = infer,

@@ -5,6 +5,7 @@
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/conv2d_samples_cuda.h"
 #include "wholestep/ops/conv2d_strips.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -19,14 +20,16 @@ std::unique_ptr<CudaCall> call_of(const KernelRequest& request, const Conv2dStri
                                           device_function("Strips", s.strips, s.rows, s.first, s.whole,
                                                           s.kept, s.x_step, s.x_first),
                                           p.bias, p.relu),
-                    type(cuda_name(request.outputs[0].dtype)),
+                    type(cuda_name(request.inputs[1].dtype)),
                     none = fmt::format("static_cast<{}*>(nullptr)", type);
-  phase.run = cuda_define(*call, "conv2d_strips",
-                          fmt::format("(Lane lane, const {0}* x, const {0}* weight{1}, {0}* y{2}, char*) {{\n"
-                                      "  {3}(lane, x, weight, {4}, y, {5});\n}}\n",
-                                      type, p.bias ? fmt::format(", const {}* bias", type) : "",
-                                      s.kept ? fmt::format(", {}* strips", type) : "", run,
-                                      p.bias ? "bias" : none, s.kept ? "strips" : none));
+  phase.run =
+      cuda_define(*call, "conv2d_strips",
+                  fmt::format("(Lane lane, const {6}* x, const {0}* weight{1}, {0}* y{2}, char*) {{\n"
+                              "  {3}(lane, x, weight, {4}, y, {5}, {7});\n}}\n",
+                              type, p.bias ? fmt::format(", const {}* bias", type) : "",
+                              s.kept ? fmt::format(", {}* strips", type) : "", run, p.bias ? "bias" : none,
+                              s.kept ? "strips" : none, cuda_name(request.inputs[0].dtype),
+                              cuda_pixel_program(*call, request)));
   call->phases.push_back(std::move(phase));
   return call;
 }

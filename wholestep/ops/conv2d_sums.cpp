@@ -5,34 +5,14 @@
 
 #include <fmt/format.h>
 
-#include "wholestep/graph/widen.h"
-#include "wholestep/ops/elementwise_program.h"
+#include "wholestep/ops/pixel_program.h"
 #include "wholestep/ops/registry.h"
 
 namespace wholestep {
 namespace {
 
-void check_program(const TensorType& x, const Attrs& attrs, DType compute) {
-  if (!attrs.has("program")) return;
-  ElementwiseProgram program = parse_elementwise_program(attrs.text("program"));
-  if (program.inputs != 1 || program.outputs.size() != 1 || program.compute != widened(compute))
-    throw Error(
-        ErrorCode::kUsage,
-        {.what = "the program over the input of a convolution has other operands or results than it",
-         .got = fmt::format("{} over {}", attrs.text("program"), to_string(x)),
-         .expected = fmt::format("one operand and one result, computed in {}", name(widened(compute)))});
-}
-
-/// Operands of the convolution itself.
-Types convolved(std::span<const TensorType> in, const Attrs& attrs) {
-  check_program(in[0], attrs, in[1].dtype);
-  Types operands(in.begin(), in.end());
-  if (attrs.has("program")) operands[0].dtype = in[1].dtype;
-  return operands;
-}
-
 Types infer_sums(std::span<const TensorType> in, const Attrs& attrs) {
-  const Shape y = find_op("conv2d").infer(convolved(in, attrs), attrs)[0].shape;
+  const Shape y = find_op("conv2d").infer(behind_program(in, attrs), attrs)[0].shape;
   if (attrs.integer("groups") != 1)
     throw Error(ErrorCode::kUsage, {.what = "sums over a convolution take one group",
                                     .got = std::to_string(attrs.integer("groups"))});
@@ -57,7 +37,7 @@ Types infer_sums_dw(std::span<const TensorType> in, const Attrs& attrs) {
 /// What `use` makes of the request for the convolution alone.
 template <class Use>
 auto of_convolution(const KernelRequest& request, Use use) {
-  const Types operands = convolved(request.inputs, request.attrs),
+  const Types operands = behind_program(request.inputs, request.attrs),
               y = find_op("conv2d").infer(operands, request.attrs);
   return use(KernelRequest{"conv2d", operands, y, request.attrs});
 }

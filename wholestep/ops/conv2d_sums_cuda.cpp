@@ -7,6 +7,7 @@
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/conv2d_sums.h"
 #include "wholestep/ops/elementwise_cuda.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -30,15 +31,7 @@ int64_t sample_bytes(const Conv2d& c) {
 /// `run`, a function over the operands of conv2d_sums that ends in the program over x.
 std::string define(CudaCall& call, const KernelRequest& request, const Conv2dProblem& p,
                    const std::string& run) {
-  const TensorType scaled{request.inputs[1].dtype, request.inputs[0].shape};
-  std::string program = fmt::format("[]({0} value) {{ return value; }}", cuda_name(scaled.dtype));
-  if (request.attrs.has("program")) {
-    call.headers.push_back("elementwise.cuh");
-    program = ElementwiseText(parse_elementwise_program(request.attrs.text("program")),
-                              request.inputs.first(1), std::span(&scaled, 1))
-                  .function();
-  }
-  const std::string type(cuda_name(scaled.dtype));
+  const std::string program = cuda_pixel_program(call, request), type(cuda_name(request.inputs[1].dtype));
   return cuda_define(
       call, "conv2d_sums",
       fmt::format("(Lane lane, const {0}* x, const {1}* weight{2}, {1}* sums, {1}* patches, {1}* positive, "

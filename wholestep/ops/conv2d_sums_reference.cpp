@@ -1,6 +1,6 @@
 // Sums over convolutions as plain loops in f64: what the fast kernels are compared with.
 #include "wholestep/ops/conv2d_sums.h"
-#include "wholestep/ops/elementwise_cpu.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -58,21 +58,12 @@ std::unique_ptr<PreparedKernel> sums_call(const KernelRequest& request) {
   const Sums<T> sums{p.conv, p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel, p.bias,
                      static_cast<T>(scale_of(request.attrs))};
   const int64_t sample = p.conv.in_channels * p.conv.y.in * p.conv.x.in;
-  if (!request.attrs.has("program"))
-    return row_call(p.batch, 1, 7, [sums, sample](const CpuArgs& args, Range samples) {
-      for (int64_t n = samples.begin; n < samples.end; ++n) sums.run(args, args.in<T>(0) + n * sample, n);
-    });
-  const TensorType scaled{request.inputs[1].dtype, request.inputs[0].shape};
-  auto program = elementwise_run_cpu(parse_elementwise_program(request.attrs.text("program")),
-                                     request.inputs.first(1), std::span(&scaled, 1));
-  auto call = row_call(p.batch, 1, 7, [sums, sample, program](const CpuArgs& args, Range samples) {
-    T* x = reinterpret_cast<T*>(args.workspace);
-    void* results[] = {x};
-    program({args.inputs, results, nullptr},
-            {.begin = samples.begin * sample, .length = samples.size() * sample}, nullptr);
+  const ProgrammedInput input(request);
+  auto call = row_call(p.batch, 1, 7, [sums, sample, input](const CpuArgs& args, Range samples) {
+    const T* x = input.samples<T>(args, samples);
     for (int64_t n = samples.begin; n < samples.end; ++n) sums.run(args, x + n * sample, n);
   });
-  call->workspace_bytes = scaled.bytes();
+  call->workspace_bytes = input.workspace_bytes();
   return call;
 }
 

@@ -206,7 +206,10 @@ class LanePlanner {
       use.bytes =
           rounded_up(use.bytes, 16);  // what begins at a multiple of kAlignment has room up to the next
     }
-    auto first = std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > 0; });
+    // What the first step needs alone is waited for either way.
+    const int at_once = use.by_lane ? static_cast<int>(may_begin_) : 0;
+    auto first =
+        std::ranges::find_if(use.touches, [&](const Touch& t) { return use.early || t.step > at_once; });
     if (first == use.touches.end()) return;
     use.fetched_for = first->step;
     if (place(use, 0, use.touches.back().step)) fetched_.push_back(&use);
