@@ -64,28 +64,26 @@ std::vector<Expected> conv2d_dw(const Question& q) {
 
 /// The sample put together again from the strips' own rows, convolved, and cut into strips.
 std::vector<Expected> conv2d_strips(const Question& q) {
-  const int64_t strips = q.attrs.integer("strips"), height = q.out[0].shape[2], own = height / strips;
-  const Shape& y = q.out[0].shape;
+  const auto &stride = q.attrs.integers("stride"), &padding = q.attrs.integers("padding"),
+             &dilation = q.attrs.integers("dilation");
+  const bool of_strips = q.attrs.has("x_rows"), kept = q.attrs.has("rows"), read = !q.attrs.has("unread");
+  const Shape &x = q.in[0].shape, &weight = q.in[1].shape;
+  const int64_t strips = q.attrs.integer("strips"),
+                x_height = of_strips ? q.attrs.integers("x_rows")[1] : x[2],
+                height = (x_height + 2 * padding[0] - dilation[0] * (weight[2] - 1) - 1) / stride[0] + 1,
+                own = height / strips, width = q.out[0].shape[3], samples = of_strips ? x[0] / strips : x[0],
+                first = kept ? q.attrs.integers("rows")[0] : 0,
+                count = kept ? q.attrs.integers("rows")[1] : own;
   Operand pixels = q.in[0];
   if (q.attrs.has("program"))
     pixels.values = program_results({{q.in[0]}, q.attrs, {{q.in[0].shape, {}}}})[0].values;
-  Sums whole(q.out[0]);
-  std::vector<Sums> results;
-  if (q.out.size() > 1) results.emplace_back(q.out[1]);
-  const auto &stride = q.attrs.integers("stride"), &padding = q.attrs.integers("padding"),
-             &dilation = q.attrs.integers("dilation");
-  const Shape &x = q.in[0].shape, &weight = q.in[1].shape;
-  const bool of_strips = q.attrs.has("x_rows");
-  const int64_t x_first = of_strips ? q.attrs.integers("x_rows")[0] : 0,
-                x_own = of_strips ? q.attrs.integers("x_rows")[1] / strips : x[2],
-                first = results.empty() ? 0 : q.attrs.integers("rows")[0],
-                count = results.empty() ? own : q.attrs.integers("rows")[1];
-  for_each({y[0], strips, y[1], count, y[3]}, [&](const Index& at) {
+  std::vector<Sums> results(q.out.begin(), q.out.end());
+  for_each({samples, strips, weight[0], count, width}, [&](const Index& at) {
     const int64_t row = at[1] * own + first + at[3];
     double value = 0, magnitude = 0;
     for_each({weight[1], weight[2], weight[3]}, [&](const Index& tap) {
-      const int64_t h = row * stride[0] - padding[0] + tap[1] * dilation[0] -
-                        (of_strips ? at[1] * x_own + x_first : 0),
+      const int64_t begin = of_strips ? at[1] * (x_height / strips) + q.attrs.integers("x_rows")[0] : 0,
+                    h = row * stride[0] - padding[0] + tap[1] * dilation[0] - begin,
                     w = at[4] * stride[1] - padding[1] + tap[2] * dilation[1];
       if (h < 0 || h >= x[2] || w < 0 || w >= x[3]) return;
       const double term = pixels.at({of_strips ? at[0] * strips + at[1] : at[0], tap[0], h, w}) *
@@ -95,14 +93,12 @@ std::vector<Expected> conv2d_strips(const Question& q) {
     if (q.in.size() == 3) value += q.in[2].at({at[2]}), magnitude += std::abs(q.in[2].at({at[2]}));
     if (q.attrs.text_or("activation", "") == "relu") value = std::max(value, 0.0);
     auto put = [&](Sums& to, size_t i) { to.values[i] = value, to.magnitudes[i] = magnitude; };
-    if (row >= at[1] * own && row < (at[1] + 1) * own)
-      put(whole, q.out[0].offset({at[0], at[2], row, at[4]}));
-    if (!results.empty() && row >= 0 && row < height)
-      put(results[0], q.out[1].offset({at[0] * strips + at[1], at[2], at[3], at[4]}));
+    if (read && row >= at[1] * own && row < (at[1] + 1) * own)
+      put(results[0], q.out[0].offset({at[0], at[2], row, at[4]}));
+    if (kept && row >= 0 && row < height)
+      put(results.back(), q.out.back().offset({at[0] * strips + at[1], at[2], at[3], at[4]}));
   });
-  std::vector<Expected> all = {whole};
-  if (!results.empty()) all.push_back(results[0]);
-  return all;
+  return {results.begin(), results.end()};
 }
 /// The convolution as operands of conv2d have it, then what its pixels add up to.
 std::vector<Expected> conv2d_sums(const Question& q) {

@@ -21,7 +21,7 @@ constexpr double kMostOfASample = 0.6;
 class Sharer {
  public:
   Sharer(const Graph& graph, const Backend& backend)
-      : graph_(graph), backend_(backend), users_(graph.users()), rewriter_(graph) {}
+      : graph_(graph), backend_(backend), users_(graph.users()), kept_(graph.kept()), rewriter_(graph) {}
 
   GraphPtr run() {
     for (const Node& node : graph_.nodes)
@@ -148,9 +148,13 @@ class Sharer {
       } else {
         link.before = chain[i - 1].conv;
         link.attrs.set({"x_rows", std::vector{chain[i - 1].first, link.sizes.y.in}});
-        inputs[0] = chain[i - 1].types[1];
+        inputs[0] = chain[i - 1].types.back();
       }
       if (link.sizes.groups != 1 || inputs[1].dtype != DType::f32) return false;
+      const int y = link.conv->outputs[0];
+      if (i + 1 < chain.size() && users_[static_cast<size_t>(y)].size() == 1 &&
+          !kept_[static_cast<size_t>(y)])
+        link.attrs.set({"unread", true});
       link.types = op_.infer(inputs, link.attrs);
       if (!choose_kernel(op_, {op_.name, inputs, link.types, link.attrs}, backend_.name()).kernel->refuse)
         return false;  // the plain one takes everything
@@ -163,12 +167,13 @@ class Sharer {
     if (link.program) inputs[0] = rewriter_.mapped(link.program->inputs[0]);
     if (link.before) inputs[0] = links_.at(link.before).made.back();
     link.made = rewriter_.add(op_, link.attrs, inputs, link.types, *link.conv);
-    rewriter_.map(link.conv->outputs[0], link.made[0]);
+    if (!link.attrs.has("unread")) rewriter_.map(link.conv->outputs[0], link.made[0]);
   }
 
   const Graph& graph_;
   const Backend& backend_;
   std::vector<std::vector<int>> users_;
+  std::vector<bool> kept_;
   Rewriter rewriter_;
   const OpDef& op_ = find_op("conv2d_strips");
   std::map<const Node*, Link> links_;  // by convolution

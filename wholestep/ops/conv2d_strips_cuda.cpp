@@ -10,29 +10,40 @@
 namespace wholestep {
 namespace {
 
-/// A call of one phase that runs name<arguments, Strips<...>, bias, relu>.
+/// A call of one phase that runs name<arguments, Strips<...>, whether there are bias, ReLU and results>.
 template <class... Args>
 std::unique_ptr<CudaCall> call_of(const KernelRequest& request, const Conv2dStrips& s, CudaPhase phase,
                                   std::string_view name, const Args&... arguments) {
   auto call = cuda_call(request, "conv2d_strips.cuh");
   const Conv2dProblem& p = s.problem;
-  const std::string run = device_function(name, arguments...,
-                                          device_function("Strips", s.strips, s.rows, s.first, s.whole,
-                                                          s.kept, s.x_step, s.x_first),
-                                          p.bias, p.relu),
-                    type(cuda_name(request.inputs[1].dtype)),
-                    none = fmt::format("static_cast<{}*>(nullptr)", type);
-  phase.run =
-      cuda_define(*call, "conv2d_strips",
-                  fmt::format("(Lane lane, const {6}* x, const {0}* weight{1}, {0}* y{2}, char*) {{\n"
-                              "  {3}(lane, x, weight, {4}, y, {5}, {7});\n}}\n",
-                              type, p.bias ? fmt::format(", const {}* bias", type) : "",
-                              s.kept ? fmt::format(", {}* strips", type) : "", run, p.bias ? "bias" : none,
-                              s.kept ? "strips" : none, cuda_name(request.inputs[0].dtype),
-                              cuda_pixel_program(*call, request)));
+  const std::string strips =
+      device_function("Strips", s.strips, s.rows, s.first, s.whole, s.x_step, s.x_first);
+  const std::string type(cuda_name(request.inputs[1].dtype));
+  std::string parameters, operands;
+  auto add = [&](bool there, const char* qualifier, const char* operand) {
+    if (there) parameters += fmt::format(", {}{}* {}", qualifier, type, operand);
+    operands += there ? fmt::format(", {}", operand) : fmt::format(", static_cast<{}*>(nullptr)", type);
+  };
+  add(p.bias, "const ", "bias");
+  add(s.read, "", "y");
+  add(s.kept, "", "strips");
+  phase.run = cuda_define(
+      *call, "conv2d_strips",
+      fmt::format(
+          "(Lane lane, const {}* x, const {}* weight{}, char*) {{\n  {}(lane, x, weight{}, {});\n}}\n",
+          cuda_name(request.inputs[0].dtype), type, parameters,
+          device_function(name, arguments..., strips, p.bias, p.relu, s.read, s.kept), operands,
+          cuda_pixel_program(*call, request)));
   call->phases.push_back(std::move(phase));
   return call;
 }
+
+/// Of the strip, which is made in shared memory where it is no result.
+int64_t strip_bytes(const Conv2dStrips& s) {
+  const Conv2d& c = s.problem.conv;
+  return s.kept ? 0 : 4 * c.out_channels * c.y.out * c.x.out;
+}
+int64_t scratch_bytes(const SampleTile& tile) { return rounded_up(tile.shared_bytes, 16); }
 
 }  // namespace
 
@@ -42,7 +53,10 @@ std::string refuse_conv2d_strips_tensor_cuda(const KernelRequest& request) {
   if (std::string refusal = refuse_conv2d_cuda(request, s.problem); !refusal.empty()) return refusal;
   if (s.problem.batch > kCudaRowChunks) return fmt::format("{} strips", s.problem.batch);
   if (!conv2d_fits_lane(s.problem.conv)) return "much work for a lane";
-  return forward_sample_tile(s.problem.conv) ? "" : "a strip does not fit shared memory";
+  const auto tile = forward_sample_tile(s.problem.conv);
+  return tile && scratch_bytes(*tile) + strip_bytes(s) <= kCudaSharedBytes
+             ? ""
+             : "a strip does not fit shared memory";
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_strips_tensor_cuda(const KernelRequest& request) {
@@ -52,11 +66,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_strips_tensor_cuda(const KernelRe
                  {.chunks = s.problem.batch,
                   .rows = s.samples,
                   .row_inputs = 1,
-                  .row_outputs = 2,
+                  .row_outputs = s.kept ? uint64_t{1} << s.read : 0,
                   .strips = s.strips,
-                  .shared_bytes = tile.shared_bytes},
+                  .shared_bytes = scratch_bytes(tile) + strip_bytes(s)},
                  "conv2d_strips_tensor", conv2d_geometry(s.problem.batch, s.problem.conv), tile.run, tile.row,
-                 tile.plane, tile.channel_groups, tile.split);
+                 tile.plane, tile.channel_groups, tile.split, scratch_bytes(tile));
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_strips_plain_cuda(const KernelRequest& request) {

@@ -10,7 +10,8 @@ namespace wholestep {
 namespace {
 
 constexpr int64_t kPlaceAlignment = 128;
-/// A larger operand is better read where it lies than waited for, unless there is time before the start.
+/// A larger operand is better read where it lies than waited for, unless it is the lane's own and there is
+/// time before the start.
 constexpr int64_t kMostFetched = 48 * 1024;
 
 class LanePlanner {
@@ -198,7 +199,7 @@ class LanePlanner {
   void fetch(Use& use) {
     if (is_among(use, written_beside_)) return;
     use.early = written_before_ && !is_among(use, *written_before_);
-    if ((!use.by_lane && !use.whole) || (!use.early && use.bytes > kMostFetched)) return;
+    if ((!use.by_lane && !use.whole) || ((!use.early || !use.by_lane) && use.bytes > kMostFetched)) return;
     if (use.by_lane && use.bytes % 16 != 0 && set_.chunks > 1) {
       if (use.bytes % 4 != 0) return;
       use.early = false;  // in short pieces through the L1 cache
