@@ -51,6 +51,19 @@ TEST(Strips, AStridedNetworkMakesThemOfEveryConvolution) {
   EXPECT_EQ(strips[2]->attrs.integers("x_rows"), x_rows[1]);
 }
 
+TEST(Strips, WithoutABackwardPassOnlyTheLastResultIsStored) {
+  Net net(nn::find_model("w4s"), std::make_unique<optim::Adam>(), {},
+          {.normalization = {}, .compile = {.backend = &cuda_planner()}});
+  const Plan plan = net.step->make_eval_plan(32);
+  std::vector<size_t> results;
+  for (const Node& node : plan.graph->nodes)
+    if (node.op->name == "conv2d_strips") {
+      results.push_back(node.outputs.size());
+      EXPECT_EQ(node.attrs.has("unread"), results.size() < 3);
+    }
+  EXPECT_EQ(results, (std::vector<size_t>{1, 1, 1}));
+}
+
 TEST(Strips, FourLanesShareASample) {
   const Plan with = plan_of("w4s", 32, {.backend = &cuda_planner()}),
              without = plan_of("w4s", 32, {.backend = &cuda_planner(), .strips = false});

@@ -163,9 +163,11 @@ class Sharer {
   }
 
   void emit(Link& link) {
-    std::vector<int> inputs = rewriter_.mapped(link.conv->inputs);
-    if (link.program) inputs[0] = rewriter_.mapped(link.program->inputs[0]);
-    if (link.before) inputs[0] = links_.at(link.before).made.back();
+    const std::vector<int>& operands = link.conv->inputs;
+    std::vector<int> inputs = {link.before    ? links_.at(link.before).made.back()
+                               : link.program ? rewriter_.mapped(link.program->inputs[0])
+                                              : rewriter_.mapped(operands[0])};
+    for (size_t i = 1; i < operands.size(); ++i) inputs.push_back(rewriter_.mapped(operands[i]));
     link.made = rewriter_.add(op_, link.attrs, inputs, link.types, *link.conv);
     if (!link.attrs.has("unread")) rewriter_.map(link.conv->outputs[0], link.made[0]);
   }
