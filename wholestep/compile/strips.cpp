@@ -15,6 +15,8 @@ namespace {
 
 /// Operations of a sample, without which lanes spend their time on other things than arithmetic.
 constexpr double kWorthSharing = 1e6;
+/// Half of the multiprocessors of a large GPU: the kernels in front and behind find others to come in early.
+constexpr int64_t kMostLanes = kLanesAlone / 2;
 /// The part of a sample's work that a strip may be, with what neighbours make as well.
 constexpr double kMostOfASample = 0.6;
 
@@ -87,13 +89,21 @@ class Sharer {
     double flops = 0;
     for (const Link& link : chain) flops += link.flops();
     if (chain.size() < 2 || flops < kWorthSharing || samples == 0 || lane_goes_on(*chain.back().conv)) return;
+    if (!std::ranges::all_of(chain, [&](const Link& link) { return is_read_again(link); })) return;
     int64_t strips = 1;
-    while (samples * strips * 2 <= kLanesAlone) strips *= 2;
+    while (samples * strips * 2 <= kMostLanes) strips *= 2;
     for (; strips > 1; strips /= 2)
       if (share(chain, strips, flops) && have_kernels(chain)) {
         for (const Link& link : chain) links_[link.conv] = link;
         return;
       }
+  }
+
+  /// By more than the next convolution, as in a backward pass. Where lanes need not store their results,
+  /// strips of them gain nothing.
+  bool is_read_again(const Link& link) const {
+    const int y = link.conv->outputs[0];
+    return users_[static_cast<size_t>(y)].size() > 1 || kept_[static_cast<size_t>(y)];
   }
 
   /// Whether what reads the result does so sample by sample, which a lane that has made it could go on with.
@@ -148,13 +158,9 @@ class Sharer {
       } else {
         link.before = chain[i - 1].conv;
         link.attrs.set({"x_rows", std::vector{chain[i - 1].first, link.sizes.y.in}});
-        inputs[0] = chain[i - 1].types.back();
+        inputs[0] = chain[i - 1].types[1];
       }
       if (link.sizes.groups != 1 || inputs[1].dtype != DType::f32) return false;
-      const int y = link.conv->outputs[0];
-      if (i + 1 < chain.size() && users_[static_cast<size_t>(y)].size() == 1 &&
-          !kept_[static_cast<size_t>(y)])
-        link.attrs.set({"unread", true});
       link.types = op_.infer(inputs, link.attrs);
       if (!choose_kernel(op_, {op_.name, inputs, link.types, link.attrs}, backend_.name()).kernel->refuse)
         return false;  // the plain one takes everything
@@ -164,12 +170,12 @@ class Sharer {
 
   void emit(Link& link) {
     const std::vector<int>& operands = link.conv->inputs;
-    std::vector<int> inputs = {link.before    ? links_.at(link.before).made.back()
+    std::vector<int> inputs = {link.before    ? links_.at(link.before).made[1]
                                : link.program ? rewriter_.mapped(link.program->inputs[0])
                                               : rewriter_.mapped(operands[0])};
     for (size_t i = 1; i < operands.size(); ++i) inputs.push_back(rewriter_.mapped(operands[i]));
     link.made = rewriter_.add(op_, link.attrs, inputs, link.types, *link.conv);
-    if (!link.attrs.has("unread")) rewriter_.map(link.conv->outputs[0], link.made[0]);
+    rewriter_.map(link.conv->outputs[0], link.made[0]);
   }
 
   const Graph& graph_;

@@ -1,7 +1,6 @@
 // conv2d_strips: row and cases. Attributes are those of conv2d and: strips, into how many each sample's rows
 // are cut; rows, where the strips themselves are a result, [first, count] of the rows made, counted from a
-// strip's own; unread, where they are the only one; x_rows, where x is such strips, [first, height of the
-// sample].
+// strip's own; x_rows, where x is such strips, [first, height of the sample].
 #include "wholestep/ops/conv2d_strips.h"
 
 #include <fmt/format.h>
@@ -36,10 +35,7 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
   if (shape[2] % strips != 0)
     refuse("strips of a convolution have different heights",
            fmt::format("{} strips of {} rows", strips, shape[2]), "a divisor of the rows");
-  Types results;
-  if (!attrs.has("unread")) results.push_back(y);
-  if (attrs.has("unread") && !attrs.has("rows"))
-    refuse("a convolution has no result", to_string(attrs), "attribute rows, or not unread");
+  Types results = {y};
   if (attrs.has("rows")) {
     const int64_t first = attrs.integers("rows")[0], count = attrs.integers("rows")[1];
     if (first > 0 || first + count < shape[2] / strips)
@@ -119,10 +115,6 @@ std::vector<OpCase> cases() {
       if (!c.x_rows.empty()) of.attrs.set({"x_rows", c.x_rows});
       cases.push_back(of);
     }
-  for (size_t i : {2, 7, 11}) {
-    cases.push_back(cases[i]);
-    cases.back().attrs.set({"unread", true});
-  }
   for (size_t i : {3, 10}) {  // pixels, scaled where they are read
     OpCase pixels = cases[i];
     pixels.inputs[0].dtype = DType::u8;
@@ -160,7 +152,6 @@ Conv2dStrips conv2d_strips(const KernelRequest& request) {
                  .rows = y.shape[2] / request.attrs.integer("strips"),
                  .first = 0,
                  .whole = !request.attrs.has("x_rows"),
-                 .read = !request.attrs.has("unread"),
                  .kept = request.attrs.has("rows"),
                  .x_step = 0,
                  .x_first = 0};

@@ -62,10 +62,10 @@ __device__ void load_padded_rows(const X* x, int first, uint32_t* xs, Program pr
       });
 }
 
-/// Results are whole samples where READ, and the strips where KEPT. Shared memory: that of the sample, SCRATCH bytes, and
-/// behind it the strip where it is no result.
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int SCRATCH, class S, bool BIAS, bool RELU, bool READ,
-          bool KEPT, class X, class Program>
+/// Results are whole samples, and where KEPT the strips. Shared memory: that of the sample, SCRATCH bytes, and behind it the
+/// strip where it is no result.
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int SCRATCH, class S, bool BIAS, bool RELU, bool KEPT,
+          class X, class Program>
 __device__ void conv2d_strips_tensor(Lane lane, const X* x, const float* weight, const float* bias, float* y, float* strips,
                                      Program program) {
   constexpr int V = largest_power(G::OW), row_vectors = G::OW / V, own_vectors = S::ROWS * row_vectors;
@@ -77,7 +77,6 @@ __device__ void conv2d_strips_tensor(Lane lane, const X* x, const float* weight,
         load_padded_rows<G, SampleTile<G, RUN, ROW, PLANE>, ROW, PLANE>(strip.part(x), strip.first_row(), xs, program);
       },
       [&](int channel, int h, int w, float sum) { made[(channel * G::OH + h) * G::OW + w] = strip.made(h, sum); });
-  if (!READ) return;
   __syncthreads();
   staged<G::CO * own_vectors, 4>(
       [&](int e) {
@@ -90,7 +89,7 @@ __device__ void conv2d_strips_tensor(Lane lane, const X* x, const float* weight,
 }
 
 /// A thread a pixel, the threads of all blocks one after the other.
-template <class T, class G, class S, bool BIAS, bool RELU, bool READ, bool KEPT, class X, class Program>
+template <class T, class G, class S, bool BIAS, bool RELU, bool KEPT, class X, class Program>
 __device__ void conv2d_strips_plain(Lane lane, const X* x, const T* weight, const T* bias, T* y, T* strips, Program program) {
   constexpr int64_t pixels = int64_t(G::CO) * G::OH * G::OW;
   const int64_t e = lane.chunk * kThreads + threadIdx.x;
@@ -109,5 +108,5 @@ __device__ void conv2d_strips_plain(Lane lane, const X* x, const T* weight, cons
       }
   const T value = strip.made(h, total);
   if (KEPT) strips[e] = value;
-  if (READ && strip.is_own(h)) y[strip.own_rows(channel) + (h + S::FIRST) * G::OW + w] = value;
+  if (strip.is_own(h)) y[strip.own_rows(channel) + (h + S::FIRST) * G::OW + w] = value;
 }

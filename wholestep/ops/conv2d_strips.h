@@ -13,7 +13,7 @@ struct Conv2dStrips {
   int64_t samples, strips, rows;
   int64_t first;            ///< of the rows made, counted from the strip's own; 0 or less
   bool whole;               ///< x is samples, of which all strips read; or the strips of another one
-  bool read, kept;          ///< results: samples, strips
+  bool kept;                ///< there is a second result, the strips
   int64_t x_step, x_first;  ///< row h of strip s begins to read at row s x_step + x_first + h stride
 };
 Conv2dStrips conv2d_strips(const KernelRequest& request);

@@ -10,7 +10,7 @@
 namespace wholestep {
 namespace {
 
-/// A call of one phase that runs name<arguments, Strips<...>, whether there are bias, ReLU and results>.
+/// A call of one phase that runs name<arguments, Strips<...>, whether there are bias, ReLU and kept strips>.
 template <class... Args>
 std::unique_ptr<CudaCall> call_of(const KernelRequest& request, const Conv2dStrips& s, CudaPhase phase,
                                   std::string_view name, const Args&... arguments) {
@@ -25,14 +25,14 @@ std::unique_ptr<CudaCall> call_of(const KernelRequest& request, const Conv2dStri
     operands += there ? fmt::format(", {}", operand) : fmt::format(", static_cast<{}*>(nullptr)", type);
   };
   add(p.bias, "const ", "bias");
-  add(s.read, "", "y");
+  add(true, "", "y");
   add(s.kept, "", "strips");
   phase.run = cuda_define(
       *call, "conv2d_strips",
       fmt::format(
           "(Lane lane, const {}* x, const {}* weight{}, char*) {{\n  {}(lane, x, weight{}, {});\n}}\n",
           cuda_name(request.inputs[0].dtype), type, parameters,
-          device_function(name, arguments..., strips, p.bias, p.relu, s.read, s.kept), operands,
+          device_function(name, arguments..., strips, p.bias, p.relu, s.kept), operands,
           cuda_pixel_program(*call, request)));
   call->phases.push_back(std::move(phase));
   return call;
@@ -66,7 +66,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_strips_tensor_cuda(const KernelRe
                  {.chunks = s.problem.batch,
                   .rows = s.samples,
                   .row_inputs = 1,
-                  .row_outputs = s.kept ? uint64_t{1} << s.read : 0,
+                  .row_outputs = 2,
                   .strips = s.strips,
                   .shared_bytes = scratch_bytes(tile) + strip_bytes(s)},
                  "conv2d_strips_tensor", conv2d_geometry(s.problem.batch, s.problem.conv), tile.run, tile.row,

@@ -37,12 +37,11 @@ struct Loops {
           const int64_t own = h + s.first, row = strip * s.rows + own;
           for (int64_t j = 0; j < c.x.out; ++j) {
             const T value = pixel(args, x, sample, strip, o, h, j);
-            if (s.read && own >= 0 && own < s.rows)
+            if (own >= 0 && own < s.rows)
               args.out<T>(0)[((sample * c.out_channels + o) * height + row) * c.x.out + j] = value;
             if (s.kept) {
               const int64_t channel = (sample * s.strips + strip) * c.out_channels + o;
-              args.out<T>(s.read)[(channel * c.y.out + h) * c.x.out + j] =
-                  row >= 0 && row < height ? value : T(0);
+              args.out<T>(1)[(channel * c.y.out + h) * c.x.out + j] = row >= 0 && row < height ? value : T(0);
             }
           }
         }
