@@ -55,6 +55,43 @@ TEST_P(CudaOpOnHost, MatchesTheReferenceAndWritesNothingElse) {
   }
 }
 
+/// Results of matmul_squares in f32, then in f64.
+std::vector<double> squares_of(std::vector<OpCase> (*cases_of)()) {
+  OpDef op = find_op("matmul_squares");
+  op.cases = cases_of;
+  const Kernel& kernel = *std::ranges::find(op.kernels, "cuda", &Kernel::backend);
+  const CaseProgram cases(op, kernel);
+  std::vector<ScheduledKernel> schedule;
+  for (const Call& call : cases.program.calls) schedule.push_back(call.kernel);
+  const CudaOnHost kernels(write_regions(cases.program, build_regions(schedule, kCudaPlacement)));
+  FencedBytes arena(static_cast<int64_t>(cases.image.size()));
+  std::byte* base = arena.data();
+  std::ranges::copy(cases.image, base);
+  kernels.run(std::span(&base, 1));
+  std::vector<double> results;
+  for (size_t c = 0; c < cases.items.size(); ++c)
+    results.push_back(element(cases.items[c].outputs[0], base + cases.program.calls[c].outputs[0].offset, 0));
+  return results;
+}
+/// All elements are this value.
+std::vector<OpCase> squares_case(double value) {
+  return {{.inputs = {{DType::f32, {3, 5}}, {DType::f32, {3, 300}}},
+           .attrs = {{"transpose_a", true}, {"transpose_b", false}},
+           .low = value,
+           .high = value}};
+}
+
+TEST(CudaOnHost, TheSquaresOfAProductAreFiniteWhereItsElementsAre) {
+  if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
+  std::vector<double> got = squares_of([] { return squares_case(1e15); });
+  EXPECT_NEAR(got[0] / (5 * 300 * 9e60), 1, 1e-6);
+  got = squares_of([] { return squares_case(1e20); });
+  EXPECT_EQ(got[0], HUGE_VAL) << "elements of 3e40 are infinite in f32";
+  EXPECT_NEAR(got[1] / (5 * 300 * 9e80), 1, 1e-12);
+  for (double squares : squares_of([] { return squares_case(std::nan("")); }))
+    EXPECT_FALSE(std::isfinite(squares));
+}
+
 /// Every phase a region of its own, one after the other: nothing is fetched, kept or waited for within a
 /// kernel.
 Regions apart(const Plan& plan, const Program& program) {

@@ -121,16 +121,16 @@ Question product_of(const Question& q) {
   return {{q.in[0], q.in[1]}, q.attrs, {{shape, {}}}};
 }
 
-/// A product whose elements were rounded to f32 before they were squared: units of f32 as magnitudes of an
-/// f64.
+/// Of Gram matrices: every pair of terms of an element is added up on its own.
 Expected matmul_squares(const Question& q) {
   Expected elements = matmul(product_of(q));
-  double total = 0, magnitude = 0;
+  long double total = 0;
+  double magnitude = 0;
   for (size_t i = 0; i < elements.values.size(); ++i) {
-    total += elements.values[i] * elements.values[i];
-    magnitude += 2 * std::abs(elements.values[i]) * elements.magnitudes[i];
+    total += static_cast<long double>(elements.values[i]) * elements.values[i];
+    magnitude += elements.magnitudes[i] * elements.magnitudes[i];
   }
-  return {{total}, {magnitude * (q.in[0].dtype == DType::f32 ? 0x1p29 : 1)}};
+  return {{static_cast<double>(total)}, {magnitude}};
 }
 
 /// The rows of operand 0 along its last axis, with their log-sum-exp.

@@ -1,6 +1,6 @@
 // A large weight gradient is written once and read by its sum of squares and by the optimizer: three passes
-// over memory for a product of a few rows. Made where it is read, it never leaves the caches; each reader
-// more costs the product again.
+// over memory for a product of a few rows. Made where an update reads it, it never leaves the caches; each
+// further update costs the product again, a sum of squares less than that.
 #include <algorithm>
 #include <map>
 
@@ -51,7 +51,7 @@ class Recomputer {
     bool made_where_read =
         std::ranges::all_of(readers, [&](int r) { return takes(graph_.node(r), value); }) &&
         std::ranges::all_of(node.inputs, [&](int operand) { return stays(operand); });
-    if (made_where_read && pays(node, static_cast<double>(readers.size()))) products_[value] = &node;
+    if (made_where_read && pays(node, readers)) products_[value] = &node;
   }
 
   /// Whether a reader can take the elements of `value` as they are made; of several products only one.
@@ -72,12 +72,17 @@ class Recomputer {
     return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
   }
 
-  /// Bytes no longer written and read against a product a reader instead of one.
-  bool pays(const Node& node, double readers) const {
+  /// Bytes no longer written and read against what the readers compute instead of one product.
+  bool pays(const Node& node, const std::vector<int>& readers) const {
     const TensorType& type = graph_.type(node.outputs[0]);
     Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
-    double saved_bytes = static_cast<double>(type.bytes()) * (1 + readers),
-           more_flops = flops(*node.op, {node.op->name, inputs, outputs, node.attrs}) * (readers - 1);
+    double saved_bytes = static_cast<double>(type.bytes()) * (1 + static_cast<double>(readers.size())),
+           more_flops = -flops(*node.op, {node.op->name, inputs, outputs, node.attrs});
+    for (int reader : readers) {
+      const bool update = graph_.node(reader).op->name == "fused";
+      const OpDef& op = update ? *node.op : find_op("matmul_squares");
+      more_flops += flops(op, {op.name, inputs, outputs, node.attrs});
+    }
     return type.bytes() >= kBeyondCachesBytes && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
            more_flops <= kFlopsPerByte * saved_bytes;
   }

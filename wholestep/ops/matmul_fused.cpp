@@ -43,7 +43,7 @@ double product_flops(const KernelRequest& q) {
 double fused_flops(const KernelRequest& q) { return product_flops(q) + find_op("fused").flops(q); }
 double squares_flops(const KernelRequest& q) {
   MatmulDims d = product_dims(q);
-  return product_flops(q) + 2.0 * static_cast<double>(d.m) * static_cast<double>(d.n);
+  return static_cast<double>(d.k * (d.k + 1)) * static_cast<double>(d.m + d.n);
 }
 
 /// Products of one row, of one column, of one term, of none, of odd sizes, and of several tiles.
@@ -88,6 +88,17 @@ std::vector<OpCase> fused_cases() {
   return cases;
 }
 
+/// And with operands whose columns are read four at a time, of whole tiles of the Gram matrix.
+std::vector<OpCase> squares_cases() {
+  std::vector<OpCase> cases = product_cases();
+  for (auto [m, n, k] : {std::array<int64_t, 3>{12, 1028, 8}, {128, 4100, 32}, {4, 260, 40}, {68, 36, 64}})
+    for (bool transposed : {false, true})
+      cases.push_back({.inputs = {{DType::f32, transposed ? Shape{m, k} : Shape{k, m}},
+                                  {DType::f32, transposed ? Shape{n, k} : Shape{k, n}}},
+                       .attrs = {{"transpose_a", !transposed}, {"transpose_b", transposed}}});
+  return cases;
+}
+
 const OpDef k_matmul_fused{
     .name = "matmul_fused",
     .doc =
@@ -107,22 +118,14 @@ const OpDef k_matmul_fused{
         {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_fused_tiles_cuda}}};
 const OpDef k_matmul_squares{
     .name = "matmul_squares",
-    .doc = "sum of squares of all elements of op(a) op(b), accumulated in f64",
+    .doc = "sum of squares of all elements of op(a) op(b), exact but for sums in f64",
     .operands = {"a", "b"},
     .shapes = "op(a) [M, K], op(b) [K, N] -> []",
     .infer = infer_squares,
     .flops = squares_flops,
-    .cases = product_cases,
-    .kernels = {{.backend = "cpu",
-                 .name = "bf16 tiles",
-                 .refuse = refuse_bf16,
-                 .prepare = prepare_matmul_squares_bf16},
-                {.backend = "cpu", .name = "tiles", .prepare = prepare_matmul_squares_cpu},
-                {.backend = "cuda",
-                 .name = "tensor",
-                 .refuse = refuse_product_tensor_cuda,
-                 .prepare = prepare_matmul_squares_tensor_cuda},
-                {.backend = "cuda", .name = "tiles", .prepare = prepare_matmul_squares_tiles_cuda}}};
+    .cases = squares_cases,
+    .kernels = {{.backend = "cpu", .name = "gram", .prepare = prepare_matmul_squares_cpu},
+                {.backend = "cuda", .name = "gram", .prepare = prepare_matmul_squares_cuda}}};
 
 }  // namespace
 

@@ -18,17 +18,21 @@ inline MatmulDims product_dims(const KernelRequest& request) {
 Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
 /// With operands rounded to bf16, where refuse_bf16() accepts.
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request);
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request);
-
 /// On tensor cores, in TF32.
 std::string refuse_product_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_tensor_cuda(const KernelRequest& request);
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_tensor_cuda(const KernelRequest& request);
 /// In the type of the operands.
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_tiles_cuda(const KernelRequest& request);
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_tiles_cuda(const KernelRequest& request);
+
+// The sum of squares of op(a) op(b) is the sum of G_ij H_ij over all i and j, where G = op(a)^T op(a) and
+// H = op(b) op(b)^T, [K, K]: so the product need not be made, and each operand is read once. All of it is in
+// f64. The sum is that of the exact product, whose elements the update makes in f32 or rounder: no part of
+// their sums is beyond the `reach`, the sum of sqrt(G_ii H_ii). Where it or an operand is near the largest
+// f32, or not finite, neither is the sum of squares.
+constexpr double kMostReach = 0x1p127;
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_squares_cuda(const KernelRequest& request);
 
 }  // namespace wholestep

@@ -6,16 +6,12 @@
 #include "wholestep/base/integers.h"
 #include "wholestep/ops/elementwise_cpu.h"
 #include "wholestep/ops/matmul_fused.h"
-#include "wholestep/ops/reduce_loops.h"
-#include "wholestep/ops/square_blocks.h"
 
 namespace wholestep {
 namespace {
 
-constexpr int64_t kTileRows = 32;
-/// A tile of a sum of squares is a block wide, with 1024 columns of f32 an eighth of a megabyte. A wider one
-/// lets the operands of a program come in longer runs, and stays in the second-level cache.
-constexpr int64_t kSquaresBlocks = 1, kFusedBlocks = 4;
+/// Half a megabyte of f32, which stays in the second-level cache; more rows where they are short.
+constexpr int64_t kTileRows = 32, kTileColumns = 4096, kLeastElements = 1024;
 
 /// Elements [row, row + rows) x [column, column + columns) of a product, without gaps.
 template <class T>
@@ -24,15 +20,14 @@ struct Tile {
   const T* values;
 };
 
-/// Tiles of whole blocks of a sum of squares, down the rows first: neighbours share the columns of b.
+/// Tiles down the rows first: neighbours share the columns of b.
 template <class T>
 struct TiledProduct {
-  TiledProduct(const KernelRequest& request, const CpuKernels& of, int64_t blocks_across)
+  TiledProduct(const KernelRequest& request, const CpuKernels& of)
       : kernels(of),
         d(product_dims(request)),
-        blocks({d.m, d.n}),
-        columns(std::min(d.n, blocks_across * blocks.block_columns)),
-        rows(std::min(d.m, (kTileRows + blocks.block_rows - 1) / blocks.block_rows * blocks.block_rows)),
+        columns(std::min(d.n, kTileColumns)),
+        rows(std::min(d.m, std::max(kTileRows, kLeastElements / std::max<int64_t>(columns, 1)))),
         down(rows > 0 ? ceil_div(d.m, rows) : 0),
         split(columns > 0 ? down * ceil_div(d.n, columns) : 0),
         gemm{.m = rows,
@@ -80,7 +75,6 @@ struct TiledProduct {
 
   const CpuKernels& kernels;
   MatmulDims d;
-  SquareBlocks blocks;
   int64_t columns, rows, down;
   Split split;
   Gemm gemm;
@@ -97,7 +91,7 @@ std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, P
 std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
-    TiledProduct<T> product(request, kernels, kFusedBlocks);
+    TiledProduct<T> product(request, kernels);
     ElementwiseRun program = elementwise_run_cpu(
         elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
     int64_t front;
@@ -119,45 +113,13 @@ std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const C
   });
 }
 
-std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request, const CpuKernels& kernels) {
-  return for_product_type(request, [&](auto zero) {
-    using T = decltype(zero);
-    TiledProduct<T> product(request, kernels, kSquaresBlocks);
-    int64_t count = product.blocks.count(), sums_bytes = aligned(count * int64_t{sizeof(double)}), front;
-    auto call = product.call(front);
-    call->workspace_bytes = front + sums_bytes + product.split.chunks() * product.chunk_bytes;
-    call->phases.push_back(
-        {.chunks = product.split.chunks(), .run = [=](const CpuArgs& args, int64_t chunk) {
-           auto* sums = reinterpret_cast<double*>(args.workspace + front);
-           product.run(args, args.workspace + front + sums_bytes, chunk, [&](const Tile<T>& tile) {
-             const SquareBlocks& blocks = product.blocks;
-             for (int64_t row = 0; row < tile.rows; row += blocks.block_rows)
-               sums[blocks.index(tile.row + row, tile.column)] =
-                   reduce_loops<T>().sum_squares(tile.values + row * tile.columns,
-                                                 std::min(blocks.block_rows, tile.rows - row) * tile.columns);
-           });
-         }});
-    call->phases.push_back({.chunks = 1, .run = [count, front](const CpuArgs& args, int64_t) {
-                              *args.out<double>(0) = reduce_loops<double>().sum(
-                                  reinterpret_cast<const double*>(args.workspace + front), count);
-                            }});
-    return call;
-  });
-}
-
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
   return fused_call(request, cpu_kernels());
 }
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_cpu(const KernelRequest& request) {
-  return squares_call(request, cpu_kernels());
-}
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request) {
   return fused_call(request, bf16_kernels());
-}
-std::unique_ptr<PreparedKernel> prepare_matmul_squares_bf16(const KernelRequest& request) {
-  return squares_call(request, bf16_kernels());
 }
 
 }  // namespace wholestep

@@ -58,6 +58,17 @@ __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], co
   __syncwarp();
 }
 
+__device__ inline void multiply_f64(double (&sum)[2], double a, double b) {
+  static double of_a[WHOLESTEP_CUDA_THREADS], of_b[WHOLESTEP_CUDA_THREADS];
+  of_a[threadIdx.x] = a;
+  of_b[threadIdx.x] = b;
+  __syncwarp();
+  const int first = threadIdx.x / 32 * 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int r = 0; r < 2; ++r)
+    for (int k = 0; k < 4; ++k) sum[r] += of_a[first + g * 4 + k] * of_b[first + (t * 2 + r) * 4 + k];
+  __syncwarp();
+}
+
 __device__ inline void store_release(unsigned* to, unsigned value) { *to = value; }
 __device__ inline unsigned load_acquire(const unsigned* from) { return *from; }
 

@@ -63,7 +63,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
 
 PhaseExtent CudaCall::phase(size_t i) const {
   const CudaPhase& p = phases[i];
-  int64_t bytes = i > 0 ? workspace_bytes : 0;  // what it reads
+  int64_t bytes = i > 0 ? p.workspace_bytes.value_or(workspace_bytes) : 0;  // what it reads
   for (size_t k = 0; k < inputs.size(); ++k) bytes += has_operand(p.reads, k) ? inputs[k].bytes() : 0;
   return {.chunks = p.chunks,
           .rows = p.rows,

@@ -94,6 +94,7 @@ struct CudaPhase {
   uint64_t row_inputs = 0, row_outputs = 0;
   int64_t strips = 1;  ///< as PhaseExtent::strips; a block is given its number among all strips
   uint64_t reads = kAllOperands, writes = kAllOperands;  ///< inputs it looks at, outputs it makes
+  std::optional<int64_t> workspace_bytes = {};           ///< of the workspace that it reads, if not all of it
   bool in_memory = false;  ///< operands must lie in memory, for instructions that read nothing else
   /// A device function with its template arguments: "softmax_rows<float, 64, 10>". It is called by all
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).

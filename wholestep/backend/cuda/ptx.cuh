@@ -80,6 +80,13 @@ __device__ inline void multiply_tf32(float (&sum)[4], const uint32_t (&a)[4], co
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// sum [8, 8] += a [8, 4] b [4, 8], as PTX's mma.m8n8k4 lays it out.
+__device__ inline void multiply_f64(double (&sum)[2], double a, double b) {
+  asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+      : "+d"(sum[0]), "+d"(sum[1])
+      : "d"(a), "d"(b));
+}
+
 /// What this thread sees of other blocks' memory is seen by whoever acquires what it releases.
 __device__ inline void store_release(unsigned* to, unsigned value) {
   asm volatile("fence.acq_rel.gpu; st.release.gpu.global.u32 [%0], %1;" ::"l"(global_address(to)), "r"(value) : "memory");
