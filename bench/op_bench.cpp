@@ -56,6 +56,10 @@ std::vector<Work> works() {
   add_linear(all, "W3 784>256", 32, 784, 256);
   add_linear(all, "W4s 2048>64", 32, 2048, 64);
   add_linear(all, "W4 262144>128", 32, 262144, 128);
+  all.push_back({"W4 262144>128 dW",
+                 "matmul_squares",
+                 {f32({32, 128}), f32({32, 262144})},
+                 {{"transpose_a", true}, {"transpose_b", false}}});
   add_linear(all, "4096>1000", 64, 4096, 1000);
   add_convolution(all, "W1", {32, 3, 32, 32}, {8, 3, 3, 3}, 1, 1);
   add_convolution(all, "W2.0", {64, 1, 28, 28}, {6, 1, 5, 5}, 1, 2);

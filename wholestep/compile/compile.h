@@ -9,9 +9,9 @@
 
 namespace wholestep {
 
-/// The passes can be switched off one by one; every combination gives the same bits. (On a GPU recompute and
-/// squares add up the squares of a gradient in another order, in f64, pixel_sums rounds a gradient later,
-/// and strips cut the sums of a convolution elsewhere.)
+/// The passes can be switched off one by one; every combination gives the same bits. (But recompute, and on a
+/// GPU squares, round the norm of the gradients elsewhere, in f64, pixel_sums rounds a gradient later, and
+/// strips cut the sums of a convolution elsewhere.)
 struct CompileOptions {
   Backend* backend = &cpu_backend();
   bool simplify = true;

@@ -15,10 +15,11 @@ const GramLoops<T>& gram_loops() {
   else return WHOLESTEP_OF_ACTIVE_ISA(kGramLoopsF64);
 }
 
-/// Columns of k elements: element i of column c lies at i * row + c * column.
+/// An operand's columns of k elements: element i of column c lies at i * row + c * column.
 struct Columns {
-  Columns(int64_t extent, int64_t k, bool along_sum)
-      : split(extent), row(along_sum ? 1 : extent), column(along_sum ? k : 1) {}
+  Columns(int of, int64_t extent, int64_t k, bool along_sum)
+      : operand(of), split(extent), row(along_sum ? 1 : extent), column(along_sum ? k : 1) {}
+  int operand;
   Split split;
   int64_t row, column;
 };
@@ -27,8 +28,9 @@ template <class T>
 std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request) {
   const GramLoops<T>& loops = gram_loops<T>();
   const MatmulDims d = product_dims(request);
-  const Columns a(d.m, d.k, !d.transpose_a), b(d.n, d.k, d.transpose_b);
-  const int64_t of_a = a.split.chunks(), chunks = of_a + b.split.chunks(),
+  Columns more(0, d.m, d.k, !d.transpose_a), fewer(1, d.n, d.k, d.transpose_b);
+  if (d.m < d.n) std::swap(more, fewer);
+  const int64_t first = more.split.chunks(), chunks = first + fewer.split.chunks(),
                 gram_bytes = aligned(d.k * d.k * int64_t{sizeof(double)}),
                 scratch_bytes = aligned(loops.scratch_bytes(d.k));
   auto gram = [gram_bytes](const CpuArgs& args, int64_t chunk) {
@@ -37,10 +39,9 @@ std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request) {
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = chunks * (gram_bytes + scratch_bytes);
   call->phases.push_back({.chunks = chunks, .run = [=, &loops](const CpuArgs& args, int64_t chunk) {
-                            const bool is_a = chunk < of_a;
-                            const Columns& columns = is_a ? a : b;
-                            const Range part = columns.split[is_a ? chunk : chunk - of_a];
-                            loops.gram(args.in<T>(is_a ? 0 : 1) + part.begin * columns.column, d.k,
+                            const Columns& columns = chunk < first ? more : fewer;
+                            const Range part = columns.split[chunk < first ? chunk : chunk - first];
+                            loops.gram(args.in<T>(columns.operand) + part.begin * columns.column, d.k,
                                        part.size(), columns.row, columns.column, gram(args, chunk),
                                        args.workspace + chunks * gram_bytes + chunk * scratch_bytes);
                           }});
@@ -55,7 +56,7 @@ std::unique_ptr<PreparedKernel> squares_call(const KernelRequest& request) {
                               for (int64_t j = i; j < d.k; ++j) {
                                 double g = 0, h = 0;
                                 for (int64_t c = 0; c < chunks; ++c)
-                                  (c < of_a ? g : h) += gram(args, c)[i * d.k + j];
+                                  (c < first ? g : h) += gram(args, c)[i * d.k + j];
                                 total += (i == j ? 1 : 2) * (g * h);
                                 if (i != j) continue;
                                 reach += std::sqrt(g * h);
