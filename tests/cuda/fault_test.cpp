@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cuda/own_kernel.h"
 #include "support/cuda_device.h"
 #include "support/expect_error.h"
+#include "support/temp_dir.h"
 #include "wholestep/compile/region_work.h"
 #include "wholestep/data/digits.h"
 #include "wholestep/nn/class_losses.h"
@@ -54,6 +56,86 @@ TEST(CudaFault, AnArchitectureThatThereIsNotIsNamed) {
   if (!library) GTEST_SKIP() << "no CUDA library: " << why;
   expect_error(ErrorCode::kFailure, {"the CUDA kernels of a plan do not compile", "sm_1", "architecture"},
                [&] { library->compile(source_of("y[0] = x[0];"), "sm_1"); });
+}
+
+TEST(CudaFault, AnArchitectureBeforeSm80OrBehindTheGpuIsABadConfiguration) {
+  expect_error(ErrorCode::kBadConfig, {"no kernels are made for a GPU this old", "sm_75", "80"},
+               [] { set_cuda_architecture_cap(75); });
+  expect_error(ErrorCode::kBadConfig, {"sm_-1"}, [] { set_cuda_architecture_cap(-1); });
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  set_cuda_architecture_cap(999);
+  expect_error(ErrorCode::kBadConfig, {"older than the architecture asked for", "sm_999", "at most sm_"},
+               [] { cuda_backend(); });
+  set_cuda_architecture_cap(0);
+  EXPECT_EQ(cuda_backend().name(), "cuda");
+}
+
+TEST(CudaFault, PtxIsTextForAnArchitectureAndLaterOnes) {
+  std::string why;
+  const CudaLibrary* library = cuda_library(&why);
+  if (!library) GTEST_SKIP() << "no CUDA library: " << why;
+  const std::vector<std::byte> ptx = library->compile(source_of("y[0] = x[0];"), "compute_80");
+  const std::string text(reinterpret_cast<const char*>(ptx.data()));
+  EXPECT_EQ(text.size() + 1, ptx.size()) << "one 0, at the end";
+  EXPECT_NE(text.find(".target sm_80"), std::string::npos);
+}
+
+/// While alive, a cache of compiled kernels of its own.
+struct OwnCache {
+  OwnCache() { setenv("XDG_CACHE_HOME", folder.path().c_str(), 1); }
+  ~OwnCache() { before ? setenv("XDG_CACHE_HOME", before->c_str(), 1) : unsetenv("XDG_CACHE_HOME"); }
+  fs::path only_file() const {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(folder / "wholestep" / "cuda")) files.push_back(entry);
+    EXPECT_EQ(files.size(), 1u);
+    return files.at(0);
+  }
+  std::optional<std::string> before = std::getenv("XDG_CACHE_HOME")
+                                          ? std::optional<std::string>(std::getenv("XDG_CACHE_HOME"))
+                                          : std::nullopt;
+  TempDir folder;
+};
+/// A program of one kernel, loaded.
+void load_one_kernel() {
+  Call call;
+  const TensorType type{DType::f32, {16}};
+  call.kernel.label = "own_kernel";
+  call.kernel.kernel = prepare_own_kernel(
+      {kOwnKernel.name, {&type, 1}, {&type, 1}, Attrs{{"body", std::string("y[0] = x[0] + 1;")}}});
+  call.inputs = {{0, 0}}, call.outputs = {{0, 64}}, call.workspace = {0, 128};
+  call.kernel.inputs = {0}, call.kernel.outputs = {1};
+  Program program;
+  program.calls.push_back(std::move(call));
+  std::shared_ptr<Memory> memory = cuda_backend().allocate(128 + kOwnWorkspace);
+  std::byte* base = memory->data();
+  cuda_backend().load(program, std::span(&base, 1))->run(1);
+}
+
+TEST(CudaFault, KernelsCompiledForAnotherArchitectureAreAnErrorThatNamesBoth) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  const OwnCache cache;
+  load_one_kernel();
+  const bool ampere = cuda_report().devices[0].major == 8;
+  const std::vector<std::byte> other =
+      cuda_library()->compile(source_of("y[0] = x[0] + 1;"), ampere ? "sm_90" : "sm_80");
+  std::ofstream(cache.only_file(), std::ios::binary)
+      .write(reinterpret_cast<const char*>(other.data()), std::ssize(other));
+  expect_error(ErrorCode::kFailure,
+               {"compiled kernels do not run on this GPU", "cudaError", "expected code for sm_", "cache"},
+               [] { load_one_kernel(); });
+  EXPECT_EQ(cuda_backend().name(), "cuda");
+}
+
+TEST(CudaFault, PtxThatWasCutShortOnTheDiskIsMadeAgain) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  if (cuda_report().devices[0].major == 8) GTEST_SKIP() << "nothing older than this GPU";
+  const OwnCache cache;
+  const CappedAtSm80 older;
+  load_one_kernel();
+  const auto whole = fs::file_size(cache.only_file());
+  fs::resize_file(cache.only_file(), whole / 2);
+  load_one_kernel();
+  EXPECT_EQ(fs::file_size(cache.only_file()), whole);
 }
 
 TEST(CudaFault, ADeviceThatThereIsNotIsABadConfiguration) {

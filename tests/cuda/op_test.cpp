@@ -21,6 +21,34 @@ class CudaOp : public testing::TestWithParam<const OpDef*> {};
 INSTANTIATE_TEST_SUITE_P(AllOps, CudaOp, testing::ValuesIn(all_ops()),
                          [](const auto& row) { return row.param->name; });
 
+/// Kernels for the oldest architecture, on the GPU there is; that of the library is its own.
+class CudaOpForSm80 : public CudaOp {};
+INSTANTIATE_TEST_SUITE_P(AllOps, CudaOpForSm80, testing::ValuesIn(all_ops()),
+                         [](const auto& row) { return row.param->name; });
+
+TEST_P(CudaOpForSm80, MatchesTheReferenceAndWritesNothingElse) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  const CappedAtSm80 older;
+  const OpDef& op = *GetParam();
+  Backend& backend = cuda_backend();
+  auto is_small = [](const KernelRequest& request, const PreparedKernel&) {
+    return flops(find_op(request.op), request) < 1 << 23;
+  };
+  for (const Kernel& kernel : op.kernels) {
+    if (kernel.backend != "cuda") continue;
+    const CaseProgram cases(op, kernel, is_small);
+    if (cases.items.empty()) continue;  // needs a newer one
+    std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
+    std::byte* base = memory->data();
+    backend.copy_in(base, cases.image.data(), memory->bytes());
+    backend.load(cases.program, std::span(&base, 1))->run(1);
+    std::vector<std::byte> after(cases.image.size());
+    backend.copy_out(after.data(), base, memory->bytes());
+    cases.expect_results(op, kernel, after);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   EveryProductByLibrary small_ones_too;

@@ -27,6 +27,13 @@ struct PlansForSm80 {
   const int newest = cuda_architecture();
 };
 
+/// While alive, the GPU is given what one of sm_80 would be; no backend taken before is used.
+struct CappedAtSm80 {
+  CappedAtSm80() { set_cuda_architecture_cap(80); }
+  ~CappedAtSm80() { set_cuda_architecture_cap(0); }
+  const PlansForSm80 plans;  // afterwards those of the GPU again
+};
+
 /// While alive, the library computes every product that it can.
 struct EveryProductByLibrary {
   EveryProductByLibrary() { set_every_product_by_library(true); }

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -65,6 +66,8 @@ const Loaded& loaded() {
   return result;
 }
 
+std::atomic<int> architecture_cap{0};
+
 class CudaPlanner final : public Backend {
  public:
   std::string_view name() const override { return "cuda"; }
@@ -113,7 +116,8 @@ CudaReport cuda_report() {
 
 Backend& cuda_backend(int device) {
   if (const CudaLibrary* library = loaded().library) {
-    Backend& backend = library->backend(device);
+    const int cap = architecture_cap;
+    Backend& backend = library->backend(device, cap);
     static std::mutex mutex;
     static std::map<int, int> architectures;  // of devices
     std::lock_guard lock(mutex);
@@ -122,13 +126,21 @@ Backend& cuda_backend(int device) {
       const CudaDevice found = library->report().devices[static_cast<size_t>(device)];
       of->second = 10 * found.major + found.minor;
     }
-    set_cuda_architecture(of->second);
+    set_cuda_architecture(cap > 0 ? cap : of->second);
     return backend;
   }
   throw Error(ErrorCode::kBadConfig, {.what = "there is no CUDA device to use",
                                       .got = loaded().why,
                                       .expected = "an NVIDIA GPU, its driver, and the CUDA 13 libraries",
                                       .hint = "--device cpu, or see `wholestep devices`"});
+}
+
+void set_cuda_architecture_cap(int architecture) {
+  if (architecture != 0 && architecture < 80)
+    throw Error(ErrorCode::kBadConfig, {.what = "no kernels are made for a GPU this old",
+                                        .got = fmt::format("sm_{}", architecture),
+                                        .expected = "80 for sm_80, or later; 0 for no cap"});
+  architecture_cap = architecture;
 }
 
 Backend& cuda_planner() {

@@ -29,8 +29,10 @@ struct CudaReport {
 struct CudaLibrary {
   const char* version;  ///< of the project; another one's is not loaded
   CudaReport (*report)();
-  Backend& (*backend)(int device);  ///< kBadConfig where the device cannot be used
-  /// Machine code for an architecture, "sm_90". kFailure with the compiler's words. Needs no device.
+  /// kBadConfig where the device cannot be used, or is older than the cap; 0: no cap.
+  Backend& (*backend)(int device, int architecture_cap);
+  /// Machine code for an architecture, "sm_90", or PTX for those from one on, "compute_80". kFailure with the
+  /// compiler's words. Needs no device.
   std::vector<std::byte> (*compile)(const CudaSource& source, const std::string& architecture);
 };
 
@@ -44,6 +46,10 @@ const CudaLibrary* cuda_library(std::string* why = nullptr);
 CudaReport cuda_report();
 /// kBadConfig saying what is missing where there is no usable GPU.
 Backend& cuda_backend(int device = 0);
+/// What cuda_backend() gives from now on plans as for a GPU of this architecture, 80 for sm_80, and compiles
+/// for it: the driver translates that for the GPU there is. So the kernels of older GPUs run on newer ones.
+/// 0: no cap, as at first. kBadConfig below 80; one above the GPU's is an error of cuda_backend().
+void set_cuda_architecture_cap(int architecture);
 /// Plans for a GPU without one: it knows kernels and when they run, and has no memory.
 Backend& cuda_planner();
 

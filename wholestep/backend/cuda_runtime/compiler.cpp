@@ -41,9 +41,12 @@ void check(nvrtcResult result, const char* doing) {
                 {.what = fmt::format("NVRTC failed {}", doing), .got = nvrtcGetErrorString(result)});
 }
 
+bool is_ptx(const std::string& architecture) { return architecture.starts_with("compute_"); }
+
 /// Not cut short on its way to the disk.
-bool is_elf(std::span<const std::byte> code) {
+bool is_whole(std::span<const std::byte> code, bool ptx) {
   constexpr char kElf[] = {0x7f, 'E', 'L', 'F'};
+  if (ptx) return !code.empty() && code.back() == std::byte{0};
   return code.size() > sizeof(kElf) && std::memcmp(code.data(), kElf, sizeof(kElf)) == 0;
 }
 
@@ -70,9 +73,11 @@ std::vector<std::byte> compile_cuda(const CudaSource& source, const std::string&
                                       .got = log.substr(0, 4000)});
   }
   size_t bytes = 0;
-  check(nvrtcGetCUBINSize(p.program, &bytes), "to size its result");
+  const bool ptx = is_ptx(architecture);
+  check((ptx ? nvrtcGetPTXSize : nvrtcGetCUBINSize)(p.program, &bytes), "to size its result");
   std::vector<std::byte> code(bytes);
-  check(nvrtcGetCUBIN(p.program, reinterpret_cast<char*>(code.data())), "to give its result");
+  check((ptx ? nvrtcGetPTX : nvrtcGetCUBIN)(p.program, reinterpret_cast<char*>(code.data())),
+        "to give its result");
   return code;
 }
 
@@ -83,9 +88,10 @@ std::vector<std::byte> compile_cuda_cached(const CudaSource& source, const std::
   for (const std::string& option : options) texts.push_back(option);
   for (const CudaHeader& header : cuda_headers()) texts.push_back(header.text);
   const DiskCache cache("cuda");
-  const std::string name = fingerprint(texts) + "." + architecture + ".cubin";
+  const bool ptx = is_ptx(architecture);
+  const std::string name = fingerprint(texts) + "." + architecture + (ptx ? ".ptx" : ".cubin");
   std::vector<std::byte> code = cache.read(name);
-  if (is_elf(code)) return code;
+  if (is_whole(code, ptx)) return code;
   code = compile_cuda(source, architecture);
   cache.write(name, code);
   return code;

@@ -8,7 +8,8 @@
 
 namespace wholestep {
 
-/// Machine code for `architecture` ("sm_90"). kFailure with the compiler's words.
+/// Machine code for `architecture` ("sm_90"), or PTX ("compute_80"), which ends with a 0. kFailure with the
+/// compiler's words.
 std::vector<std::byte> compile_cuda(const CudaSource& source, const std::string& architecture);
 /// The same, from the cache on disk where it is there.
 std::vector<std::byte> compile_cuda_cached(const CudaSource& source, const std::string& architecture);

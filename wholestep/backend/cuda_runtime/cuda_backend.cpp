@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/backend/cuda_runtime/check.h"
 #include "wholestep/backend/cuda_runtime/compiler.h"
@@ -58,20 +59,36 @@ int attribute(cudaDeviceAttr what, int device) {
   return value;
 }
 
+int architecture_of(const CudaDevice& device) { return 10 * device.major + device.minor; }
+
+/// What kernels are written and compiled for. Where that is the GPU's own architecture, for it alone, on
+/// Hopper with what later ones do not have.
+struct Target {
+  int architecture;      ///< 80 for sm_80
+  std::string compiled;  ///< "sm_90a", "compute_80"
+  Target(int of, const CudaDevice& device)
+      : architecture(of),
+        compiled(of == architecture_of(device) ? fmt::format("sm_{}{}", of, of / 10 == 9 ? "a" : "")
+                                               : fmt::format("compute_{}", of)) {}
+  /// Before kernels are written.
+  void choose() const { set_cuda_architecture(architecture); }
+};
+
 class CudaExecutable final : public Executable {
  public:
-  CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device,
-                 std::string architecture, CudaQueue& queue, ProductLibrary& library)
+  CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device, const Target& target,
+                 CudaQueue& queue, ProductLibrary& library)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
         multiprocessors_(attribute(cudaDevAttrMultiProcessorCount, device)),
         shared_of_two_(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device) -
                        2 * attribute(cudaDevAttrReservedSharedMemoryPerBlock, device)),
-        architecture_(std::move(architecture)),
+        target_(target),
         queue_(queue),
         library_(library),
         alone_(program.calls.size()) {
+    target_.choose();
     std::vector<ScheduledKernel> schedule;
     for (const Call& call : program.calls) schedule.push_back(call.kernel);
     regions_ = build_regions(schedule, kCudaPlacement);
@@ -94,6 +111,7 @@ class CudaExecutable final : public Executable {
 
   void run_call(size_t index) override {
     queue_.wait("before running a call alone");
+    target_.choose();
     if (!alone_[index]) alone_[index] = load(write_call(program_.calls[index]));
     alone_[index]->launch_all(arenas_, queue_.stream());
     check_cuda(cudaStreamSynchronize(queue_.stream()), "running " + program_.calls[index].kernel.label,
@@ -103,6 +121,7 @@ class CudaExecutable final : public Executable {
   int64_t barriers() const override { return static_cast<int64_t>(module_->launches()); }
 
   std::vector<PhaseTime> profile() override {
+    target_.choose();
     std::vector<CudaStep> steps;
     const std::unique_ptr<CudaModule> timed = load(write_timed_regions(program_, regions_, steps));
     DeviceMemory stamps(static_cast<int64_t>(steps.size()) * 16, queue_);
@@ -144,7 +163,7 @@ class CudaExecutable final : public Executable {
 
  private:
   std::unique_ptr<CudaModule> load(CudaSource source) const {
-    return std::make_unique<CudaModule>(std::move(source), architecture_, library_);
+    return std::make_unique<CudaModule>(std::move(source), target_.compiled, library_);
   }
 
   /// Of one region, repeated in a graph, each after the one before it has ended.
@@ -167,8 +186,10 @@ class CudaExecutable final : public Executable {
 
   /// Whether blocks of a kernel may take their places while those of the one before run. Where too few
   /// multiprocessors are idle they crowd on those, and stay there, which costs heavy ones more than they
-  /// gain, unless they are few or two of them do not fit together.
+  /// gain, unless they are few or two of them do not fit together. Kernels for older architectures do not
+  /// wait for the one before.
   bool may_come_early(const CudaKernelSource& before, const CudaKernelSource& kernel) const {
+    if (target_.architecture < 90) return false;
     if (kernel.shared_bytes <= kCudaSharedWithOthers) return true;
     const int64_t idle = multiprocessors_ - before.blocks, room = shared_of_two_ - kernel.shared_bytes;
     if (idle > 0 && ceil_div(kernel.blocks, idle) == ceil_div(kernel.blocks, multiprocessors_)) return true;
@@ -218,7 +239,7 @@ class CudaExecutable final : public Executable {
   std::vector<std::byte*> arenas_;
   int device_;
   int64_t multiprocessors_, shared_of_two_;  ///< what two blocks of a multiprocessor have together
-  std::string architecture_;
+  Target target_;
   CudaQueue& queue_;
   ProductLibrary& library_;
   std::shared_ptr<const std::string> what_;
@@ -228,15 +249,10 @@ class CudaExecutable final : public Executable {
   cudaGraphExec_t step_ = nullptr, steps_ = nullptr;  // one step; kStepsPerSubmission of them
 };
 
-/// What kernels are compiled for: on Hopper with what later architectures do not have.
-std::string architecture_of(const CudaDevice& device) {
-  return fmt::format("sm_{}{}{}", device.major, device.minor, device.major == 9 ? "a" : "");
-}
-
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaDevice& device)
-      : device_(device.index), architecture_(architecture_of(device)), library_(device.index) {
+  CudaBackend(const CudaDevice& device, int architecture)
+      : device_(device.index), target_(architecture, device), library_(device.index) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     queue_ = std::make_unique<CudaQueue>();
   }
@@ -282,15 +298,16 @@ class CudaBackend final : public Backend {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     static const auto what = std::make_shared<const std::string>("eager ops");
     std::lock_guard lock(loading_);
+    target_.choose();
     if (!kernel.loaded)
-      kernel.loaded = std::make_shared<const CudaModule>(write_call(call), architecture_, library_);
+      kernel.loaded = std::make_shared<const CudaModule>(write_call(call), target_.compiled, library_);
     queue_->began(what);
     std::static_pointer_cast<const CudaModule>(kernel.loaded)->launch_all(arenas, queue_->stream());
   }
   Placement placement() const override { return kCudaPlacement; }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, architecture_, *queue_, library_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, target_, *queue_, library_);
   }
   int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   int64_t feed_depth() const override { return kCudaFeedDepth; }
@@ -316,7 +333,7 @@ class CudaBackend final : public Backend {
   }
 
   int device_;
-  std::string architecture_;
+  Target target_;
   std::unique_ptr<CudaQueue> queue_;
   ProductLibrary library_;
   std::mutex loading_;  // of eager kernels
@@ -366,11 +383,12 @@ CudaReport report() {
   return result;
 }
 
-Backend& backend(int index) {
+Backend& backend(int index, int architecture_cap) {
   static std::mutex mutex;
-  static std::map<int, std::unique_ptr<CudaBackend>> backends;
+  static std::map<std::pair<int, int>, std::unique_ptr<CudaBackend>> backends;
   std::lock_guard lock(mutex);
-  if (auto it = backends.find(index); it != backends.end()) return *it->second;
+  std::unique_ptr<CudaBackend>& backend = backends[{index, architecture_cap}];
+  if (backend) return *backend;
   CudaReport found = report();
   if (std::string why = device_refusal(found, index); !why.empty())
     throw Error(ErrorCode::kBadConfig,
@@ -378,7 +396,15 @@ Backend& backend(int index) {
                  .got = why,
                  .expected = "an NVIDIA GPU of sm_80 or later, its driver, and the CUDA 13 libraries",
                  .hint = "--device cpu, or see `wholestep devices`"});
-  return *(backends[index] = std::make_unique<CudaBackend>(found.devices[static_cast<size_t>(index)]));
+  const CudaDevice& device = found.devices[static_cast<size_t>(index)];
+  const int own = architecture_of(device);
+  if (architecture_cap > own)
+    throw Error(ErrorCode::kBadConfig,
+                {.what = fmt::format("CUDA device {} is older than the architecture asked for", index),
+                 .got = fmt::format("sm_{}", architecture_cap),
+                 .expected = fmt::format("at most sm_{}", own)});
+  backend = std::make_unique<CudaBackend>(device, architecture_cap > 0 ? architecture_cap : own);
+  return *backend;
 }
 
 }  // namespace

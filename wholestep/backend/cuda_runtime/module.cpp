@@ -26,6 +26,18 @@ void with_launch(const CudaKernelSource& kernel, cudaKernel_t function, std::spa
   fn(launch);
 }
 
+/// kFailure that names the architecture, where code is not for this GPU or not code.
+void check_loading(cudaError_t code, const std::string& doing, const std::string& architecture) {
+  const bool other_code = code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidKernelImage ||
+                          code == cudaErrorInvalidPtx || code == cudaErrorUnsupportedPtxVersion;
+  if (!other_code) return check_cuda(code, doing);
+  throw Error(ErrorCode::kFailure,
+              {.what = "compiled kernels do not run on this GPU",
+               .got = std::string(cudaGetErrorName(code)) + ": " + cudaGetErrorString(code),
+               .expected = "code for " + architecture,
+               .hint = "remove the folder wholestep/cuda of the cache, where it was kept, and run again"});
+}
+
 }  // namespace
 
 CudaGraph::CudaGraph() { check_cuda(cudaGraphCreate(&graph_, 0), "making a graph"); }
@@ -45,15 +57,16 @@ CudaModule::CudaModule(CudaSource source, const std::string& architecture, Produ
   }
   if (source_.kernels.empty()) return;
   code_ = compile_cuda_cached(source_, architecture);
-  check_cuda(cudaLibraryLoadData(&library_, code_.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
-             "loading kernels");
+  check_loading(cudaLibraryLoadData(&library_, code_.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+                "loading kernels", architecture);
   for (const CudaKernelSource& kernel : source_.kernels) {
     cudaKernel_t function = nullptr;
-    check_cuda(cudaLibraryGetKernel(&function, library_, kernel.name.c_str()), "finding a kernel");
-    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(function),
-                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(kernel.shared_bytes)),
-               "asking for shared memory");
+    check_loading(cudaLibraryGetKernel(&function, library_, kernel.name.c_str()), "finding a kernel",
+                  architecture);
+    check_loading(cudaFuncSetAttribute(reinterpret_cast<const void*>(function),
+                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       static_cast<int>(kernel.shared_bytes)),
+                  "asking for shared memory", architecture);
     functions_.push_back(function);
   }
 }
