@@ -1,5 +1,5 @@
-// The sum of squares of op(a) op(b) [M, N] from the Gram matrices of both: what a warp reads of eight rows of K is at the
-// same time the left and the right operand of an f64 product on tensor cores, so it goes from memory to registers alone.
+// The sum of squares of op(a) op(b) [M, N] from the Gram matrices of both. What a warp reads of eight rows of K is the left
+// and the right operand of an f64 product on tensor cores alike, so it goes from memory to registers.
 #pragma once
 
 /// Columns of K elements, element k of column c at k * EXTENT + c, or c * K + k where ALONG_SUM.
@@ -12,7 +12,8 @@ struct Columns {
   __device__ static Values load(const T* x, int64_t step, int k, int t) {
     const int64_t c = (step * 4 + t) * V;
     const bool inside = k < K && c < EXTENT;
-    Values values = *reinterpret_cast<const Values*>(inside ? x + (ALONG_SUM ? c * K + k : k * EXTENT + c) : x);
+    const int64_t at = inside ? (ALONG_SUM ? c * K + k : k * EXTENT + c) : 0;
+    Values values = *reinterpret_cast<const Values*>(x + at);
     if (!inside) values = {};
     return values;
   }
