@@ -1,5 +1,5 @@
-// The sum of squares of op(a) op(b) [M, N] from the Gram matrices of both. What a warp reads of eight rows of K is the left
-// and the right operand of an f64 product on tensor cores alike, so it goes from memory to registers.
+// The sum of squares of op(a) op(b) [M, N] from the Gram matrices of both. What a warp reads of eight rows of K is the
+// left and the right operand of an f64 product on tensor cores alike, so it goes from memory to registers.
 #pragma once
 
 /// Columns of K elements, element k of column c at k * EXTENT + c, or c * K + k where ALONG_SUM.
@@ -19,8 +19,8 @@ struct Columns {
   }
 };
 
-/// How the Gram matrix [K, K] is cut: into tiles [8, 8], of which squares of S tiles a side are made together. Of the tiles
-/// (r, c), r <= c, at tile_index(), a thread of a warp has two elements.
+/// How the Gram matrix [K, K] is cut: into tiles [8, 8], of which squares of S tiles a side are made together. Of the
+/// tiles (r, c), r <= c, at tile_index(), a thread of a warp has two elements.
 template <int64_t K>
 struct GramTiles {
   static constexpr int kSide = int((K + 7) / 8), S = kSide <= 4 ? kSide : 3, kSquares = (kSide + S - 1) / S;
