@@ -1,11 +1,14 @@
-// What products and convolutions of networks of usual sizes reach, in TF32 where the device has it, and how
-// much memory their plans ask for. Usage: compute_bound [device] [part of a name]
-// bench/peers/products.py reads what this prints and adds PyTorch's figures.
+// What products and convolutions of networks of usual sizes reach, in TF32 where the device has it, and by
+// which kernel; on a GPU convolutions also every other way, which shows whether plans choose well. Usage:
+// compute_bound [device] [part of a name] bench/peers/products.py reads what this prints and adds PyTorch's
+// figures.
 #include <fmt/format.h>
 
+#include <set>
 #include <string>
 
 #include "bench/device_rate.h"
+#include "wholestep/backend/cuda/library_call.h"
 #include "wholestep/backend/device.h"
 
 namespace {
@@ -82,18 +85,37 @@ std::vector<Work> works() {
   return all;
 }
 
+/// What plans may leave to libraries.
+struct Way {
+  LibraryUse use;
+  bool cudnn;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CompileOptions options;
   options.backend = find_device(argc > 1 ? argv[1] : "cpu").backend;
   const std::string part = argc > 2 ? argv[2] : "";
-  fmt::print("{:<34} {:>9} {:>9} {:>9}\n", "f32", "GFLOP", "us", "TFLOP/s");
+  const bool cudnn = cudnn_available();
+  std::vector<Way> ways = {{LibraryUse::kWhereAhead, cudnn}};
+  if (options.backend->name() == "cuda")
+    for (const Way& way :
+         {Way{LibraryUse::kNever, false}, {LibraryUse::kAlways, false}, {LibraryUse::kAlways, true}})
+      if (cudnn || !way.cudnn) ways.push_back(way);
+  fmt::print("{:<34} {:<15} {:>9} {:>9} {:>9}\n", "f32", "kernel", "GFLOP", "us", "TFLOP/s");
   for (const Work& work : works()) {
     if (work.name.find(part) == std::string::npos) continue;
-    Timed timed = time_on_device(work.operands, work.make, options);
-    fmt::print("{:<34} {:>9.2f} {:>9.1f} {:>9.1f}\n", work.name, work.operations / 1e9, timed.seconds * 1e6,
-               work.operations / timed.seconds / 1e12);
-    std::fflush(stdout);
+    std::set<std::string> printed;
+    for (const Way& way : ways) {
+      set_library_use(way.use);
+      set_cudnn_available(way.cudnn);
+      const Timed timed = time_on_device(work.operands, work.make, options);
+      if (printed.insert(timed.kernel).second)
+        fmt::print("{:<34} {:<15} {:>9.2f} {:>9.1f} {:>9.1f}\n", work.name, timed.kernel,
+                   work.operations / 1e9, timed.seconds * 1e6, work.operations / timed.seconds / 1e12);
+      std::fflush(stdout);
+      if (!work.name.starts_with("conv")) break;
+    }
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "wholestep/base/philox.h"
@@ -22,9 +23,17 @@ inline Tensor random_tensor(const Shape& shape) {
 }
 
 struct Timed {
-  double seconds;     ///< of one step, the least of five rounds
-  TensorType result;  ///< of the function
+  double seconds;      ///< of one step, the least of five rounds
+  TensorType result;   ///< of the function
+  std::string kernel;  ///< that makes it
 };
+
+inline std::string kernel_of_result(const Plan& plan) {
+  const int result = plan.graph->outputs[0].value;
+  for (const SelectedKernel& kernel : plan.kernels)
+    if (plan.graph->nodes[static_cast<size_t>(kernel.node)].outputs[0] == result) return kernel.name;
+  return "";
+}
 
 /// A step that computes function(operands) and keeps the result in device memory.
 inline Timed time_on_device(std::span<const Shape> shapes, const TimedFunction& function,
@@ -33,7 +42,7 @@ inline Timed time_on_device(std::span<const Shape> shapes, const TimedFunction& 
   for (size_t i = 0; i < shapes.size(); ++i)
     operands.push_back(random_tensor(shapes[i]).set_role(TensorRole::kState, "x" + std::to_string(i)));
   auto graph = std::make_shared<Graph>();
-  Timed timed{.seconds = 1e9, .result = {}};
+  Timed timed{.seconds = 1e9, .result = {}, .kernel = {}};
   {
     Trace trace(graph);
     Tensor y = function(operands), tick = graph->add_input(InputKind::kBatch, "tick", {DType::f32, {}});
@@ -41,7 +50,9 @@ inline Timed time_on_device(std::span<const Shape> shapes, const TimedFunction& 
     graph->add_output("y", y);
     graph->add_output("tick", -tick);  // read to wait for the end
   }
-  CompiledStep step(make_plan(graph, options));
+  Plan plan = make_plan(graph, options);
+  timed.kernel = kernel_of_result(plan);
+  CompiledStep step(std::move(plan));
   auto seconds_of = [&](int64_t times) {
     using Clock = std::chrono::steady_clock;
     auto start = Clock::now();

@@ -59,11 +59,15 @@ def seconds(function):
     return min(measured(repeats) for _ in range(5))
 
 
+known = {}  # a convolution has a line for each of our kernels
 for line in sys.stdin:
     words = line.split()
     if words[0] not in ("matmul", "conv"):
         print(line.rstrip() + f" {'PyTorch':>9} {'ratio':>7}", flush=True)
         continue
     ours, operations = float(words[-2]), float(words[-3])
-    theirs = seconds(work(words))
+    name = tuple(words[:8])
+    if name not in known:
+        known[name] = seconds(work(words))
+    theirs = known[name]
     print(line.rstrip() + f" {operations / theirs / 1e3:>9.1f} {theirs * 1e6 / ours:>7.2f}", flush=True)

@@ -62,10 +62,10 @@ TEST(CudaProducts, AreNoPartOfAKernelAndSumInScratchBehindTheResult) {
   Plan plan = plan_of({{512, 640}, {512, 768}}, product(true, false));
   CudaSource source = source_of(plan);
   EXPECT_THAT(source.kernels, IsEmpty());
-  ASSERT_EQ(source.products.size(), 1u);
-  const CudaProduct& of = source.products[0].product;
+  ASSERT_EQ(source.library_steps.size(), 1u);
+  const auto& of = std::get<CudaProduct>(source.library_steps[0].call);
   EXPECT_EQ(of.text(), "f32 as TF32 1 x [640, 768, 512] at 64, a transposed");
-  EXPECT_EQ(of.scratch_bytes(), 8 * 640 * 768 * 4 + CudaProduct::kScratchAlignment);
+  EXPECT_EQ(of.scratch_bytes(), 8 * 640 * 768 * 4 + kScratchAlignment);
   EXPECT_EQ(plan.kernels[0].kernel->workspace_bytes, of.scratch_bytes());
   EXPECT_EQ(of.batch * of.m * of.n * of.k, 640 * 768 * 512);
 }
@@ -74,7 +74,7 @@ TEST(CudaProducts, ExactProductsAreAskedForByName) {
   set_tf32_allowed(false);
   CudaSource source = source_of(plan_of({{512, 512}, {512, 512}}, product()));
   set_tf32_allowed(true);
-  EXPECT_EQ(source.products[0].product.text(), "f32 1 x [512, 512, 512] at 64");
+  EXPECT_EQ(text(source.library_steps[0].call), "cuBLASLt f32 1 x [512, 512, 512] at 64");
 }
 
 TEST(CudaProducts, OfWhatTheyDependOnTheyWaitAndRunBesideTheRest) {
@@ -84,10 +84,10 @@ TEST(CudaProducts, OfWhatTheyDependOnTheyWaitAndRunBesideTheRest) {
   });
   CudaSource source = source_of(plan);
   ASSERT_EQ(source.kernels.size(), 2u);
-  ASSERT_EQ(source.products.size(), 2u);
+  ASSERT_EQ(source.library_steps.size(), 2u);
   EXPECT_EQ(source.kernels[0].region, 0);
-  EXPECT_EQ(source.products[0].region, 1);
-  EXPECT_EQ(source.products[1].region, 1);
+  EXPECT_EQ(source.library_steps[0].region, 1);
+  EXPECT_EQ(source.library_steps[1].region, 1);
   EXPECT_EQ(source.kernels[1].region, 2);
 }
 
@@ -95,14 +95,15 @@ TEST(CudaProducts, PointwiseConvolutionsNeedNoColumns) {
   const Shape x{32, 256, 56, 56}, weight{64, 256, 1, 1}, y{32, 64, 56, 56};
   CudaSource forward = source_of(plan_of({x, weight, y}, convolution(2, {})));
   EXPECT_THAT(forward.kernels, IsEmpty());
-  ASSERT_EQ(forward.products.size(), 1u);
-  EXPECT_EQ(forward.products[0].product.text(), "f32 as TF32 32 x [64, 3136, 256] at 64, one a");
+  ASSERT_EQ(forward.library_steps.size(), 1u);
+  EXPECT_EQ(text(forward.library_steps[0].call), "cuBLASLt f32 as TF32 32 x [64, 3136, 256] at 64, one a");
   CudaSource input = source_of(plan_of({x, weight, y}, convolution(0, {})));
   EXPECT_THAT(input.kernels, IsEmpty());
-  EXPECT_EQ(input.products[0].product.text(), "f32 as TF32 32 x [256, 3136, 64] at 64, a transposed, one a");
+  EXPECT_EQ(text(input.library_steps[0].call),
+            "cuBLASLt f32 as TF32 32 x [256, 3136, 64] at 64, a transposed, one a");
   CudaSource of_weight = source_of(plan_of({x, weight, y}, convolution(1, {})));
-  EXPECT_EQ(of_weight.products[0].product.text(),
-            "f32 as TF32 32 x [64, 256, 3136] at 64, b transposed, 16384 apart");
+  EXPECT_EQ(text(of_weight.library_steps[0].call),
+            "cuBLASLt f32 as TF32 32 x [64, 256, 3136] at 64, b transposed, 16384 apart");
   EXPECT_EQ(of_weight.kernels.size(), 1u) << "the sum of the samples' parts";
 }
 
@@ -112,23 +113,24 @@ TEST(CudaProducts, ColumnsAreMadeOfAsManySamplesAsKeepThemSmall) {
   const Conv2dOptions options{.stride = {2, 2}, .padding = {3, 3}};
   Plan plan = plan_of({x, weight, y}, convolution(2, options));
   CudaSource source = source_of(plan);
-  ASSERT_EQ(source.products.size(), 3u);
+  ASSERT_EQ(source.library_steps.size(), 3u);
   EXPECT_THAT(source.text, HasSubstr(", 0, 9, false, 0>"));
   EXPECT_THAT(source.text, HasSubstr(", 9, 9, false, 0>"));
   EXPECT_THAT(source.text, HasSubstr(", 18, 2, false, 0>"));
-  EXPECT_EQ(source.products[1].d.offset - source.products[0].d.offset, int64_t{9} * 64 * 12544 * 4);
+  EXPECT_EQ(source.library_steps[1].d.offset - source.library_steps[0].d.offset, int64_t{9} * 64 * 12544 * 4);
   EXPECT_LT(plan.kernels[0].kernel->workspace_bytes, int64_t{100} << 20);
 }
 
 TEST(CudaProducts, SamplesOfFewPixelsLieSideBySide) {
   const Shape x{32, 512, 7, 7}, weight{512, 512, 3, 3}, y = x;
   const Conv2dOptions options{.padding = {1, 1}};
-  for (auto [of, text] : {std::pair<size_t, const char*>{2, "f32 as TF32 1 x [512, 1568, 4608] at 64, one a"},
-                          {0, "f32 as TF32 1 x [4608, 1568, 512] at 64, a transposed, one a"},
-                          {1, "f32 as TF32 1 x [512, 4608, 1568] at 64, b transposed"}}) {
+  for (auto [of, text] :
+       {std::pair<size_t, const char*>{2, "cuBLASLt f32 as TF32 1 x [512, 1568, 4608] at 64, one a"},
+        {0, "cuBLASLt f32 as TF32 1 x [4608, 1568, 512] at 64, a transposed, one a"},
+        {1, "cuBLASLt f32 as TF32 1 x [512, 4608, 1568] at 64, b transposed"}}) {
     CudaSource source = source_of(plan_of({x, weight, y}, convolution(of, options)));
-    ASSERT_EQ(source.products.size(), 1u);
-    EXPECT_EQ(source.products[0].product.text(), text);
+    ASSERT_EQ(source.library_steps.size(), 1u);
+    EXPECT_EQ(wholestep::text(source.library_steps[0].call), text);
   }
 }
 
@@ -150,12 +152,12 @@ TEST(CudaProducts, StridedGradientsOfManyChannelsAreNotLeftToPlainLoops) {
 }
 
 TEST(CudaProducts, PlacesInTheMiddleOfATensorSayHowTheyAreAligned) {
-  CudaProduct product{.m = 3, .n = 5, .k = 7};
-  EXPECT_EQ(product.alignment(), kAlignment);
-  product.b.offset = 3 * 49 * 4;
-  EXPECT_EQ(product.alignment(), 4);
-  product.b.offset = 4 * 49 * 4;
-  EXPECT_EQ(product.alignment(), 16);
+  LibraryPlaces places;
+  EXPECT_EQ(places.alignment(), kAlignment);
+  places.b.offset = 3 * 49 * 4;
+  EXPECT_EQ(places.alignment(), 4);
+  places.b.offset = 4 * 49 * 4;
+  EXPECT_EQ(places.alignment(), 16);
 }
 
 }  // namespace

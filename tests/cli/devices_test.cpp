@@ -120,7 +120,7 @@ TEST(Devices, PlansAndInspectsForAGpuThatIsNotThere) {
   EXPECT_THAT(
       run_cli(dir.path(), "plan w3 --device cuda").out,
       testing::AllOf(
-          HasSubstr(" regions, each one kernel of so many blocks, products of the library beside it\n    0 "),
+          HasSubstr(" regions, each one kernel of so many blocks, calls of libraries beside it\n    0 "),
           HasSubstr("layers.0 matmul")));
   EXPECT_THAT(run_cli(dir.path(), "inspect w3 --device cuda:1 --stage fuse").out, HasSubstr("== fuse: "));
 }

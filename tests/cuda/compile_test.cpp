@@ -66,7 +66,9 @@ TEST_P(CudaSourceOf, CompilesForEveryArchitecture) {
       EXPECT_GT(library->compile(source_of(all), architecture).size(), 0u) << architecture;
     };
     compile_new();
-    EveryProductByLibrary around_products;
+    EverythingByLibraries around_them;
+    compile_new();
+    WithoutCudnn columns_instead;
     compile_new();
   }
 }

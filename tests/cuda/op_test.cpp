@@ -51,7 +51,7 @@ TEST_P(CudaOpForSm80, MatchesTheReferenceAndWritesNothingElse) {
 
 TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  EveryProductByLibrary small_ones_too;
+  EverythingByLibraries small_ones_too;
   const OpDef& op = *GetParam();
   Backend& backend = cuda_backend();
   for (const Kernel& kernel : op.kernels) {
@@ -87,13 +87,13 @@ TEST_P(CudaOp, MatchesTheReferenceAndWritesNothingElse) {
 
 /// The NaN that GPUs make has every bit of its mantissa set: it must not be rounded away on its way into
 /// tensor cores.
-class CudaProduct : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Ops, CudaProduct, testing::Values("matmul", "conv2d", "conv2d_dx", "conv2d_dw"),
+class CudaSums : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Ops, CudaSums, testing::Values("matmul", "conv2d", "conv2d_dx", "conv2d_dw"),
                          [](const auto& row) { return std::string(row.param); });
 
-TEST_P(CudaProduct, GivesANaNWhereAnOperandHasOne) {
+TEST_P(CudaSums, GivesANaNWhereAnOperandHasOne) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  EveryProductByLibrary small_ones_too;
+  EverythingByLibraries small_ones_too;
   const OpDef& op = find_op(GetParam());
   Backend& backend = cuda_backend();
   for (const Kernel& kernel : op.kernels) {

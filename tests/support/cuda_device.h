@@ -34,10 +34,17 @@ struct CappedAtSm80 {
   const PlansForSm80 plans;  // afterwards those of the GPU again
 };
 
-/// While alive, the library computes every product that it can.
-struct EveryProductByLibrary {
-  EveryProductByLibrary() { set_every_product_by_library(true); }
-  ~EveryProductByLibrary() { set_every_product_by_library(false); }
+/// While alive, libraries compute everything that they can.
+struct EverythingByLibraries {
+  EverythingByLibraries() { set_library_use(LibraryUse::kAlways); }
+  ~EverythingByLibraries() { set_library_use(LibraryUse::kWhereAhead); }
+};
+
+/// While alive, plans are made as if there were no cuDNN.
+struct WithoutCudnn {
+  WithoutCudnn() { set_cudnn_available(false); }
+  ~WithoutCudnn() { set_cudnn_available(available); }
+  const bool available = cudnn_available();
 };
 
 }  // namespace wholestep::test

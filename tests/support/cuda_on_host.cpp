@@ -107,7 +107,7 @@ std::string no_cuda_on_host() {
 }
 
 CudaOnHost::CudaOnHost(const CudaSource& source) : source_(source) {
-  if (!source_.products.empty()) throw std::runtime_error("products of the library do not run on the host");
+  if (!source_.library_steps.empty()) throw std::runtime_error("libraries of CUDA do not run on the host");
   const std::filesystem::path folder = folder_.path(),
                               words = WHOLESTEP_SOURCE_DIR "/tests/support/host_cuda";
   for (const CudaHeader& header : cuda_headers())

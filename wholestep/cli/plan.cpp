@@ -52,7 +52,7 @@ std::string regions_text(const Plan& plan) {
   const std::vector<Region> regions = plan_regions(plan).regions;
   std::string text = fmt::format("{} regions, {}\n", regions.size(),
                                  plan.backend->name() == "cuda"
-                                     ? "each one kernel of so many blocks, products of the library beside it"
+                                     ? "each one kernel of so many blocks, calls of libraries beside it"
                                      : "a barrier behind each, in so many chunks");
   for (size_t i = 0; i < regions.size(); ++i)
     text += fmt::format("  {:>3} {:>6}  {}\n", i, regions[i].lanes, chains_of(plan, regions[i]));

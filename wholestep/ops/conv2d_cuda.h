@@ -24,7 +24,11 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_samples_cuda(const KernelReque
 std::string refuse_conv2d_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_tensor_cuda(const KernelRequest& request);
 
-/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: products of matrices by CUDA's library.
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: cuDNN.
+std::string refuse_conv2d_cudnn_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_conv2d_cudnn_cuda(const KernelRequest& request);
+
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: products of matrices by cuBLASLt.
 std::string refuse_conv2d_products_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_products_cuda(const KernelRequest& request);
 
@@ -46,6 +50,8 @@ std::string conv2d_geometry(int64_t batch, const Conv2d& c);
 constexpr int64_t conv2d_span(const ConvAxis& a, int64_t outputs) {
   return (outputs - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
 }
+/// Microseconds, about, of tiles or of products, whichever take less, for many channels and no groups.
+double conv2d_time_without_cudnn(const KernelRequest& request);
 /// The smallest number from `words` on that leaves `rest` when divided by `of`; as in tensor_core.cuh.
 constexpr int64_t with_rest(int64_t words, int64_t rest, int64_t of) {
   return rounded_up(words - rest, of) + rest;

@@ -11,7 +11,7 @@
 namespace wholestep {
 namespace {
 
-using Place = CudaProduct::Place;
+using Place = LibraryPlace;
 using In = Place::In;
 
 /// Columns that are in memory at a time.
@@ -65,6 +65,7 @@ double product_time(const Columns& c) {
   const double columns = c.in_place() ? 0 : static_cast<double>(c.problem.batch * c.sample_bytes());
   return c.flops() / 250e6 + 2 * columns / 3e6 + 4;
 }
+bool too_many_columns(const Columns& c, bool tiles) { return tiles && c.columns_bytes() > kMostColumnsBytes; }
 
 class Builder {
  public:
@@ -87,16 +88,17 @@ class Builder {
     const int64_t result = c_.channels() * c_.pixels, columns = take_columns(), turned = take_turned();
     in_passes([&](int64_t first, int64_t count) {
       if (!c_.in_place()) unfold(first, count, columns);
-      add_product({.batch = c_.turned() ? 1 : count,
-                   .m = c_.channels(),
-                   .n = c_.turned() ? count * c_.pixels : c_.pixels,
-                   .k = c_.weight_columns,
-                   .shared_a = true,
-                   .a = {In::kInput, 1},
-                   .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
-                                      : Place{In::kWorkspace, 0, columns},
-                   .d = c_.turned() ? Place{In::kWorkspace, 0, turned}
-                                    : Place{In::kOutput, 0, bytes(first * result)}});
+      add_product(
+          {.batch = c_.turned() ? 1 : count,
+           .m = c_.channels(),
+           .n = c_.turned() ? count * c_.pixels : c_.pixels,
+           .k = c_.weight_columns,
+           .shared_a = true,
+           .at = {.a = {In::kInput, 1},
+                  .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
+                                     : Place{In::kWorkspace, 0, columns},
+                  .d = c_.turned() ? Place{In::kWorkspace, 0, turned}
+                                   : Place{In::kOutput, 0, bytes(first * result)}}});
       if (c_.turned())
         add_shared_out(count * result / largest_power(c_.pixels),
                        device_function("turn_back", c_.dtype, geometry_, first, count, turned,
@@ -117,11 +119,11 @@ class Builder {
                    .k = c_.channels(),
                    .transpose_a = true,
                    .shared_a = true,
-                   .a = {In::kInput, 1},
-                   .b = c_.turned() ? Place{In::kWorkspace, 0, turned}
-                                    : Place{In::kInput, 0, bytes(first * c_.channels() * c_.pixels)},
-                   .d = c_.in_place() ? Place{In::kOutput, 0, bytes(first * sample)}
-                                      : Place{In::kWorkspace, 0, columns}});
+                   .at = {.a = {In::kInput, 1},
+                          .b = c_.turned() ? Place{In::kWorkspace, 0, turned}
+                                           : Place{In::kInput, 0, bytes(first * c_.channels() * c_.pixels)},
+                          .d = c_.in_place() ? Place{In::kOutput, 0, bytes(first * sample)}
+                                             : Place{In::kWorkspace, 0, columns}}});
       if (!c_.in_place())
         add_shared_out(count * sample, device_function("fold", c_.dtype, geometry_, first, count, c_.turned(),
                                                        columns, c_.problem.third()));
@@ -140,9 +142,9 @@ class Builder {
                    .n = c_.weight_columns,
                    .k = c_.problem.batch * c_.pixels,
                    .transpose_b = true,
-                   .a = {In::kWorkspace, 0, gradient},
-                   .b = {In::kWorkspace, 0, columns},
-                   .d = {In::kOutput, 0}});
+                   .at = {.a = {In::kWorkspace, 0, gradient},
+                          .b = {In::kWorkspace, 0, columns},
+                          .d = {In::kOutput, 0}}});
       if (c_.problem.bias)
         call_->phases.push_back({.chunks = c_.channels(),
                                  .run = device_function("conv2d_db_plain", c_.dtype, geometry_),
@@ -155,16 +157,17 @@ class Builder {
     const int64_t columns = take_columns();
     in_passes([&](int64_t first, int64_t count) {
       if (!c_.in_place()) unfold(first, count, columns);
-      add_product({.batch = count,
-                   .m = c_.channels(),
-                   .n = c_.weight_columns,
-                   .k = c_.pixels,
-                   .transpose_b = true,
-                   .d_stride = part,
-                   .a = {In::kInput, 1, bytes(first * c_.channels() * c_.pixels)},
-                   .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
-                                      : Place{In::kWorkspace, 0, columns},
-                   .d = {In::kWorkspace, 0, bytes(first * part)}});
+      add_product(
+          {.batch = count,
+           .m = c_.channels(),
+           .n = c_.weight_columns,
+           .k = c_.pixels,
+           .transpose_b = true,
+           .d_stride = part,
+           .at = {.a = {In::kInput, 1, bytes(first * c_.channels() * c_.pixels)},
+                  .b = c_.in_place() ? Place{In::kInput, 0, bytes(first * c_.weight_columns * c_.pixels)}
+                                     : Place{In::kWorkspace, 0, columns},
+                  .d = {In::kWorkspace, 0, bytes(first * part)}}});
     });
     if (c_.problem.bias)
       call_->phases.push_back({.chunks = ceil_div(c_.problem.batch * c_.channels(), kCudaThreads / 32),
@@ -209,14 +212,14 @@ class Builder {
   void add_product(CudaProduct product) {
     product.dtype = c_.dtype;
     product.tf32 = tf32_allowed();
-    call_->phases.push_back(cuda_product_phase(std::move(product)));
+    call_->phases.push_back(cuda_library_phase(std::move(product)));
   }
   void add_scratch() {
     int64_t most = 0;
     for (CudaPhase& phase : call_->phases)
-      if (phase.product) {
-        phase.product->scratch = {In::kWorkspace, 0, call_->workspace_bytes};
-        most = std::max(most, phase.product->scratch_bytes());
+      if (phase.library) {
+        places(*phase.library).scratch = {In::kWorkspace, 0, call_->workspace_bytes};
+        most = std::max(most, scratch_bytes(*phase.library));
       }
     take(most);
   }
@@ -229,17 +232,23 @@ class Builder {
 
 }  // namespace
 
+double conv2d_time_without_cudnn(const KernelRequest& request) {
+  const Columns c(request);
+  const bool tiles = refuse_conv2d_tensor_cuda(request).empty();
+  const double own = own_time(c, tiles);
+  return too_many_columns(c, tiles) ? own : std::min(own, product_time(c));
+}
+
 std::string refuse_conv2d_products_cuda(const KernelRequest& request) {
   const Columns c(request);
   if (c.problem.conv.groups != 1) return fmt::format("groups is {}", c.problem.conv.groups);
   if (c.problem.batch == 0 || c.pixels == 0 || c.weight_columns == 0 || c.channels() == 0)
     return "there is nothing to do";
-  if (every_product_by_library()) return "";
+  if (auto decided = refused_by_library_use()) return *decided;
   if (c.flops() < static_cast<double>(kCudaProductFlops)) return "little work";
   if (conv2d_fits_lane(c.problem.conv)) return "a lane has room for a sample";
   const bool tiles = refuse_conv2d_tensor_cuda(request).empty();
-  if (tiles && c.columns_bytes() > kMostColumnsBytes)
-    return fmt::format("columns of {} bytes", c.columns_bytes());
+  if (too_many_columns(c, tiles)) return fmt::format("columns of {} bytes", c.columns_bytes());
   const double own = own_time(c, tiles), product = product_time(c);
   return product < own ? "" : fmt::format("about {:.0f} us, in tiles {:.0f}", product, own);
 }

@@ -24,7 +24,7 @@ constexpr int64_t kOuterSum = 64;
 std::string refuse_library_product(DType dtype, int64_t batch, int64_t m, int64_t n, int64_t k) {
   if (dtype != DType::f32 && dtype != DType::f64) return "takes f32 and f64 only";
   if (batch == 0 || m == 0 || n == 0 || k == 0) return "there is nothing to do";
-  if (every_product_by_library()) return "";
+  if (auto decided = refused_by_library_use()) return *decided;
   if (m < kCudaProductSide || n < kCudaProductSide || 2 * batch * m * n * k < kCudaProductFlops)
     return fmt::format("{} rows, {} columns and a sum of {} are little work", m, n, k);
   return "";
@@ -36,23 +36,24 @@ std::string refuse_matmul_library_cuda(const KernelRequest& request) {
 }
 
 std::unique_ptr<CudaCall> library_product(const KernelRequest& request, int64_t batch, const MatmulDims& d) {
-  using In = CudaProduct::Place::In;
+  using In = LibraryPlace::In;
   auto call = cuda_call(request, "matmul.cuh");
-  call->phases.push_back(cuda_product_phase({.dtype = request.inputs[0].dtype,
-                                             .tf32 = tf32_allowed(),
-                                             .batch = batch,
-                                             .m = d.m,
-                                             .n = d.n,
-                                             .k = d.k,
-                                             .transpose_a = d.transpose_a,
-                                             .transpose_b = d.transpose_b,
-                                             .relu = d.relu,
-                                             .a = {In::kInput, 0},
-                                             .b = {In::kInput, 1},
-                                             .bias = {d.bias ? In::kInput : In::kNowhere, 2},
-                                             .d = {In::kOutput, 0},
-                                             .scratch = {In::kWorkspace, 0}}));
-  call->workspace_bytes = call->phases[0].product->scratch_bytes();
+  const CudaProduct product{.dtype = request.inputs[0].dtype,
+                            .tf32 = tf32_allowed(),
+                            .batch = batch,
+                            .m = d.m,
+                            .n = d.n,
+                            .k = d.k,
+                            .transpose_a = d.transpose_a,
+                            .transpose_b = d.transpose_b,
+                            .relu = d.relu,
+                            .at = {.a = {In::kInput, 0},
+                                   .b = {In::kInput, 1},
+                                   .bias = {d.bias ? In::kInput : In::kNowhere, 2},
+                                   .d = {In::kOutput, 0},
+                                   .scratch = {In::kWorkspace, 0}}};
+  call->phases.push_back(cuda_library_phase(product));
+  call->workspace_bytes = product.scratch_bytes();
   return call;
 }
 

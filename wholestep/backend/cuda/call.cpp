@@ -4,20 +4,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <numeric>
 
 namespace wholestep {
 namespace {
 
-std::atomic<bool> tf32{true}, every_product{false};
+std::atomic<bool> tf32{true};
 std::atomic<int> architecture{90};
 
 }  // namespace
 
 bool tf32_allowed() { return tf32; }
 void set_tf32_allowed(bool allowed) { tf32 = allowed; }
-bool every_product_by_library() { return every_product; }
-void set_every_product_by_library(bool every) { every_product = every; }
 int cuda_architecture() { return architecture; }
 void set_cuda_architecture(int of) { architecture = of; }
 int64_t cuda_lane_bytes() {
@@ -75,7 +72,7 @@ PhaseExtent CudaCall::phase(size_t i) const {
           .heavy = p.shared_bytes > kCudaSharedWithOthers,
           .reads = p.reads,
           .parts = p.writes == 0,
-          .prompt = std::ranges::any_of(phases, [](const CudaPhase& of) { return of.product.has_value(); }),
+          .prompt = std::ranges::any_of(phases, [](const CudaPhase& of) { return of.library.has_value(); }),
           .brief = p.chunks == 1 && p.rows == 0 && i + 1 == phases.size() && bytes <= kCudaBriefBytes};
 }
 
@@ -94,29 +91,9 @@ void give_squares(CudaCall& call) {
   if (parts <= kMostParts) call.square_parts = parts;
 }
 
-int64_t CudaProduct::scratch_bytes() const {
-  constexpr int64_t kLeast = int64_t{64} << 10, kMost = int64_t{32} << 20;  // the library's advice for Hopper
-  constexpr int64_t kParts = 8;
-  return std::clamp(aligned(kParts * batch * m * n * size_bytes(dtype)), kLeast, kMost) + kScratchAlignment;
-}
-
-int64_t CudaProduct::alignment() const {
-  return std::gcd(std::gcd(kAlignment, a.offset), std::gcd(b.offset, d.offset));
-}
-
-std::string CudaProduct::text() const {
-  return fmt::format("{}{} {} x [{}, {}, {}] at {}{}{}{}{}{}{}", name(dtype), tf32 ? " as TF32" : "", batch,
-                     m, n, k, alignment(), transpose_a ? ", a transposed" : "",
-                     transpose_b ? ", b transposed" : "", shared_a ? ", one a" : "",
-                     d_stride > 0 ? fmt::format(", {} apart", d_stride) : "",
-                     bias.in != Place::In::kNowhere ? ", bias" : "", relu ? ", relu" : "");
-}
-
-int64_t cuda_product_blocks(int64_t m, int64_t n) { return ceil_div(m, 128) * ceil_div(n, 128); }
-
-CudaPhase cuda_product_phase(CudaProduct product) {
-  const int64_t blocks = product.batch * cuda_product_blocks(product.m, product.n);
-  return {.chunks = std::max<int64_t>(2, blocks), .product = std::move(product)};
+CudaPhase cuda_library_phase(LibraryCall call) {
+  const int64_t blocks = std::visit([](const auto& of) { return of.blocks(); }, call);
+  return {.chunks = std::max<int64_t>(2, blocks), .library = std::move(call)};
 }
 
 CudaPhase cuda_row_phase(int64_t rows, uint64_t row_inputs, uint64_t row_outputs, std::string run,

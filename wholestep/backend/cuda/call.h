@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "wholestep/backend/cuda/library_call.h"
 #include "wholestep/backend/phases.h"
 #include "wholestep/base/integers.h"
 
@@ -55,39 +56,6 @@ struct TensorShape {
 };
 TensorShape tensor_shape(int64_t m, int64_t n, int64_t k);
 
-/// Products of matrices that CUDA's library computes, cuBLASLt: d [batch, m, n] = op(a) op(b), each row by
-/// row, plus a bias [n], clipped at 0 where `relu`. In f32 or f64.
-struct CudaProduct {
-  /// Where an operand lies: so many bytes behind the start of an input or output of the call, or of its
-  /// workspace.
-  struct Place {
-    enum class In { kNowhere, kInput, kOutput, kWorkspace } in = In::kNowhere;
-    int64_t index = 0, offset = 0;
-  };
-  DType dtype = DType::f32;
-  bool tf32 = false;  ///< f32 operands may be rounded to it
-  int64_t batch = 1, m = 0, n = 0, k = 0;
-  bool transpose_a = false, transpose_b = false;
-  bool shared_a = false;  ///< one a for the whole batch
-  bool relu = false;
-  int64_t d_stride = 0;  ///< elements from one product to the next; 0: m n
-  Place a = {}, b = {}, bias = {}, d = {};
-  Place scratch = {};  ///< scratch_bytes() of the workspace
-  static constexpr int64_t kScratchAlignment = 256;
-  /// Room for parts of the sums, from the next multiple of kScratchAlignment on.
-  int64_t scratch_bytes() const;
-  int64_t alignment() const;  ///< bytes that the places of a, b and d are multiples of, at most kAlignment
-  /// Sizes and everything else that a choice of algorithm depends on.
-  std::string text() const;
-};
-/// From so many multiplications and additions on, and so many rows and columns, the library is ahead of
-/// kernels of ours: docs/performance.md.
-constexpr int64_t kCudaProductFlops = int64_t{1} << 28, kCudaProductSide = 64;
-/// Whether the library is to compute every product that it can, also where kernels of ours are faster: to
-/// test it on small ones. Plans keep what they were made with.
-bool every_product_by_library();
-void set_every_product_by_library(bool every);
-
 struct CudaPhase {
   int64_t chunks = 1;  ///< blocks
   int64_t rows = 0;    ///< as in PhaseExtent; chunk c has rows cuda_rows(rows)[c]
@@ -106,7 +74,7 @@ struct CudaPhase {
     std::string run = {};
     int64_t stretch = 0;  ///< as PhaseExtent::stretch_alone
   } alone = {};
-  std::optional<CudaProduct> product = {};  ///< instead of `run`: nothing shares its lanes
+  std::optional<LibraryCall> library = {};  ///< instead of `run`: nothing shares its lanes
 };
 
 struct CudaCall final : PhasedKernel {
@@ -122,10 +90,8 @@ struct CudaCall final : PhasedKernel {
 
 /// A call without phases yet, with the operands of the request.
 std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string header);
-/// About what the library divides a product of such a result among.
-int64_t cuda_product_blocks(int64_t m, int64_t n);
-/// A phase that is a product.
-CudaPhase cuda_product_phase(CudaProduct product);
+/// A phase that a library computes.
+CudaPhase cuda_library_phase(LibraryCall call);
 /// The last phase, whose blocks each write a part of all results, gives the sums of their squares if asked;
 /// not where there are more blocks than the one that adds them up has threads.
 void give_squares(CudaCall& call);

@@ -111,7 +111,7 @@ const CudaLibrary* cuda_library(std::string* why) {
 
 CudaReport cuda_report() {
   if (const CudaLibrary* library = loaded().library) return library->report();
-  return {.devices = {}, .versions = "", .refusal = loaded().why};
+  return {.devices = {}, .versions = "", .refusal = loaded().why, .cudnn_refusal = loaded().why};
 }
 
 Backend& cuda_backend(int device) {
@@ -123,8 +123,10 @@ Backend& cuda_backend(int device) {
     std::lock_guard lock(mutex);
     auto [of, first] = architectures.try_emplace(device);
     if (first) {
-      const CudaDevice found = library->report().devices[static_cast<size_t>(device)];
+      const CudaReport report = library->report();
+      const CudaDevice& found = report.devices[static_cast<size_t>(device)];
       of->second = 10 * found.major + found.minor;
+      set_cudnn_available(report.cudnn_refusal.empty());
     }
     set_cuda_architecture(cap > 0 ? cap : of->second);
     return backend;

@@ -21,8 +21,9 @@ struct CudaDevice {
 
 struct CudaReport {
   std::vector<CudaDevice> devices;
-  std::string versions;  ///< "driver 13.0, runtime 13.0, NVRTC 13.0"
-  std::string refusal;   ///< why there are no devices; "" where there are some
+  std::string versions;            ///< "driver 13.0, runtime 13.0, NVRTC 13.0, cuDNN 9.19.0"
+  std::string refusal;             ///< why there are no devices; "" where there are some
+  std::string cudnn_refusal = {};  ///< why there is no cuDNN; "" where there is
 };
 
 /// What the library offers: the one symbol it exports gives this.

@@ -67,8 +67,8 @@ class Writer {
     for (size_t s = 0; s < region.lane_sets.size(); ++s) {
       const LaneSet& set = region.lane_sets[s];
       if (set.chunks == 0) continue;
-      if (phase_of(set.steps[0]).product) {
-        add_product(set.steps[0]);
+      if (phase_of(set.steps[0]).library) {
+        add_library_step(set.steps[0]);
         continue;
       }
       const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
@@ -113,19 +113,20 @@ class Writer {
     source_.kernels.push_back(std::move(kernel));
   }
 
-  void add_product(const LaneSet::Step& step) {
-    using In = CudaProduct::Place::In;
+  void add_library_step(const LaneSet::Step& step) {
+    using In = LibraryPlace::In;
     const Call& call = call_of(step);
-    const CudaProduct& product = *phase_of(step).product;
-    auto place = [&](const CudaProduct::Place& of) {
+    const LibraryCall& of = *phase_of(step).library;
+    auto place = [&](const LibraryPlace& at) {
       BufferRef ref = call.workspace;
-      if (of.in == In::kInput) ref = call.inputs[static_cast<size_t>(of.index)];
-      if (of.in == In::kOutput) ref = call.outputs[static_cast<size_t>(of.index)];
-      ref.offset += of.offset;
+      if (at.in == In::kInput) ref = call.inputs[static_cast<size_t>(at.index)];
+      if (at.in == In::kOutput) ref = call.outputs[static_cast<size_t>(at.index)];
+      ref.offset += at.offset;
       return ref;
     };
-    source_.products.push_back({region_, call.kernel.label, product, place(product.a), place(product.b),
-                                place(product.bias), place(product.d), place(product.scratch)});
+    const LibraryPlaces& at = places(of);
+    source_.library_steps.push_back({region_, call.kernel.label, of, place(at.a), place(at.b), place(at.bias),
+                                     place(at.d), place(at.scratch)});
   }
 
   /// The steps of a lane set that lanes beside it wait for.

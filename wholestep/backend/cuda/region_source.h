@@ -18,18 +18,18 @@ struct CudaKernelSource {
 };
 
 /// A phase that is no part of a kernel, with the places of its operands.
-struct CudaProductCall {
+struct CudaLibraryStep {
   int region = 0;
   std::string label;  ///< of its call
-  CudaProduct product;
+  LibraryCall call;
   BufferRef a, b, bias, d, scratch;
 };
 
-/// What runs of a region, at the same time: at most one kernel, and products.
+/// What runs of a region, at the same time: at most one kernel, and calls of libraries.
 struct CudaSource {
   std::string text;
-  std::vector<CudaKernelSource> kernels;  ///< in the order of their regions
-  std::vector<CudaProductCall> products;  ///< the same
+  std::vector<CudaKernelSource> kernels;       ///< in the order of their regions
+  std::vector<CudaLibraryStep> library_steps;  ///< the same
 };
 
 /// A phase as it stands in the source.

@@ -77,7 +77,7 @@ struct Target {
 class CudaExecutable final : public Executable {
  public:
   CudaExecutable(const Program& program, std::span<std::byte* const> arenas, int device, const Target& target,
-                 CudaQueue& queue, ProductLibrary& library)
+                 CudaQueue& queue, CudaLibraries& libraries)
       : program_(program),
         arenas_(arenas.begin(), arenas.end()),
         device_(device),
@@ -86,7 +86,7 @@ class CudaExecutable final : public Executable {
                        2 * attribute(cudaDevAttrReservedSharedMemoryPerBlock, device)),
         target_(target),
         queue_(queue),
-        library_(library),
+        libraries_(libraries),
         alone_(program.calls.size()) {
     target_.choose();
     std::vector<ScheduledKernel> schedule;
@@ -149,13 +149,13 @@ class CudaExecutable final : public Executable {
                          .blocks = steps[step].blocks,
                          .microseconds = static_cast<double>(cycles[2 * step + 1] - cycles[2 * step]) * 1000 /
                                          static_cast<double>(kilohertz)});
-      for (size_t product : work.products) {
-        const CudaProductCall& call = module_->product(product);
+      for (size_t index : work.library_steps) {
+        const CudaLibraryStep& of = module_->library_step(index);
         times.push_back({.region = work.region,
-                         .label = call.label,
-                         .what = "cuBLASLt " + call.product.text(),
-                         .blocks = cuda_product_phase(call.product).chunks,
-                         .microseconds = microseconds_of({work.region, {}, {product}})});
+                         .label = of.label,
+                         .what = text(of.call),
+                         .blocks = cuda_library_phase(of.call).chunks,
+                         .microseconds = microseconds_of({work.region, {}, {index}})});
       }
     }
     return times;
@@ -163,7 +163,7 @@ class CudaExecutable final : public Executable {
 
  private:
   std::unique_ptr<CudaModule> load(CudaSource source) const {
-    return std::make_unique<CudaModule>(std::move(source), target_.compiled, library_);
+    return std::make_unique<CudaModule>(std::move(source), target_.compiled, libraries_);
   }
 
   /// Of one region, repeated in a graph, each after the one before it has ended.
@@ -202,20 +202,20 @@ class CudaExecutable final : public Executable {
   /// their places while the one before it ends, and wait there before they read.
   cudaGraphExec_t capture(int64_t times, std::span<const CudaModule::Work> regions) const {
     const CudaGraph graph;
-    std::map<size_t, CudaGraph> products;
+    std::map<size_t, CudaGraph> captured;
     for (const CudaModule::Work& work : regions)
-      for (size_t product : work.products)
-        products.try_emplace(product, module_->capture_product(product, arenas_));
+      for (size_t index : work.library_steps)
+        captured.try_emplace(index, module_->capture_library_step(index, arenas_));
     const CudaModule::Work* before = nullptr;
     std::vector<cudaGraphNode_t> last, nodes;
     for (int64_t i = 0; i < times; ++i)
       for (const CudaModule::Work& work : regions) {
         nodes.clear();
         if (work.kernel) nodes.push_back(module_->add_kernel(graph.get(), *work.kernel, arenas_));
-        for (size_t product : work.products) {
+        for (size_t index : work.library_steps) {
           cudaGraphNode_t node = nullptr;
-          check_cuda(cudaGraphAddChildGraphNode(&node, graph.get(), nullptr, 0, products.at(product).get()),
-                     "adding a product to a graph");
+          check_cuda(cudaGraphAddChildGraphNode(&node, graph.get(), nullptr, 0, captured.at(index).get()),
+                     "adding a library call to a graph");
           nodes.push_back(node);
         }
         cudaGraphEdgeData edge{};
@@ -241,7 +241,7 @@ class CudaExecutable final : public Executable {
   int64_t multiprocessors_, shared_of_two_;  ///< what two blocks of a multiprocessor have together
   Target target_;
   CudaQueue& queue_;
-  ProductLibrary& library_;
+  CudaLibraries& libraries_;
   std::shared_ptr<const std::string> what_;
   Regions regions_;
   std::unique_ptr<CudaModule> module_;
@@ -252,7 +252,7 @@ class CudaExecutable final : public Executable {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const CudaDevice& device, int architecture)
-      : device_(device.index), target_(architecture, device), library_(device.index) {
+      : device_(device.index), target_(architecture, device), libraries_(device.index) {
     check_cuda(cudaSetDevice(device_), "choosing a device");
     queue_ = std::make_unique<CudaQueue>();
   }
@@ -300,14 +300,14 @@ class CudaBackend final : public Backend {
     std::lock_guard lock(loading_);
     target_.choose();
     if (!kernel.loaded)
-      kernel.loaded = std::make_shared<const CudaModule>(write_call(call), target_.compiled, library_);
+      kernel.loaded = std::make_shared<const CudaModule>(write_call(call), target_.compiled, libraries_);
     queue_->began(what);
     std::static_pointer_cast<const CudaModule>(kernel.loaded)->launch_all(arenas, queue_->stream());
   }
   Placement placement() const override { return kCudaPlacement; }
   std::unique_ptr<Executable> load(const Program& program, std::span<std::byte* const> arenas) override {
     check_cuda(cudaSetDevice(device_), "choosing a device");
-    return std::make_unique<CudaExecutable>(program, arenas, device_, target_, *queue_, library_);
+    return std::make_unique<CudaExecutable>(program, arenas, device_, target_, *queue_, libraries_);
   }
   int64_t steps_per_submission() const override { return kStepsPerSubmission; }
   int64_t feed_depth() const override { return kCudaFeedDepth; }
@@ -335,7 +335,7 @@ class CudaBackend final : public Backend {
   int device_;
   Target target_;
   std::unique_ptr<CudaQueue> queue_;
-  ProductLibrary library_;
+  CudaLibraries libraries_;
   std::mutex loading_;  // of eager kernels
 };
 
@@ -346,8 +346,10 @@ CudaReport report() {
   int driver = 0, runtime = 0, count = 0;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
-  result.versions = fmt::format("driver {}, runtime {}, NVRTC {}", driver ? version_text(driver) : "none",
-                                version_text(runtime), nvrtc_version());
+  const std::string cudnn = cudnn_version(result.cudnn_refusal);
+  result.versions = fmt::format(
+      "driver {}, runtime {}, NVRTC {}, {}", driver ? version_text(driver) : "none", version_text(runtime),
+      nvrtc_version(), cudnn.empty() ? fmt::format("no cuDNN: {}", result.cudnn_refusal) : "cuDNN " + cudnn);
   if (cudaError_t code = cudaGetDeviceCount(&count); code != cudaSuccess || count == 0) {
     cudaGetLastError();
     if (driver == 0) result.refusal = "there is no NVIDIA driver";

@@ -42,18 +42,18 @@ void check_loading(cudaError_t code, const std::string& doing, const std::string
 
 CudaGraph::CudaGraph() { check_cuda(cudaGraphCreate(&graph_, 0), "making a graph"); }
 
-CudaModule::CudaModule(CudaSource source, const std::string& architecture, ProductLibrary& library)
+CudaModule::CudaModule(CudaSource source, const std::string& architecture, CudaLibraries& libraries)
     : source_(std::move(source)) {
   auto work_of = [&](int region) -> Work& {
     auto at = std::ranges::lower_bound(work_, region, {}, &Work::region);
     if (at == work_.end() || at->region != region)
-      at = work_.insert(at, {.region = region, .kernel = {}, .products = {}});
+      at = work_.insert(at, {.region = region, .kernel = {}, .library_steps = {}});
     return *at;
   };
   for (size_t i = 0; i < source_.kernels.size(); ++i) work_of(source_.kernels[i].region).kernel = i;
-  for (size_t i = 0; i < source_.products.size(); ++i) {
-    work_of(source_.products[i].region).products.push_back(i);
-    products_.push_back(library.prepare(source_.products[i].product));
+  for (size_t i = 0; i < source_.library_steps.size(); ++i) {
+    work_of(source_.library_steps[i].region).library_steps.push_back(i);
+    algorithms_.push_back(libraries.prepare(source_.library_steps[i].call));
   }
   if (source_.kernels.empty()) return;
   code_ = compile_cuda_cached(source_, architecture);
@@ -84,7 +84,7 @@ void CudaModule::launch_all(std::span<std::byte* const> arenas, cudaStream_t str
   for (const Work& work : work_) {
     if (work.kernel)
       with_launch(source_.kernels[*work.kernel], functions_[*work.kernel], arenas, last_argument, launch);
-    for (size_t product : work.products) run_product(product, arenas, stream);
+    for (size_t step : work.library_steps) run_library_step(step, arenas, stream);
   }
 }
 
@@ -98,19 +98,20 @@ cudaGraphNode_t CudaModule::add_kernel(cudaGraph_t graph, size_t index,
   return node;
 }
 
-CudaGraph CudaModule::capture_product(size_t index, std::span<std::byte* const> arenas) const {
+CudaGraph CudaModule::capture_library_step(size_t index, std::span<std::byte* const> arenas) const {
   CudaStream stream;
-  check_cuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed), "capturing a product");
-  run_product(index, arenas, stream.get());
+  check_cuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed), "capturing a library call");
+  run_library_step(index, arenas, stream.get());
   cudaGraph_t graph = nullptr;
-  check_cuda(cudaStreamEndCapture(stream.get(), &graph), "capturing a product");
+  check_cuda(cudaStreamEndCapture(stream.get(), &graph), "capturing a library call");
   return CudaGraph(graph);
 }
 
-void CudaModule::run_product(size_t index, std::span<std::byte* const> arenas, cudaStream_t stream) const {
-  const CudaProductCall& call = source_.products[index];
+void CudaModule::run_library_step(size_t index, std::span<std::byte* const> arenas,
+                                  cudaStream_t stream) const {
+  const CudaLibraryStep& step = source_.library_steps[index];
   auto at = [&](BufferRef ref) { return arenas[static_cast<size_t>(ref.arena)] + ref.offset; };
-  products_[index]->run(at(call.a), at(call.b), at(call.bias), at(call.d), at(call.scratch), stream);
+  algorithms_[index]->run({at(step.a), at(step.b), at(step.bias), at(step.d), at(step.scratch)}, stream);
 }
 
 }  // namespace wholestep

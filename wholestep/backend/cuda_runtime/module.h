@@ -1,12 +1,12 @@
-// What a source holds, loaded: the kernels and the products of its regions, ready to be launched or to become
-// nodes of a graph.
+// What a source holds, loaded: the kernels and the library calls of its regions, ready to be launched or to
+// become nodes of a graph.
 #pragma once
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "wholestep/backend/cuda/region_source.h"
-#include "wholestep/backend/cuda_runtime/products.h"
+#include "wholestep/backend/cuda_runtime/libraries.h"
 
 namespace wholestep {
 
@@ -28,23 +28,23 @@ class CudaGraph {
 
 class CudaModule {
  public:
-  CudaModule(CudaSource source, const std::string& architecture, ProductLibrary& library);
+  CudaModule(CudaSource source, const std::string& architecture, CudaLibraries& libraries);
   ~CudaModule();
   CudaModule(const CudaModule&) = delete;
   CudaModule& operator=(const CudaModule&) = delete;
 
-  /// What runs of one region, side by side: indices of kernels and products.
+  /// What runs of one region, side by side: indices of kernels and library calls.
   struct Work {
     int region = 0;
     std::optional<size_t> kernel;
-    std::vector<size_t> products;
-    bool is_kernel() const { return kernel && products.empty(); }
+    std::vector<size_t> library_steps;
+    bool is_kernel() const { return kernel && library_steps.empty(); }
   };
   /// Of the regions that have any, in order.
   std::span<const Work> work() const { return work_; }
   const CudaKernelSource& kernel(size_t index) const { return source_.kernels[index]; }
-  const CudaProductCall& product(size_t index) const { return source_.products[index]; }
-  size_t launches() const { return source_.kernels.size() + source_.products.size(); }
+  const CudaLibraryStep& library_step(size_t index) const { return source_.library_steps[index]; }
+  size_t launches() const { return source_.kernels.size() + source_.library_steps.size(); }
 
   /// Queues everything, region after region. `last_argument` goes to every kernel, where it is not null.
   void launch_all(std::span<std::byte* const> arenas, cudaStream_t stream,
@@ -52,17 +52,17 @@ class CudaModule {
   /// A node of `graph` without edges.
   cudaGraphNode_t add_kernel(cudaGraph_t graph, size_t index, std::span<std::byte* const> arenas) const;
   /// What a node made of it runs, see cudaGraphAddChildGraphNode().
-  CudaGraph capture_product(size_t index, std::span<std::byte* const> arenas) const;
+  CudaGraph capture_library_step(size_t index, std::span<std::byte* const> arenas) const;
 
  private:
-  void run_product(size_t index, std::span<std::byte* const> arenas, cudaStream_t stream) const;
+  void run_library_step(size_t index, std::span<std::byte* const> arenas, cudaStream_t stream) const;
 
   CudaSource source_;
   std::vector<Work> work_;
   std::vector<std::byte> code_;
   cudaLibrary_t library_ = nullptr;
   std::vector<cudaKernel_t> functions_;
-  std::vector<std::shared_ptr<const LibraryProduct>> products_;
+  std::vector<std::shared_ptr<const LibraryAlgorithm>> algorithms_;  // of library steps
 };
 
 }  // namespace wholestep

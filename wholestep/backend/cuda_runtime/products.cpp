@@ -3,16 +3,9 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-#include <limits>
-#include <span>
+#include <memory>
 
-#include "wholestep/backend/cuda_runtime/check.h"
-#include "wholestep/backend/cuda_runtime/queue.h"
-#include "wholestep/backend/disk_cache.h"
-#include "wholestep/base/fingerprint.h"
-#include "wholestep/base/philox.h"
+#include "wholestep/base/error.h"
 
 namespace wholestep {
 namespace {
@@ -83,11 +76,11 @@ struct Description {
     check(cublaslt().describe(&operation, sizeof(operation), sums, type), "to take a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-    const bool biased = p.bias.in != CudaProduct::Place::In::kNowhere;
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, biased ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.biased()
+                                           ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
                                        : p.relu ? CUBLASLT_EPILOGUE_RELU
                                                 : CUBLASLT_EPILOGUE_DEFAULT);
-    if (biased) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (p.biased()) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     auto lay = [&](cublasLtMatrixLayoutOpaque_t& layout, int64_t rows, int64_t columns, int64_t stride) {
       check(cublaslt().lay(&layout, sizeof(layout), type, static_cast<uint64_t>(columns),
                            static_cast<uint64_t>(rows), columns),
@@ -111,9 +104,46 @@ struct Description {
   }
 };
 
-/// Algorithms that cuBLASLt proposes, its favourite first.
-std::vector<cublasLtMatmulAlgo_t> proposals(cublasLtHandle_t library, const CudaProduct& product) {
+/// One product with its algorithm.
+class ProductAlgorithm final : public LibraryAlgorithm {
+ public:
+  ProductAlgorithm(cublasLtHandle_t library, const CudaProduct& product,
+                   const cublasLtMatmulAlgo_t& algorithm)
+      : library_(library), product_(product), algorithm_(algorithm) {}
+
+  void run(const LibraryOperands& at, cudaStream_t stream) const override {
+    Description description(product_, at.bias);
+    const float one32 = 1, zero32 = 0;
+    const double one64 = 1, zero64 = 0;
+    const bool f64 = product_.dtype == DType::f64;
+    auto room = static_cast<size_t>(product_.scratch_bytes());
+    void* scratch = at.scratch;
+    std::align(kScratchAlignment, room - kScratchAlignment, scratch, room);
+    const void *one = f64 ? static_cast<const void*>(&one64) : &one32,
+               *zero = f64 ? static_cast<const void*>(&zero64) : &zero32;
+    check(cublaslt().matmul(library_, &description.operation, one, at.b, &description.first, at.a,
+                            &description.second, zero, at.d, &description.result, at.d, &description.result,
+                            &algorithm_, scratch, room, stream),
+          "to run " + product_.text());
+  }
+
+ private:
+  cublasLtHandle_t library_;
+  CudaProduct product_;
+  cublasLtMatmulAlgo_t algorithm_;
+};
+
+}  // namespace
+
+ProductLibrary::~ProductLibrary() {
+  if (handle_) cublaslt().destroy(handle_);
+}
+
+std::string ProductLibrary::version() const { return std::to_string(cublaslt().version()); }
+
+Proposals ProductLibrary::propose(const CudaProduct& product) {
   constexpr int kAsked = 12;
+  if (!handle_) check(cublaslt().create(&handle_), "to start");
   Description description(product);
   cublasLtMatmulPreferenceOpaque_t preference{};
   check(cublaslt().prefer(&preference, sizeof(preference)), "to take a preference");
@@ -121,172 +151,22 @@ std::vector<cublasLtMatmulAlgo_t> proposals(cublasLtHandle_t library, const Cuda
     check(cublaslt().set_preference(&preference, attribute, &value, sizeof(value)), "to take a preference");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-         static_cast<uint64_t>(product.scratch_bytes() - CudaProduct::kScratchAlignment));
+         static_cast<uint64_t>(product.scratch_bytes() - kScratchAlignment));
   for (auto attribute :
        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
-    prefer(attribute, static_cast<uint32_t>(product.alignment()));
+    prefer(attribute, static_cast<uint32_t>(product.at.alignment()));
   cublasLtMatmulHeuristicResult_t found[kAsked];
   int count = 0;
-  check(cublaslt().propose(library, &description.operation, &description.first, &description.second,
+  check(cublaslt().propose(handle_, &description.operation, &description.first, &description.second,
                            &description.result, &description.result, &preference, kAsked, found, &count),
         "to propose an algorithm for " + product.text());
-  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  Proposals algorithms;
   for (int i = 0; i < count; ++i)
-    if (found[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(found[i].algo);
+    if (found[i].state == CUBLAS_STATUS_SUCCESS)
+      algorithms.push_back(std::make_shared<ProductAlgorithm>(handle_, product, found[i].algo));
   if (algorithms.empty()) check(CUBLAS_STATUS_NOT_SUPPORTED, "to propose an algorithm for " + product.text());
   return algorithms;
-}
-
-/// Operands to try algorithms on, in memory of their own.
-class Trial {
- public:
-  Trial(cublasLtHandle_t library, const CudaProduct& product) : library_(library), product_(product) {
-    auto part = [&](int64_t elements) {
-      int64_t at = bytes_;
-      bytes_ += aligned(elements * size_bytes(product.dtype));
-      return at;
-    };
-    a_ = part((product.shared_a ? 1 : product.batch) * product.m * product.k);
-    b_ = part(product.batch * product.k * product.n);
-    bias_ = part(product.n);
-    d_ = part(product.batch * std::max(product.d_stride, product.m * product.n));
-    result_bytes_ = bytes_ - d_;
-    scratch_ = bytes_;
-    bytes_ += product.scratch_bytes();
-    void* memory = nullptr;
-    if (cudaMalloc(&memory, static_cast<size_t>(bytes_)) != cudaSuccess) {
-      cudaGetLastError();
-      return;
-    }
-    memory_ = static_cast<std::byte*>(memory);
-    const std::vector<double> f64 = random_values();
-    const std::vector<float> f32(f64.begin(), f64.end());
-    const std::span<const std::byte> values =
-        product.dtype == DType::f64 ? std::as_bytes(std::span(f64)) : std::as_bytes(std::span(f32));
-    for (int64_t at = 0; at < scratch_; at += static_cast<int64_t>(values.size()))  // the gaps of d, too
-      copy(memory_ + at, values.data(), std::min<int64_t>(static_cast<int64_t>(values.size()), scratch_ - at),
-           cudaMemcpyHostToDevice);
-  }
-  ~Trial() { cudaFree(memory_); }
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
-
-  explicit operator bool() const { return memory_ != nullptr; }
-
-  /// Microseconds of one run, the least of three; a fault, or a refusal, is no time at all.
-  float time(const cublasLtMatmulAlgo_t& algorithm) {
-    constexpr float kNever = std::numeric_limits<float>::infinity();
-    float least = kNever;
-    CudaEvent begin(cudaEventDefault), end(cudaEventDefault);
-    LibraryProduct run(library_, product_, algorithm);
-    for (int round = 0; round < 4; ++round) {  // the first one loads it
-      cudaEventRecord(begin.get(), stream_.get());
-      try {
-        run.run(memory_ + a_, memory_ + b_, memory_ + bias_, memory_ + d_, memory_ + scratch_, stream_.get());
-      } catch (const Error&) {
-        return kNever;
-      }
-      cudaEventRecord(end.get(), stream_.get());
-      check_cuda(cudaEventSynchronize(end.get()), "trying an algorithm for " + product_.text());
-      float milliseconds = 0;
-      cudaEventElapsedTime(&milliseconds, begin.get(), end.get());
-      if (round > 0) least = std::min(least, milliseconds * 1000);
-    }
-    return least;
-  }
-  /// What the last run left: all of it, or pieces from everywhere.
-  std::vector<std::byte> result() {
-    constexpr int64_t kPieces = 16, kPiece = int64_t{1} << 20;
-    const int64_t piece = std::min(kPiece, result_bytes_), step = (result_bytes_ - piece) / (kPieces - 1);
-    std::vector<std::byte> bytes(static_cast<size_t>(kPieces * piece));
-    for (int64_t i = 0; i < kPieces; ++i)
-      copy(bytes.data() + i * piece, memory_ + d_ + i * step, piece, cudaMemcpyDeviceToHost);
-    return bytes;
-  }
-
- private:
-  static void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
-    check_cuda(cudaMemcpy(to, from, static_cast<size_t>(bytes), kind), "trying algorithms of a product");
-  }
-  static std::vector<double> random_values() {
-    PhiloxStream random(1, 2);
-    std::vector<double> values(1 << 20);
-    for (double& value : values) value = random.uniform(-1, 1);
-    return values;
-  }
-
-  cublasLtHandle_t library_;
-  const CudaProduct& product_;
-  CudaStream stream_;
-  int64_t a_ = 0, b_ = 0, bias_ = 0, d_ = 0, scratch_ = 0, bytes_ = 0, result_bytes_ = 0;
-  std::byte* memory_ = nullptr;
-};
-
-/// The number of the fastest algorithm that gives the bits of the first.
-size_t fastest(Trial& trial, std::span<const cublasLtMatmulAlgo_t> algorithms) {
-  size_t best = 0;
-  float least = trial.time(algorithms[0]);
-  const std::vector<std::byte> bits = trial.result();
-  for (size_t i = 1; i < algorithms.size(); ++i)
-    if (float time = trial.time(algorithms[i]); time < least && trial.result() == bits)
-      least = time, best = i;
-  return best;
-}
-
-}  // namespace
-
-void LibraryProduct::run(const void* a, const void* b, const void* bias, void* d, void* scratch,
-                         cudaStream_t stream) const {
-  Description description(product_, bias);
-  const float one32 = 1, zero32 = 0;
-  const double one64 = 1, zero64 = 0;
-  const bool f64 = product_.dtype == DType::f64;
-  auto room = static_cast<size_t>(product_.scratch_bytes());
-  std::align(CudaProduct::kScratchAlignment, room - CudaProduct::kScratchAlignment, scratch, room);
-  const void *one = f64 ? static_cast<const void*>(&one64) : &one32,
-             *zero = f64 ? static_cast<const void*>(&zero64) : &zero32;
-  check(cublaslt().matmul(library_, &description.operation, one, b, &description.first, a,
-                          &description.second, zero, d, &description.result, d, &description.result,
-                          &algorithm_, scratch, room, stream),
-        "to run " + product_.text());
-}
-
-ProductLibrary::~ProductLibrary() {
-  if (library_) cublaslt().destroy(library_);
-}
-
-std::shared_ptr<const LibraryProduct> ProductLibrary::prepare(const CudaProduct& product) {
-  std::lock_guard lock(mutex_);
-  if (!library_) check(cublaslt().create(&library_), "to start");
-  auto& prepared = prepared_[product.text()];
-  if (!prepared) prepared = std::make_shared<const LibraryProduct>(library_, product, choose(product));
-  return prepared;
-}
-
-cublasLtMatmulAlgo_t ProductLibrary::choose(const CudaProduct& product) const {
-  const std::vector<cublasLtMatmulAlgo_t> algorithms = proposals(library_, product);
-  cudaDeviceProp properties{};
-  check_cuda(cudaGetDeviceProperties(&properties, device_), "asking what the device is like");
-  const DiskCache cache("cuda");
-  const std::string version = std::to_string(cublaslt().version()), text = product.text(),
-                    name = fingerprint(std::array<std::string_view, 3>{properties.name, version, text}) +
-                           ".product";
-  // The number of the algorithm, and what only a file that was written whole holds.
-  auto kept_as = [&](size_t number) {
-    const std::string digits = std::to_string(number);
-    return digits + " " + fingerprint(std::array<std::string_view, 2>{name, digits}) + "\n";
-  };
-  const std::vector<std::byte> kept = cache.read(name);
-  for (size_t i = 0; i < algorithms.size(); ++i)
-    if (const std::string line = kept_as(i); std::ranges::equal(kept, std::as_bytes(std::span(line))))
-      return algorithms[i];
-  Trial trial(library_, product);
-  if (!trial) return algorithms[0];
-  const size_t best = fastest(trial, algorithms);
-  const std::string choice = kept_as(best);
-  cache.write(name, std::as_bytes(std::span(choice)));
-  return algorithms[best];
 }
 
 }  // namespace wholestep
