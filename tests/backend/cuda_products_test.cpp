@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/cuda_device.h"
 #include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/compile/region_work.h"
@@ -135,6 +136,7 @@ TEST(CudaProducts, SamplesOfFewPixelsLieSideBySide) {
 }
 
 TEST(CudaProducts, ColumnsThatWouldFillTheMemoryAreLeftToTiles) {
+  const test::WithoutCudnn none;
   const Conv2dOptions options{.padding = {1, 1}};
   auto kernel = [&](int64_t batch) {
     const Shape x{batch, 512, 28, 28}, weight{512, 512, 3, 3};
@@ -145,6 +147,7 @@ TEST(CudaProducts, ColumnsThatWouldFillTheMemoryAreLeftToTiles) {
 }
 
 TEST(CudaProducts, StridedGradientsOfManyChannelsAreNotLeftToPlainLoops) {
+  const test::WithoutCudnn none;
   const Shape x{32, 128, 56, 56}, weight{128, 128, 3, 3}, y{32, 128, 28, 28};
   const Conv2dOptions options{.stride = {2, 2}, .padding = {1, 1}};
   EXPECT_THAT(kernels_of(plan_of({x, weight, y}, convolution(0, options))), ElementsAre("cuBLASLt"));
