@@ -232,14 +232,16 @@ TEST(CudaTraining, ABadStepChangesNoParameterMomentOrCounter) {
   EXPECT_EQ(net.step->train_metrics().skipped_steps, 1);
 }
 
-/// Every kind of product the library computes: of columns as they lie, unfolded, turned and folded, and of
-/// rows.
-TEST(CudaTraining, AStepOfLargeProductsGivesTheSameBitsWholeAndCallByCall) {
+/// Every kind of call of libraries: products of columns as they lie, unfolded, turned and folded, and of rows,
+/// and convolutions with a stride and without.
+TEST(CudaTraining, AStepOfLibraryCallsGivesTheSameBitsWholeAndCallByCall) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   const auto spec = nlohmann::json::parse(R"({"input": [3, 64, 64], "classes": 10, "layers": [
       {"type": "Conv2d", "in_channels": 3, "out_channels": 64, "kernel_size": 7, "stride": 2, "padding": 3},
       {"type": "ReLU"},
       {"type": "Conv2d", "in_channels": 64, "out_channels": 128, "kernel_size": 1},
+      {"type": "ReLU"},
+      {"type": "Conv2d", "in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1},
       {"type": "ReLU"},
       {"type": "Conv2d", "in_channels": 128, "out_channels": 128, "kernel_size": 3, "stride": 4, "padding": 1},
       {"type": "ReLU"}, {"type": "Flatten"},
@@ -256,6 +258,7 @@ TEST(CudaTraining, AStepOfLargeProductsGivesTheSameBitsWholeAndCallByCall) {
   std::map<std::string, int> kernels;
   for (const SelectedKernel& kernel : whole.step->train_plan(kRows).kernels) ++kernels[kernel.name];
   EXPECT_GE(kernels["cuBLASLt"], 8);
+  EXPECT_EQ(kernels["cuDNN"], cudnn_available() ? 3 : 0);
   EXPECT_EQ(whole.step->predicted_bytes(), whole.step->used_bytes());
   const std::vector<double> wanted = losses(whole, 20, kRows);
   EXPECT_LT(wanted.back(), wanted.front());

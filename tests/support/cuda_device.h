@@ -40,6 +40,9 @@ struct EverythingByLibraries {
   ~EverythingByLibraries() { set_library_use(LibraryUse::kWhereAhead); }
 };
 
+/// Whether a kernel named so runs on the device in use.
+inline bool runs_here(std::string_view kernel) { return kernel != "cuDNN" || cudnn_available(); }
+
 /// While alive, plans are made as if there were no cuDNN.
 struct WithoutCudnn {
   WithoutCudnn() { set_cudnn_available(false); }
