@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
 
 #include "support/cli_command.h"
@@ -83,6 +84,19 @@ TEST(Devices, ADriverThatCannotBeUsedIsNamedForWhatIsWrongWithIt) {
     EXPECT_EQ(any.status, 0) << any.err;
     EXPECT_THAT(any.err, HasSubstr("device cpu; no GPU: " + c.words));
   }
+}
+
+TEST(Devices, SaysWhichCudnnThereIsOrWhyThereIsNone) {
+  std::string why;
+  if (!cuda_library(&why)) GTEST_SKIP() << "no CUDA library: " << why;
+  TempDir dir;
+  const std::string versions = run_cli(dir.path(), "devices --json").json()["cuda"]["versions"];
+  if (versions.ends_with("no cuDNN: built without cuDNN")) GTEST_SKIP() << versions;
+  EXPECT_THAT(versions, testing::ContainsRegex(", (cuDNN 9\\.|no cuDNN: libcudnn)"));
+  std::ofstream(dir.path() / "libcudnn.so.9") << "no library";
+  const CliResult broken = CliProcess(dir.path(), "devices", "LD_LIBRARY_PATH=.:$LD_LIBRARY_PATH").wait();
+  EXPECT_EQ(broken.status, 0);
+  EXPECT_THAT(broken.out, HasSubstr(", no cuDNN: ./libcudnn.so.9: file too short\n"));
 }
 
 TEST(Devices, AutoTakesTheCpuAndSaysWhyOnlyWhenAskedToSayMore) {

@@ -26,6 +26,14 @@ TEST_P(CudaEager, AnOpAndItsGradientAgreeWithTheCpu) {
   expect_eager_agrees(*GetParam(), cuda_backend(), 1e-5, 8);
 }
 
+TEST(CudaEagerLibraries, AgreeWithTheCpu) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  ExactF32 exact;
+  EverythingByLibraries small_ones_too;
+  for (const char* op : {"matmul", "batch_matmul", "conv2d", "conv2d_dx", "conv2d_dw"})
+    expect_eager_agrees(find_op(op), cuda_backend(), 1e-5, 8);
+}
+
 /// Bits of the operators of the host, zeros, subnormal numbers, infinities and NaNs included.
 TEST(CudaArithmetic, QuotientsAndRootsAreRoundedOnce) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
