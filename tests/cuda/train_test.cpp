@@ -232,8 +232,8 @@ TEST(CudaTraining, ABadStepChangesNoParameterMomentOrCounter) {
   EXPECT_EQ(net.step->train_metrics().skipped_steps, 1);
 }
 
-/// Every kind of call of libraries: products of columns as they lie, unfolded, turned and folded, and of rows,
-/// and convolutions with a stride and without.
+/// Every kind of call of libraries: products of columns as they lie, unfolded, turned and folded, and of
+/// rows, and convolutions with a stride and without.
 TEST(CudaTraining, AStepOfLibraryCallsGivesTheSameBitsWholeAndCallByCall) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   const auto spec = nlohmann::json::parse(R"({"input": [3, 64, 64], "classes": 10, "layers": [
