@@ -19,6 +19,7 @@ namespace {
 
 struct Cudnn {
   decltype(&cudnnGetVersion) version;
+  decltype(&cudnnGetCudartVersion) cuda_version;
   decltype(&cudnnGetErrorString) status_text;
   decltype(&cudnnGetLastErrorString) last_words;
   decltype(&cudnnCreate) create;
@@ -55,6 +56,7 @@ const Cudnn& loaded() {
       if (const char* why = function ? nullptr : dlerror(); why && found.why.empty()) found.why = why;
     };
     find(found.version, "cudnnGetVersion");
+    find(found.cuda_version, "cudnnGetCudartVersion");
     find(found.status_text, "cudnnGetErrorString");
     find(found.last_words, "cudnnGetLastErrorString");
     find(found.create, "cudnnCreate");
@@ -79,6 +81,10 @@ const Cudnn& loaded() {
     find(found.run_result, "cudnnConvolutionForward");
     find(found.run_input, "cudnnConvolutionBackwardData");
     find(found.run_weight, "cudnnConvolutionBackwardFilter");
+    constexpr int kCuda = CUDART_VERSION / 1000;
+    if (const int cuda = found.why.empty() ? static_cast<int>(found.cuda_version() / 1000) : kCuda;
+        cuda != kCuda)
+      found.why = fmt::format("libcudnn.so.9 is for CUDA {}, not {}", cuda, kCuda);
     return found;
   }();
   return library;
