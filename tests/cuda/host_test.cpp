@@ -145,14 +145,15 @@ std::vector<std::vector<std::byte>> after_steps(const Plan& plan, const CudaSour
 class CudaStepOnHost : public testing::TestWithParam<std::pair<const char*, int64_t>> {};
 INSTANTIATE_TEST_SUITE_P(Zoo, CudaStepOnHost,
                          testing::Values(std::pair("w1", 3), std::pair("lenet", 2), std::pair("w3", 3),
-                                         std::pair("w4s", 2)),
+                                         std::pair("w4s", 2), std::pair("lstm", 3)),
                          [](const auto& row) { return std::string(row.param.first); });
 
 /// What lanes fetch, keep in shared memory, store, tell and wait for changes no bit.
 TEST_P(CudaStepOnHost, AStepInLanesIsTheStepPhaseByPhase) {
   if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
+  const auto [name, batch] = GetParam();  // for sm_90, but without its products
   const Plan plan =
-      cuda_train_plan(GetParam().first, GetParam().second);  // for sm_90, but without its products
+      std::string_view(name) == "lstm" ? cuda_recurrent_plan(batch) : cuda_train_plan(name, batch);
   const Program program = make_program(plan);
   const auto whole = after_steps(plan, write_regions(program, plan_regions(plan)), 2),
              parts = after_steps(plan, write_regions(program, apart(plan, program)), 2);

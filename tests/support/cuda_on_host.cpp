@@ -106,6 +106,8 @@ std::string no_cuda_on_host() {
 #endif
 }
 
+constexpr int64_t kShared = 232448;  // as words.h has it
+
 CudaOnHost::CudaOnHost(const CudaSource& source) : source_(source) {
   if (!source_.library_steps.empty()) throw std::runtime_error("libraries of CUDA do not run on the host");
   const std::filesystem::path folder = folder_.path(),
@@ -157,7 +159,10 @@ void CudaOnHost::run(std::span<std::byte* const> arenas) const {
     for (unsigned i = 0; i < kernel.blocks; ++i) {
       *block_index = i;
       std::memset(shared, 0xff, static_cast<size_t>(kernel.shared_bytes));  // nobody has written it: NaNs
+      std::memset(shared + kernel.shared_bytes, 0x5a, static_cast<size_t>(kShared - kernel.shared_bytes));
       block.run([&] { call(arguments.data()); }, thread);
+      if (std::any_of(shared + kernel.shared_bytes, shared + kShared, [](char c) { return c != 0x5a; }))
+        throw std::runtime_error(kernel.name + " writes behind its shared memory");
     }
   }
 }

@@ -1,17 +1,30 @@
 // Running a kernel between fences.
 #include "support/kernel_run.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
+#include <new>
+
+#include "wholestep/base/integers.h"
 
 namespace wholestep::test {
 
-FencedBytes::FencedBytes(int64_t bytes)
-    : bytes_(bytes), memory_(static_cast<size_t>(bytes + 2 * kFence + 64), std::byte{kPoison}) {}
+void FencedBytes::Unmap::operator()(std::byte* memory) const { munmap(memory, bytes); }
 
-std::byte* FencedBytes::start() {
-  auto address = reinterpret_cast<uintptr_t>(memory_.data());
-  return memory_.data() + (64 - address % 64) % 64 + kFence;
+/// Behind the fence comes a page that nobody may touch, and one stands before.
+FencedBytes::FencedBytes(int64_t bytes) : bytes_(bytes) {
+  constexpr int64_t kPage = 4096, kAlignment = 256;
+  const int64_t inside = rounded_up(rounded_up(bytes, kAlignment) + 2 * kFence, kPage),
+                all = inside + 2 * kPage;
+  void* memory = mmap(nullptr, static_cast<size_t>(all), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  memory_ = {static_cast<std::byte*>(memory), Unmap{static_cast<size_t>(all)}};
+  if (mprotect(memory_.get() + kPage, static_cast<size_t>(inside), PROT_READ | PROT_WRITE) != 0)
+    throw std::bad_alloc();
+  std::fill_n(memory_.get() + kPage, inside, std::byte{kPoison});
+  begin_ = kPage + inside - kFence - rounded_up(bytes, kAlignment);
 }
 
 bool FencedBytes::fences_intact() const {

@@ -1,6 +1,7 @@
 // Runs one kernel of one op on memory that shows every mistake: outputs and workspace full of NaN bytes, with
 // fences on both sides.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,13 @@ class FencedBytes {
 
  private:
   static constexpr int64_t kFence = 256;
-  std::byte* start();
-  int64_t bytes_;
-  std::vector<std::byte> memory_;
+  struct Unmap {
+    size_t bytes;
+    void operator()(std::byte* memory) const;
+  };
+  std::byte* start() { return memory_.get() + begin_; }
+  int64_t bytes_, begin_;
+  std::unique_ptr<std::byte, Unmap> memory_;
 };
 
 /// A kernel with operands of its own.

@@ -102,10 +102,14 @@ __device__ inline unsigned load_acquire(const unsigned* from) {
 #if __CUDA_ARCH__ >= 900
 constexpr bool kCopyEngine = true;
 __device__ inline void ready_to_store() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/// By the first thread of a warp. Its number, 0, keeps the address out of uniform registers, in which ptxas 13.0 may lose the
+/// upper half of a sum.
 __device__ inline void engine_store(GlobalAddress to, SharedAddress from, int bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n\tcp.async.bulk.commit_group;" ::"l"(to), "r"(from),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "{\n\t.reg .b32 thread;\n\t.reg .b64 at;\n\tmov.u32 thread, %%laneid;\n\tcvt.u64.u32 at, thread;\n\tadd.s64 at, at, %0;\n\t"
+      "cp.async.bulk.global.shared::cta.bulk_group [at], [%1], %2;\n\tcp.async.bulk.commit_group;\n\t}" ::"l"(to),
+      "r"(from), "r"(bytes)
+      : "memory");
 }
 __device__ inline void wait_for_engine_reads() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 __device__ inline void wait_for_engine_writes() {
