@@ -21,13 +21,13 @@ struct Rates {
   int64_t channels;
   double of[3];
 };
-constexpr Rates kRates[] = {{512, {138, 129, 106}},
-                            {256, {178, 164, 104}},
-                            {128, {157, 142, 92}},
-                            {64, {95, 94, 64}},
+constexpr Rates kRates[] = {{512, {136, 127, 103}},
+                            {256, {185, 164, 102}},
+                            {128, {155, 139, 92}},
+                            {64, {93, 93, 63}},
                             {0, {24, 24, 28}}};
 /// What a stride leaves of them, by the one that is measured, of 128 channels; and kernels of one pixel.
-constexpr double kStrided[3] = {104.0 / 157, 88.0 / 142, 74.0 / 92}, kOnePixelRate = 75;
+constexpr double kStrided[3] = {104.0 / 155, 87.0 / 139, 74.0 / 92}, kOnePixelRate = 75;
 
 using Of = CudaConvolution::Of;
 
