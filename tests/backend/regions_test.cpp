@@ -154,6 +154,51 @@ TEST(Regions, FewestLetsReadersMakeWhatIsBriefThemselves) {
   EXPECT_EQ(build_regions(schedule, Placement::kFewest).regions.size(), 3u);
 }
 
+TEST(Regions, LanesWithStripsMakeTheRowsThatOnlyTheyNeed) {
+  // g and s make rows of what p points to, which a moves on; c and d have four strips of each, e all of d's.
+  auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),
+       strips = of_extent({.chunks = 128, .rows = 32, .row_inputs = 1, .row_outputs = 1, .strips = 4});
+  std::vector<ScheduledKernel> schedule = {
+      labelled("g",
+               call(of_extent({.chunks = 32, .rows = 32, .row_inputs = 2, .row_outputs = 1}), {0, 10}, {1})),
+      labelled("a", call(of_extent({.chunks = 1}), {0}, {20}, {0})),
+      labelled("s", call(rows, {1}, {2})),
+      labelled("c", call(strips, {2}, {3})),
+      labelled("d", call(strips, {3}, {4})),
+      labelled("e", call(of_extent({.chunks = 7}), {4}, {5}))};
+  const Regions regions = build_regions(schedule, Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 2u);
+  EXPECT_EQ(chains(schedule, regions.regions[0]), Labels{"gscd"});
+  EXPECT_EQ(chains(schedule, regions.regions[1]), (Labels{"e", "a"})) << "each lane reads the place first";
+  const LaneSet& lanes = regions.regions[0].lane_sets[0];
+  EXPECT_EQ(lanes.rows, 32);
+  EXPECT_EQ(lanes.chunks, 128);
+  EXPECT_EQ(lanes.strips, 4);
+  EXPECT_EQ(regions.spans[1].last, 1);
+  EXPECT_TRUE(regions.spans[0].repeated && regions.spans[2].repeated && !regions.spans[3].repeated);
+  // Where all of those rows are needed, too, they are waited for.
+  schedule.insert(schedule.end() - 1, labelled("r", call(of_extent({.chunks = 7}), {2}, {6})));
+  schedule.back().inputs.push_back(6);
+  const Regions more = build_regions(schedule, Placement::kFewest);
+  EXPECT_EQ(chains(schedule, more.regions[0]), Labels{"gs"});
+}
+
+TEST(Regions, LanesBeginWithWhatNeedsNothingOfTheRegionBefore) {
+  // a and b by rows of what all of w leaves; t by rows of what was there; c of both.
+  auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),
+       both = of_extent({.chunks = 32, .rows = 32, .row_inputs = 3, .row_outputs = 1});
+  const std::vector<ScheduledKernel> schedule = {labelled("v", call(of_extent({.chunks = 7}), {0}, {8})),
+                                                 labelled("w", call(of_extent({.chunks = 7}), {8}, {1})),
+                                                 labelled("a", call(rows, {1}, {2})),
+                                                 labelled("b", call(rows, {2}, {3})),
+                                                 labelled("t", call(rows, {10}, {4})),
+                                                 labelled("c", call(both, {3, 4}, {5})),
+                                                 labelled("z", call(of_extent({.chunks = 7}), {5}, {6}))};
+  const Regions regions = build_regions(schedule, Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 4u);
+  EXPECT_EQ(chains(schedule, regions.regions[2]), Labels{"tabc"});
+}
+
 TEST(Regions, FewestPutsPartsOfASumBesideALaneThatGoesOn) {
   auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),
        parts = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .parts = true});
