@@ -1,7 +1,7 @@
 // What products and convolutions of networks of usual sizes reach, in TF32 where the device has it, and by
-// which kernel; on a GPU convolutions also every other way, which shows whether plans choose well. Usage:
-// compute_bound [device] [part of a name] bench/peers/products.py reads what this prints and adds PyTorch's
-// figures.
+// which kernel; on a GPU convolutions also every other way, which shows whether plans choose well.
+// Usage: compute_bound [device] [part of a name]
+// bench/peers/products.py reads what this prints and adds PyTorch's figures.
 #include <fmt/format.h>
 
 #include <set>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "support/count_nodes.h"
 #include "train/net.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/ops/elementwise.h"
@@ -12,10 +13,6 @@
 
 namespace wholestep::test {
 namespace {
-
-int64_t count(const Plan& plan, std::string_view op) {
-  return std::ranges::count_if(plan.graph->nodes, [&](const Node& node) { return node.op->name == op; });
-}
 
 /// What three steps leave behind, and their losses.
 std::vector<std::byte> trained(CompileOptions compile) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "support/count_nodes.h"
 #include "support/op_case.h"
 #include "train/net.h"
 #include "wholestep/backend/cuda/call.h"
@@ -20,10 +21,6 @@
 
 namespace wholestep::test {
 namespace {
-
-int64_t count(const Plan& plan, std::string_view op) {
-  return std::ranges::count_if(plan.graph->nodes, [&](const Node& node) { return node.op->name == op; });
-}
 
 Plan plan_of(const std::string& model, CompileOptions options) {
   return Net(nn::find_model(model), std::make_unique<optim::SGD>(), {},

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "support/count_nodes.h"
 #include "train/net.h"
 #include "wholestep/backend/cpu/thread_pool.h"
 #include "wholestep/backend/cuda/library.h"
@@ -21,10 +22,6 @@
 
 namespace wholestep::test {
 namespace {
-
-int64_t count(const Plan& plan, std::string_view op) {
-  return std::ranges::count_if(plan.graph->nodes, [&](const Node& node) { return node.op->name == op; });
-}
 
 Plan plan_of(const std::string& model, int64_t batch, CompileOptions options = {}) {
   return Net(nn::find_model(model), std::make_unique<optim::Adam>(), {},

@@ -17,6 +17,17 @@
 namespace wholestep::test {
 namespace {
 
+/// The arena of the cases after one run of their program.
+std::vector<std::byte> after_a_run(const CaseProgram& cases, Backend& backend) {
+  std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
+  std::byte* base = memory->data();
+  backend.copy_in(base, cases.image.data(), memory->bytes());
+  backend.load(cases.program, std::span(&base, 1))->run(1);
+  std::vector<std::byte> after(cases.image.size());
+  backend.copy_out(after.data(), base, memory->bytes());
+  return after;
+}
+
 class CudaOp : public testing::TestWithParam<const OpDef*> {};
 INSTANTIATE_TEST_SUITE_P(AllOps, CudaOp, testing::ValuesIn(all_ops()),
                          [](const auto& row) { return row.param->name; });
@@ -38,12 +49,7 @@ TEST_P(CudaOpForSm80, MatchesTheReferenceAndWritesNothingElse) {
     if (kernel.backend != "cuda") continue;
     const CaseProgram cases(op, kernel, is_small);
     if (cases.items.empty()) continue;  // needs a newer one
-    std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
-    std::byte* base = memory->data();
-    backend.copy_in(base, cases.image.data(), memory->bytes());
-    backend.load(cases.program, std::span(&base, 1))->run(1);
-    std::vector<std::byte> after(cases.image.size());
-    backend.copy_out(after.data(), base, memory->bytes());
+    const std::vector<std::byte> after = after_a_run(cases, backend);
     cases.expect_results(op, kernel, after);
     if (HasFatalFailure()) return;
   }
@@ -105,12 +111,7 @@ TEST_P(CudaSums, GivesANaNWhereAnOperandHasOne) {
       std::ranges::fill(first.data<float>(), std::bit_cast<float>(0x7fffffffu));
       std::ranges::copy(first.bytes(), cases.image.begin() + cases.program.calls[c].inputs[0].offset);
     }
-    std::shared_ptr<Memory> memory = backend.allocate(static_cast<int64_t>(cases.image.size()));
-    std::byte* base = memory->data();
-    backend.copy_in(base, cases.image.data(), memory->bytes());
-    backend.load(cases.program, std::span(&base, 1))->run(1);
-    std::vector<std::byte> after(cases.image.size());
-    backend.copy_out(after.data(), base, memory->bytes());
+    const std::vector<std::byte> after = after_a_run(cases, backend);
     for (size_t c = 0; c < cases.items.size(); ++c) {
       const CaseProgram::Item& item = cases.items[c];
       if (item.inputs[0].dtype() != DType::f32) continue;

@@ -106,7 +106,7 @@ std::string no_cuda_on_host() {
 #endif
 }
 
-constexpr int64_t kShared = 232448;  // as words.h has it
+constexpr int64_t kShared = 232448;  // what a block has on sm_90
 
 CudaOnHost::CudaOnHost(const CudaSource& source) : source_(source) {
   if (!source_.library_steps.empty()) throw std::runtime_error("libraries of CUDA do not run on the host");
@@ -117,8 +117,10 @@ CudaOnHost::CudaOnHost(const CudaSource& source) : source_(source) {
         << (header.name == "ptx.cuh" ? read_file(words / "ptx.cuh") : header.text);
   {
     std::ofstream text(folder / "step.cpp");
-    text << fmt::format("#define WHOLESTEP_CUDA_THREADS {}\n#define WHOLESTEP_CUDA_ROW_CHUNKS {}\n",
-                        kCudaThreads, kCudaRowChunks)
+    text << fmt::format(
+                "#define WHOLESTEP_CUDA_THREADS {}\n#define WHOLESTEP_CUDA_ROW_CHUNKS {}\n"
+                "#define WHOLESTEP_CUDA_SHARED {}\n",
+                kCudaThreads, kCudaRowChunks, kShared)
          << read_file(words / "words.h") << source_.text;
     for (const CudaKernelSource& kernel : source_.kernels) {
       std::string arguments;

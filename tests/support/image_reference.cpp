@@ -62,11 +62,11 @@ std::vector<Expected> conv2d_dw(const Question& q) {
   return {dw, db};
 }
 
-/// The sample put together again from the strips' own rows, convolved, and cut into strips.
+/// Every row of every strip from its part of x: to the sample where it is the strip's own, and to the strip.
 std::vector<Expected> conv2d_strips(const Question& q) {
   const auto &stride = q.attrs.integers("stride"), &padding = q.attrs.integers("padding"),
              &dilation = q.attrs.integers("dilation");
-  const bool of_strips = q.attrs.has("x_rows"), kept = q.attrs.has("rows"), read = !q.attrs.has("unread");
+  const bool of_strips = q.attrs.has("x_rows"), kept = q.attrs.has("rows");
   const Shape &x = q.in[0].shape, &weight = q.in[1].shape;
   const int64_t strips = q.attrs.integer("strips"),
                 x_height = of_strips ? q.attrs.integers("x_rows")[1] : x[2],
@@ -93,7 +93,7 @@ std::vector<Expected> conv2d_strips(const Question& q) {
     if (q.in.size() == 3) value += q.in[2].at({at[2]}), magnitude += std::abs(q.in[2].at({at[2]}));
     if (q.attrs.text_or("activation", "") == "relu") value = std::max(value, 0.0);
     auto put = [&](Sums& to, size_t i) { to.values[i] = value, to.magnitudes[i] = magnitude; };
-    if (read && row >= at[1] * own && row < (at[1] + 1) * own)
+    if (row >= at[1] * own && row < (at[1] + 1) * own)
       put(results[0], q.out[0].offset({at[0], at[2], row, at[4]}));
     if (kept && row >= 0 && row < height)
       put(results.back(), q.out.back().offset({at[0] * strips + at[1], at[2], at[3], at[4]}));

@@ -45,10 +45,6 @@ class Sharer {
     Attrs attrs = {};               ///< of conv2d_strips
     Types types = {};               ///< and its results,
     std::vector<int> made = {};     ///< which are these
-    double flops() const {
-      return 2.0 * static_cast<double>(sizes.out_channels * sizes.y.out * sizes.x.out) *
-             static_cast<double>(sizes.in_channels * sizes.y.kernel * sizes.x.kernel);
-    }
   };
 
   KernelRequest request_of(const Node& node, Types& inputs, Types& outputs) const {
@@ -87,9 +83,11 @@ class Sharer {
   void consider(std::vector<Link> chain) {
     const int64_t samples = graph_.type(chain[0].conv->outputs[0]).shape[0];
     double flops = 0;
-    for (const Link& link : chain) flops += link.flops();
-    if (chain.size() < 2 || flops < kWorthSharing || samples == 0 || lane_goes_on(*chain.back().conv)) return;
-    if (!std::ranges::all_of(chain, [&](const Link& link) { return is_read_again(link); })) return;
+    for (const Link& link : chain) flops += conv2d_sample_flops(link.sizes);
+    if (chain.size() < 2 || flops < kWorthSharing || samples == 0 ||
+        !std::ranges::all_of(chain, [&](const Link& link) { return is_read_again(link); }) ||
+        lane_goes_on(*chain.back().conv))
+      return;
     int64_t strips = 1;
     while (samples * strips * 2 <= kMostLanes) strips *= 2;
     for (; strips > 1; strips /= 2)
@@ -140,7 +138,8 @@ class Sharer {
       link.attrs = link.conv->attrs;
       link.attrs.set({"strips", strips});
       if (i + 1 < chain.size()) link.attrs.set({"rows", std::vector{link.first, link.count}});
-      of_a_strip += link.flops() * static_cast<double>(link.count) / static_cast<double>(rows.out);
+      of_a_strip +=
+          conv2d_sample_flops(link.sizes) * static_cast<double>(link.count) / static_cast<double>(rows.out);
     }
     return of_a_strip <= kMostOfASample * flops;
   }

@@ -181,10 +181,8 @@ std::vector<Tensor> conv2d_dw_vjp(const OpRecord& r, std::span<const Tensor> gs)
 }
 
 double conv2d_flops(const KernelRequest& request) {
-  Conv2dProblem p = conv2d_problem(request);
-  const Conv2d& c = p.conv;
-  return 2.0 * static_cast<double>(p.batch * c.out_channels * c.y.out * c.x.out) *
-         static_cast<double>(c.in_channels / c.groups * c.y.kernel * c.x.kernel);
+  const Conv2dProblem p = conv2d_problem(request);
+  return static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
 }
 
 // Awkward on purpose: sides that differ, kernels that leave columns over, padding beyond the kernel's reach,

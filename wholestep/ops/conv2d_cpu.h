@@ -22,6 +22,11 @@ struct Conv2dProblem {
     return masked ? 5 : 1;
   }  ///< of conv2d and conv2d_dx: what lies sample by sample
 };
+/// Multiplications and additions of a sample, the same for a convolution and its gradients.
+inline double conv2d_sample_flops(const Conv2d& c) {
+  return 2.0 * static_cast<double>(c.out_channels * c.y.out * c.x.out) *
+         static_cast<double>(c.in_channels / c.groups * c.y.kernel * c.x.kernel);
+}
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
 

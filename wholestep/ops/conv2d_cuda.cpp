@@ -116,16 +116,11 @@ std::optional<Tile> dx_tile(const Conv2d& c) {
 /// More work than this a sample is better spread over many blocks.
 constexpr double kSampleFlops = 2e6;
 
-double sample_flops(const Conv2d& c) {
-  return 2.0 * static_cast<double>(c.out_channels * c.y.out * c.x.out) *
-         static_cast<double>(c.in_channels * c.y.kernel * c.x.kernel);
-}
-
 std::string refuse_samples(const KernelRequest& request, const Conv2dProblem& p) {
   if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
   if (!conv2d_fits_lane(p.conv) && refuse_conv2d_tensor_cuda(request).empty())
     return fmt::format("{:.1f} MFLOP a sample are better spread over many blocks",
-                       sample_flops(p.conv) / 1e6);
+                       conv2d_sample_flops(p.conv) / 1e6);
   return "";
 }
 
@@ -165,7 +160,7 @@ std::optional<SampleTile> sample_tile(std::string_view op, const Conv2d& c, bool
 
 }  // namespace
 
-bool conv2d_fits_lane(const Conv2d& c) { return sample_flops(c) <= kSampleFlops; }
+bool conv2d_fits_lane(const Conv2d& c) { return conv2d_sample_flops(c) <= kSampleFlops; }
 
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts) {
   if (!request.attrs.has("bias")) return add_split_join(call, request, parts, 0, false);

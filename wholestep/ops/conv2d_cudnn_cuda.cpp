@@ -70,9 +70,7 @@ std::string refuse_conv2d_cudnn_cuda(const KernelRequest& request) {
   if (std::max({c.x_bytes(), c.weight_bytes(), c.y_bytes()}) >= int64_t{1} << 33)
     return "offsets in an operand do not fit 32 bits";
   if (auto decided = refused_by_library_use()) return *decided;
-  const double flops = 2.0 *
-                       static_cast<double>(p.batch * p.conv.out_channels * p.conv.y.out * p.conv.x.out) *
-                       static_cast<double>(p.conv.in_channels * p.conv.y.kernel * p.conv.x.kernel);
+  const double flops = static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
   if (p.conv.groups != 1) return fmt::format("not measured with groups, which are {}", p.conv.groups);
   if (!c.tf32) return "not measured without TF32";
   if (flops < static_cast<double>(kCudaProductFlops)) return "little work";

@@ -34,10 +34,7 @@ struct Columns {
   int64_t weight_columns, pixels;
 
   int64_t channels() const { return problem.conv.out_channels; }
-  double flops() const {
-    return 2.0 * static_cast<double>(problem.batch * channels()) *
-           static_cast<double>(weight_columns * pixels);
-  }
+  double flops() const { return static_cast<double>(problem.batch) * conv2d_sample_flops(problem.conv); }
   int64_t sample_bytes() const { return weight_columns * pixels * size_bytes(dtype); }
   /// Where a result has more terms than a sample pixels, samples are put side by side: matrices [.., batch
   /// pixels] instead of one of every sample, which would be narrow, or parts of a weight's gradient, which

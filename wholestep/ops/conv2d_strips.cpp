@@ -54,10 +54,8 @@ Types infer(std::span<const TensorType> in, const Attrs& attrs) {
 }
 
 double strips_flops(const KernelRequest& request) {
-  const Conv2dStrips s = conv2d_strips(request);
-  const Conv2d& c = s.problem.conv;
-  return 2.0 * static_cast<double>(s.problem.batch * c.out_channels * c.y.out * c.x.out) *
-         static_cast<double>(c.in_channels * c.y.kernel * c.x.kernel);
+  const Conv2dProblem p = conv2d_strips(request).problem;
+  return static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
 }
 
 /// One strip a sample and several, with rows around them and without, over samples and over strips, whose

@@ -14,7 +14,7 @@ Index threadIdx, blockIdx;
 /// Until every thread of the block, or of the warp, that has not ended is there.
 void (*wait_for_block)();
 void (*wait_for_warp)();
-alignas(1024) char shared[232448];
+alignas(1024) char shared[WHOLESTEP_CUDA_SHARED];
 double cos(double), erf(double), exp(double), expm1(double), floor(double), fmod(double, double), log(double),
     log1p(double), pow(double, double), sin(double), sqrt(double), tanh(double), fabs(double);
 float cosf(float), erff(float), expf(float), expm1f(float), floorf(float), fmodf(float, float), logf(float),
