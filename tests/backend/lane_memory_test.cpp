@@ -35,10 +35,10 @@ Call row_call(std::vector<int> inputs, uint64_t by_rows, int output, int64_t scr
   return call;
 }
 
-LaneSet lanes_of(const Program& program) {
+Region lanes_of(const Program& program) {
   LaneSet set{.rows = kRows, .chunks = kRows, .steps = {}};
   for (int i = 0; i < static_cast<int>(program.calls.size()); ++i) set.steps.push_back({i, 0});
-  return set;
+  return {.lane_sets = {set}, .lanes = kRows};
 }
 
 const std::optional<std::vector<Written>> kAnythingBefore;
@@ -47,7 +47,7 @@ constexpr int64_t kRoom = 160 * 1024;
 TEST(LaneMemory, KeepsWhatALaneMakesForItselfAndStoresWhatOthersRead) {
   // Value 1 is read by the lane alone, 2 is a result of the step, 3 is read by nobody here.
   Program program{.calls = {row_call({0}, 1, 1), row_call({1}, 1, 2), row_call({2}, 1, 3)}, .outputs = {2}};
-  LaneMemory memory = plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom);
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), 0, kAnythingBefore, kRoom);
   EXPECT_EQ(memory.steps[0].inputs[0], kElsewhere);
   EXPECT_NE(memory.steps[0].outputs[0], kElsewhere);
   EXPECT_EQ(memory.steps[0].outputs[0], memory.steps[1].inputs[0]);
@@ -60,7 +60,7 @@ TEST(LaneMemory, KeepsWhatALaneMakesForItselfAndStoresWhatOthersRead) {
 
 TEST(LaneMemory, FetchesAWeightWhileThePhaseBeforeRuns) {
   Program program{.calls = {row_call({0, 9}, 1, 1), row_call({1, 8}, 1, 2)}, .outputs = {2}};
-  LaneMemory memory = plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom);
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), 0, kAnythingBefore, kRoom);
   EXPECT_EQ(memory.steps[0].inputs[1], kElsewhere) << "there is no time before the first phase";
   ASSERT_EQ(memory.fetches.size(), 1u);
   EXPECT_EQ(memory.fetches[0].from.offset, 8 * 65536);
@@ -72,7 +72,7 @@ TEST(LaneMemory, FetchesAWeightWhileThePhaseBeforeRuns) {
 
 TEST(LaneMemory, FetchesBeforeTheStartWhatTheRegionBeforeDoesNotWrite) {
   Program program{.calls = {row_call({0, 9}, 1, 1), row_call({1, 8}, 1, 2)}, .outputs = {2}};
-  LaneMemory memory = plan_lane_memory(program, lanes_of(program),
+  LaneMemory memory = plan_lane_memory(program, lanes_of(program), 0,
                                        std::vector<Written>{{{0, 0}, 4}, {{0, 8 * 65536}, 64}}, kRoom);
   ASSERT_EQ(memory.fetches.size(), 2u);
   EXPECT_TRUE(memory.fetches[0].early);
@@ -87,7 +87,8 @@ TEST(LaneMemory, FetchesALanesOwnStretchOfElements) {
   // Two blocks of 1024 elements each over [32, 64]; the flag is the same for both.
   Program program{.calls = {row_call({0, 9}, 1, 1)}, .outputs = {1}};
   LaneSet set{.rows = 0, .chunks = 2, .alone = true, .stretch = 1024, .steps = {{0, 0}}};
-  LaneMemory memory = plan_lane_memory(program, set, std::vector<Written>{{{0, 65536}, 8192}}, kRoom);
+  LaneMemory memory = plan_lane_memory(program, {.lane_sets = {set}, .lanes = set.chunks}, 0,
+                                       std::vector<Written>{{{0, 65536}, 8192}}, kRoom);
   ASSERT_EQ(memory.fetches.size(), 2u);
   EXPECT_TRUE(memory.fetches[0].by_lane);
   EXPECT_EQ(memory.fetches[0].bytes, 4096);
@@ -96,7 +97,8 @@ TEST(LaneMemory, FetchesALanesOwnStretchOfElements) {
   EXPECT_EQ(memory.steps[0].inputs[0], memory.fetches[0].to);
   EXPECT_EQ(memory.steps[0].outputs[0], kElsewhere);
   // Its second half is written by the region before.
-  memory = plan_lane_memory(program, set, std::vector<Written>{{{0, 4096}, 4}}, kRoom);
+  memory = plan_lane_memory(program, {.lane_sets = {set}, .lanes = set.chunks}, 0,
+                            std::vector<Written>{{{0, 4096}, 4}}, kRoom);
   ASSERT_EQ(memory.fetches.size(), 1u);
   EXPECT_EQ(memory.fetches[0].from.offset, 9 * 65536);
 }
@@ -105,7 +107,7 @@ TEST(LaneMemory, StepsThatNeedNothingOfTheRegionBeforeRunWhileItDoes) {
   // Value 0 becomes 1, 1 and the weight 9 become 2; others read 1.
   Program program{.calls = {row_call({0}, 1, 1), row_call({1, 9}, 1, 2)}, .outputs = {1, 2}};
   auto early = [&](std::optional<std::vector<Written>> before) {
-    return plan_lane_memory(program, lanes_of(program), before, kRoom);
+    return plan_lane_memory(program, lanes_of(program), 0, before, kRoom);
   };
   LaneMemory nothing_before = early(std::vector<Written>());
   EXPECT_EQ(nothing_before.early_steps, 2u);
@@ -125,16 +127,43 @@ TEST(LaneMemory, StepsThatNeedNothingOfTheRegionBeforeRunWhileItDoes) {
 
 TEST(LaneMemory, LeavesElsewhereWhatDoesNotFitOrMustLieInMemory) {
   Program program{.calls = {row_call({0}, 1, 1, 1024), row_call({1}, 1, 2, 2048)}, .outputs = {2}};
-  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 256).steps[0].outputs[0],
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), 0, kAnythingBefore, 2048 + 256).steps[0].outputs[0],
             2048)
       << "above the scratch of both phases it lives through";
-  LaneMemory tight = plan_lane_memory(program, lanes_of(program), kAnythingBefore, 2048 + 255);
+  LaneMemory tight = plan_lane_memory(program, lanes_of(program), 0, kAnythingBefore, 2048 + 255);
   EXPECT_EQ(tight.steps[0].outputs[0], kElsewhere);
   EXPECT_EQ(tight.shared_bytes, 2048);
   auto& reader = const_cast<CudaCall&>(dynamic_cast<const CudaCall&>(*program.calls[1].kernel.kernel));
   reader.phases[0].in_memory = true;
-  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), kAnythingBefore, kRoom).steps[0].outputs[0],
+  EXPECT_EQ(plan_lane_memory(program, lanes_of(program), 0, kAnythingBefore, kRoom).steps[0].outputs[0],
             kElsewhere);
+}
+
+TEST(LaneMemory, WhatOtherLanesMakeForThemselvesIsNotStoredForThem) {
+  // Both lane sets make 1; one goes on with 2, the other with 3.
+  Program program{.calls = {row_call({0}, 1, 1), row_call({1}, 1, 2), row_call({1}, 1, 3)},
+                  .outputs = {2, 3}};
+  const LaneSet one{.rows = kRows, .chunks = kRows, .steps = {{0, 0}, {1, 0}}};
+  LaneSet other{.rows = kRows, .chunks = kRows, .steps = {{0, 0}, {2, 0}}};
+  for (size_t set : {size_t{0}, size_t{1}}) {
+    const LaneMemory memory = plan_lane_memory(program, {.lane_sets = {one, other}, .lanes = 2 * kRows}, set,
+                                               kAnythingBefore, kRoom);
+    EXPECT_NE(memory.steps[0].outputs[0], kElsewhere);
+    EXPECT_FALSE(memory.steps[0].stored[0]);
+    EXPECT_EQ(memory.steps[1].inputs[0], memory.steps[0].outputs[0]);
+  }
+  // A lane beside it waits for what is stored.
+  other.beside = 0, other.steps = {{2, 0}};
+  EXPECT_TRUE(
+      plan_lane_memory(program, {.lane_sets = {one, other}, .lanes = 2 * kRows}, 0, kAnythingBefore, kRoom)
+          .steps[0]
+          .stored[0]);
+  EXPECT_EQ(
+      plan_lane_memory(program, {.lane_sets = {one, other}, .lanes = 2 * kRows}, 1, kAnythingBefore, kRoom)
+          .steps[0]
+          .inputs[0],
+      kElsewhere)
+      << "which is not fetched before it is there";
 }
 
 TEST(LaneMemory, AViewIsTheValueItShows) {
@@ -142,7 +171,8 @@ TEST(LaneMemory, AViewIsTheValueItShows) {
   program.calls[1].kernel.view = true;
   program.calls[1].outputs = program.calls[1].inputs;
   LaneSet set{.rows = kRows, .chunks = kRows, .steps = {{0, 0}, {2, 0}}};
-  LaneMemory memory = plan_lane_memory(program, set, kAnythingBefore, kRoom);
+  LaneMemory memory =
+      plan_lane_memory(program, {.lane_sets = {set}, .lanes = set.chunks}, 0, kAnythingBefore, kRoom);
   EXPECT_NE(memory.steps[0].outputs[0], kElsewhere);
   EXPECT_EQ(memory.steps[0].outputs[0], memory.steps[1].inputs[0]);
 }
@@ -231,11 +261,11 @@ TEST(LaneMemory, NothingIsOverwrittenTooEarlyInTheNetworksOfTheZoo) {
     Plan plan = test::cuda_train_plan(name, batch);
     Program program = make_program(plan);
     for (const Region& region : plan_regions(plan).regions)
-      for (const LaneSet& set : region.lane_sets)
+      for (size_t set = 0; set < region.lane_sets.size(); ++set)
         for (int64_t budget : {int64_t{8} * 1024, int64_t{48} * 1024, kRoom})
           for (const auto& before : {kAnythingBefore, std::optional(std::vector<Written>())}) {
-            LaneMemory memory = plan_lane_memory(program, set, before, budget);
-            expect_whole(program, set, memory);
+            LaneMemory memory = plan_lane_memory(program, region, set, before, budget);
+            expect_whole(program, region.lane_sets[set], memory);
             fetched += static_cast<int>(memory.fetches.size());
             for (const LaneMemory::Step& s : memory.steps)
               kept += static_cast<int>(s.outputs.size() - std::ranges::count(s.outputs, kElsewhere));

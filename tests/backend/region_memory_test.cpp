@@ -15,7 +15,7 @@ namespace {
 /// Bytes that a step of a lane set reads or writes; the parts of different chunks are not told apart.
 struct Access {
   int set, step, call;
-  bool writes, again;
+  bool writes;
   int after;
   BufferRef at;
   int64_t bytes;
@@ -31,8 +31,7 @@ std::vector<Access> accesses_of(const Program& program, const Region& region) {
       const CudaPhase& phase = kernel.phases[static_cast<size_t>(step.phase)];
       auto add = [&](bool writes, BufferRef at, int64_t bytes) {
         if (bytes == 0) return;
-        all.push_back(
-            {static_cast<int>(s), static_cast<int>(i), step.call, writes, step.again, step.after, at, bytes});
+        all.push_back({static_cast<int>(s), static_cast<int>(i), step.call, writes, step.after, at, bytes});
       };
       for (size_t k = 0; k < call.inputs.size(); ++k)
         if (has_operand(phase.reads, k)) add(false, call.inputs[k], kernel.inputs[k].bytes());
@@ -58,12 +57,13 @@ std::string conflict(const Program& program, const Regions& regions, int& repeat
           return region.lane_sets[static_cast<size_t>(later.set)].beside == earlier.set &&
                  later.after >= earlier.step;
         };
-        bool same = a.again && b.again && a.call == b.call, waits = after(a, b) || after(b, a);
-        // What only writers of the same share read, each has made itself.
-        bool own = a.again && std::ranges::any_of(all, [&](const Access& made) {
-                     return made.set == b.set && made.step < b.step && made.call == a.call && made.again &&
-                            made.writes && made.at.offset == a.at.offset && made.at.arena == a.at.arena;
-                   });
+        bool same = a.call == b.call, waits = after(a, b) || after(b, a);
+        // Lane sets that have a step of one call repeat it, to the same bits. What only writers of the same
+        // share read, each has made itself.
+        bool own = std::ranges::any_of(all, [&](const Access& made) {
+          return made.set == b.set && made.step < b.step && made.call == a.call && made.writes &&
+                 made.at.offset == a.at.offset && made.at.arena == a.at.arena;
+        });
         repeated += same || own;
         awaited += waits;
         if (!same && !waits && !(own && !b.writes))

@@ -183,6 +183,31 @@ TEST(Regions, LanesWithStripsMakeTheRowsThatOnlyTheyNeed) {
   EXPECT_EQ(chains(schedule, more.regions[0]), Labels{"gs"});
 }
 
+TEST(Regions, LanesBesideThoseWithStripsMakeTheRowsThatTheyNeed) {
+  // c has strips of the rows that r makes, q all of a row; neither waits for the other.
+  auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),
+       strips = of_extent({.chunks = 64, .rows = 32, .row_inputs = 1, .row_outputs = 1, .strips = 2}),
+       parts = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .parts = true});
+  auto schedule = [&](const std::shared_ptr<const PreparedKernel>& other) {
+    return std::vector{labelled("w", call(of_extent({.chunks = 7}), {0}, {1})),
+                       labelled("r", call(rows, {1}, {2})), labelled("c", call(strips, {2}, {3})),
+                       labelled("q", call(other, {2}, {4})),
+                       labelled("z", call(of_extent({.chunks = 7}), {3, 4}, {5}))};
+  };
+  const Regions regions = build_regions(schedule(parts), Placement::kFewest);
+  ASSERT_EQ(regions.regions.size(), 3u);
+  EXPECT_EQ(chains(schedule(parts), regions.regions[1]), (Labels{"rc", "rq"}));
+  EXPECT_EQ(regions.regions[1].lane_sets[0].chunks, 64);
+  EXPECT_EQ(regions.regions[1].lane_sets[1].chunks, 32);
+  EXPECT_EQ(regions.regions[1].lanes, 96);
+  EXPECT_TRUE(regions.spans[1].repeated);
+  // Where there are not workers for all at once, r is made once and waited for.
+  const auto many = of_extent({.chunks = 96, .rows = 32, .row_inputs = 1, .strips = 3});
+  const Regions apart = build_regions(schedule(many), Placement::kFewest);
+  ASSERT_EQ(apart.regions.size(), 4u);
+  EXPECT_EQ(chains(schedule(many), apart.regions[1]), Labels{"r"});
+}
+
 TEST(Regions, LanesBeginWithWhatNeedsNothingOfTheRegionBefore) {
   // a and b by rows of what all of w leaves; t by rows of what was there; c of both.
   auto rows = of_extent({.chunks = 32, .rows = 32, .row_inputs = 1, .row_outputs = 1}),

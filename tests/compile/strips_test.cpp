@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "support/count_nodes.h"
 #include "support/op_case.h"
@@ -46,12 +47,29 @@ TEST(Strips, AStridedNetworkMakesThemOfEveryConvolution) {
   EXPECT_FALSE(strips[0]->attrs.has("x_rows"));
   EXPECT_EQ(strips[1]->attrs.integers("x_rows"), x_rows[0]);
   EXPECT_EQ(strips[2]->attrs.integers("x_rows"), x_rows[1]);
+  // And back, of the first layer's weight and what leads to it.
+  ASSERT_EQ(count(with, "conv2d_dx_strips"), 1);
+  ASSERT_EQ(count(with, "conv2d_dw_strips"), 1);
+  EXPECT_EQ(count(with, "conv2d_dx"), 1);
+  EXPECT_EQ(count(with, "conv2d_dw"), 2);
+  for (const Node& node : with.graph->nodes) {
+    if (node.op->name == "conv2d_dx_strips") {
+      EXPECT_EQ(with.graph->type(node.outputs[0]).shape, (Shape{64, 8, 16, 32}));
+    }
+    if (node.op->name == "conv2d_dw_strips") {
+      EXPECT_EQ(node.attrs.integer("strips"), 2);
+    }
+  }
+}
+
+int strips_in(const Plan& plan) {
+  return count(plan, "conv2d_strips") + count(plan, "conv2d_dx_strips") + count(plan, "conv2d_dw_strips");
 }
 
 TEST(Strips, AnEvaluationKeepsItsResultsInLanes) {
   Net net(nn::find_model("w4s"), std::make_unique<optim::Adam>(), {},
           {.normalization = {}, .compile = {.backend = &cuda_planner()}});
-  EXPECT_EQ(count(net.step->make_eval_plan(32), "conv2d_strips"), 0);
+  EXPECT_EQ(strips_in(net.step->make_eval_plan(32)), 0);
 }
 
 TEST(Strips, TwoLanesShareASample) {
@@ -66,24 +84,56 @@ TEST(Strips, TwoLanesShareASample) {
   EXPECT_EQ(lanes.steps.size(), 3u) << "convolutions, of which the first scales its pixels";
 }
 
+TEST(Strips, TheWayBackIsMadeByAsManyLanesAsRunAtOnce) {
+  const Plan plan = plan_of("w4s", 32, {.backend = &cuda_planner()});
+  auto name = [&](const LaneSet::Step& step) {
+    const auto at = static_cast<size_t>(step.call);
+    return plan.graph->nodes[at].scope + " " + plan.graph->nodes[at].op->name;
+  };
+  using Names = std::vector<std::string>;
+  std::map<Names, int64_t> lanes;
+  for (const Region& region : plan_regions(plan).regions) {
+    std::map<Names, int64_t> found;
+    for (const LaneSet& set : region.lane_sets) {
+      Names names;
+      for (const LaneSet::Step& step : set.steps) names.push_back(name(step));
+      found[names] = set.chunks;
+    }
+    const bool is_it = std::ranges::any_of(found, [](const auto& set) {
+      return std::ranges::find(set.first, "layers.2 conv2d_dx_strips") != set.first.end();
+    });
+    if (is_it) lanes = found;
+  }
+  const std::map<Names, int64_t> expected = {
+      {{" fused", "layers.4 conv2d_dx", "layers.2 conv2d_dx_strips", "layers.0 conv2d_dw_strips"}, 64},
+      {{"layers.4 conv2d_dx", "layers.2 conv2d_dw"}, 32},
+      {{"layers.4 conv2d_dw"}, 32}};
+  EXPECT_EQ(lanes, expected);
+}
+
 TEST(Strips, ForHalfOfTheMultiprocessors) {
-  for (auto [batch, strips] : {std::pair(2, 8), {8, 8}, {9, 4}, {16, 4}, {17, 2}, {33, 2}}) {
-    const Plan plan = plan_of("w4s", batch, {.backend = &cuda_planner()});
-    ASSERT_EQ(count(plan, "conv2d_strips"), 3) << batch;
+  struct Case {
+    int64_t batch, forward, back;
+  };
+  for (const Case& c : {Case{2, 8, 16}, {8, 8, 8}, {9, 4, 4}, {16, 4, 4}, {17, 2, 2}, {33, 2, 2}}) {
+    const Plan plan = plan_of("w4s", c.batch, {.backend = &cuda_planner()});
+    ASSERT_EQ(count(plan, "conv2d_strips"), 3) << c.batch;
+    ASSERT_EQ(count(plan, "conv2d_dw_strips"), 1) << c.batch;
     for (const Node& node : plan.graph->nodes)
-      if (node.op->name == "conv2d_strips") {
-        EXPECT_EQ(node.attrs.integer("strips"), strips) << batch;
+      if (node.op->name.ends_with("_strips")) {
+        EXPECT_EQ(node.attrs.integer("strips"), node.op->name == "conv2d_strips" ? c.forward : c.back)
+            << c.batch << " " << node.op->name;
       }
   }
-  EXPECT_EQ(count(plan_of("w4s", 34, {.backend = &cuda_planner()}), "conv2d_strips"), 0);
+  EXPECT_EQ(strips_in(plan_of("w4s", 34, {.backend = &cuda_planner()})), 0);
 }
 
 TEST(Strips, OtherNetworksAndDevicesHaveNone) {
   for (const char* model : {"w1", "w2", "w4", "simple-cnn", "resnet18"})
-    EXPECT_EQ(count(plan_of(model, 4, {.backend = &cuda_planner()}), "conv2d_strips"), 0) << model;
-  EXPECT_EQ(count(plan_of("w4s", 32, {}), "conv2d_strips"), 0);
+    EXPECT_EQ(strips_in(plan_of(model, 4, {.backend = &cuda_planner()})), 0) << model;
+  EXPECT_EQ(strips_in(plan_of("w4s", 32, {})), 0);
   set_tf32_allowed(false);
-  EXPECT_EQ(count(plan_of("w4s", 32, {.backend = &cuda_planner()}), "conv2d_strips"), 0);
+  EXPECT_EQ(strips_in(plan_of("w4s", 32, {.backend = &cuda_planner()})), 0);
   set_tf32_allowed(true);
 }
 
@@ -143,6 +193,7 @@ TEST(Strips, GiveTheLossAndTheGradientsOfWholeSamples) {
     const auto traced = chain.trace();
     const Plan gpu = make_plan(traced, {.backend = &cuda_planner()});
     ASSERT_EQ(count(gpu, "conv2d_strips"), 2) << to_string(chain.x);
+    ASSERT_EQ(count(gpu, "conv2d_dw_strips"), 1) << to_string(chain.x);
     const auto expected = chain.results(traced), got = chain.results(gpu.graph);
     ASSERT_EQ(got.size(), expected.size());
     for (size_t k = 0; k < got.size(); ++k) {

@@ -27,6 +27,8 @@ namespace {
 /// Ops whose gradient is not the derivative, and why. Everything else that takes and gives floating-point
 /// numbers must have a gradient rule.
 const std::map<std::string, std::string> kNoDerivative = {
+    {"conv2d_dw_strips", "made by a compiler pass, after differentiation"},
+    {"conv2d_dx_strips", "made by a compiler pass, after differentiation"},
     {"conv2d_strips", "made by a compiler pass, after differentiation"},
     {"conv2d_sums", "made by a compiler pass, after differentiation"},
     {"conv2d_sums_dw", "made by a compiler pass, after differentiation"},

@@ -22,11 +22,23 @@ void reach(const std::string& header, std::set<std::string>& reached) {
 
 /// What a library's own files share: rows and loops behind the ops, readers, parts of the built-in data.
 bool is_internal(const std::string& name) {
-  static const std::set<std::string> names = {
-      "registry.h",     "bitmap_font.h",         "digit_strokes.h", "idx_folder.h",
-      "mnist.h",        "elementwise_program.h", "layer_types.h",   "element_access.h",
-      "reduce_walk.h",  "conv2d_strips.h",       "pixel_program.h", "conv2d_sums.h",
-      "matmul_fused.h", "square_blocks.h",       "pool_windows.h",  "epilogue.h"};
+  static const std::set<std::string> names = {"registry.h",
+                                              "bitmap_font.h",
+                                              "digit_strokes.h",
+                                              "idx_folder.h",
+                                              "mnist.h",
+                                              "elementwise_program.h",
+                                              "layer_types.h",
+                                              "element_access.h",
+                                              "reduce_walk.h",
+                                              "conv2d_strips.h",
+                                              "pixel_program.h",
+                                              "conv2d_sums.h",
+                                              "conv2d_gradient_strips.h",
+                                              "matmul_fused.h",
+                                              "square_blocks.h",
+                                              "pool_windows.h",
+                                              "epilogue.h"};
   static const std::regex kernels(".*(_cpu|_cuda|_loops|\\.isa)\\.h");
   return names.contains(name) || std::regex_match(name, kernels);
 }

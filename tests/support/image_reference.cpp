@@ -100,6 +100,40 @@ std::vector<Expected> conv2d_strips(const Question& q) {
   });
   return {results.begin(), results.end()};
 }
+/// Channels and columns stay, rows of a sample are so many to a strip.
+Index in_strips(const Index& at, int64_t strips, int64_t height) {
+  const int64_t own = height / strips;
+  return {at[0] * strips + at[2] / own, at[1], at[2] % own, at[3]};
+}
+std::vector<Expected> conv2d_dx_strips(const Question& q) {
+  const int64_t strips = q.attrs.integer("strips");
+  const Shape& made = q.out[0].shape;
+  const Shape whole = {made[0] / strips, made[1], made[2] * strips, made[3]};
+  Sums dx(q.out[0]);
+  for_each_product(whole, q.in[1].shape, q.in[0].shape, q.attrs,
+                   [&](const Index& to, const Index& w, const Index& g) {
+                     dx.add(q.out[0].offset(in_strips(to, strips, whole[2])), q.in[0].at(g) * q.in[1].at(w));
+                   });
+  if (q.attrs.has("activation"))
+    for_each(whole, [&](const Index& to) {
+      if (!(q.in[2].at(to) > 0)) dx.values[q.out[0].offset(in_strips(to, strips, whole[2]))] = 0;
+    });
+  return {dx};
+}
+std::vector<Expected> conv2d_dw_strips(const Question& q) {
+  const int64_t strips = q.attrs.integer("strips");
+  const Shape& given = q.in[1].shape;
+  const Shape whole = {given[0] / strips, given[1], given[2] * strips, given[3]};
+  Sums dw(q.out[0]);
+  for_each_product(q.in[0].shape, q.out[0].shape, whole, q.attrs,
+                   [&](const Index& x, const Index& to, const Index& g) {
+                     dw.add(q.out[0].offset(to), q.in[0].at(x) * q.in[1].at(in_strips(g, strips, whole[2])));
+                   });
+  if (!q.attrs.has("bias")) return {dw};
+  Sums db(q.out[1]);
+  for_each(given, [&](const Index& g) { db.add(static_cast<size_t>(g[1]), q.in[1].at(g)); });
+  return {dw, db};
+}
 /// The convolution as operands of conv2d have it, then what its pixels add up to.
 std::vector<Expected> conv2d_sums(const Question& q) {
   Question conv{q.in, q.attrs, {}};
@@ -271,6 +305,8 @@ const Evaluations& image_evaluations() {
                                     {"conv2d_dx", conv2d_dx},
                                     {"conv2d_dw", conv2d_dw},
                                     {"conv2d_strips", conv2d_strips},
+                                    {"conv2d_dx_strips", conv2d_dx_strips},
+                                    {"conv2d_dw_strips", conv2d_dw_strips},
                                     {"conv2d_sums", conv2d_sums},
                                     {"conv2d_sums_dw", conv2d_sums_dw},
                                     {"max_pool2d", max_pool2d},

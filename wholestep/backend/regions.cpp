@@ -295,7 +295,8 @@ class Builder {
       span.last -= span.last > static_cast<int>(at);
     }
   }
-  /// Whether each row that the lanes make is read by nobody behind them but lanes with its strips.
+  /// Whether each row that the lanes make is read behind them by lanes with its strips, and if by others of
+  /// its own, too, all of them find a worker.
   bool is_for_strips(const LaneSet& made, const Region& next) const {
     std::set<int> values;
     const int64_t rows = phases_[index_of(made.steps[0])].extent.rows;
@@ -304,7 +305,7 @@ class Builder {
       if (phases_[index_of(step)].extent.rows == 0 || kernel.kernel->workspace_bytes > 0) return false;
       for (int value : kernel.outputs) values.insert(views_.shown(value));
     }
-    int readers = 0;
+    int readers = 0, with_strips = 0;
     for (const LaneSet& set : next.lane_sets) {
       bool reads = false;
       for (const LaneSet::Step& step : set.steps) {
@@ -312,13 +313,13 @@ class Builder {
         for (size_t i = 0; i < inputs.size(); ++i) {
           if (!values.contains(views_.shown(inputs[i]))) continue;
           const PhaseExtent& extent = phases_[index_of(step)].extent;
-          if (set.strips == 1 || set.rows != rows || !has_operand(extent.row_inputs, i)) return false;
+          if (set.rows != rows || !has_operand(extent.row_inputs, i)) return false;
           reads = true;
         }
       }
-      readers += reads;
+      readers += reads, with_strips += reads && set.strips > 1;
     }
-    return readers == 1;
+    return with_strips > 0 && (readers == 1 || next.lanes <= kLanesAlone);
   }
   /// The steps of a lane set that another one needs, in order.
   std::vector<LaneSet::Step> read_by(const LaneSet& reader, const LaneSet& maker) const {
@@ -444,6 +445,14 @@ class Builder {
 };
 
 }  // namespace
+
+std::set<int> awaited_steps(const Region& region, size_t lane_set) {
+  std::set<int> steps;
+  for (const LaneSet& set : region.lane_sets)
+    if (set.beside == static_cast<int>(lane_set))
+      for (const LaneSet::Step& step : set.steps) steps.insert(step.after);
+  return steps;
+}
 
 Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement) {
   return Builder(schedule, placement).build();

@@ -2,6 +2,7 @@
 // batch share lanes, so a worker carries its samples through several layers; phases that do not depend on
 // each other run side by side.
 #pragma once
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -52,6 +53,9 @@ struct Regions {
   std::vector<Span>
       spans;  ///< per call: first and last region it runs in; of a view, where its operand is made
 };
+
+/// The steps of a lane set that lanes beside it wait for.
+std::set<int> awaited_steps(const Region& region, size_t lane_set);
 
 /// Depends on the schedule alone, so planning and loading agree.
 Regions build_regions(std::span<const ScheduledKernel> schedule, Placement placement = Placement::kInOrder);

@@ -1,6 +1,7 @@
 // Small convolutions run a sample a lane, and a batch of 32 leaves three quarters of a large GPU idle. Where
 // one convolution reads another, samples are shared out by rows among more lanes: each makes a strip of every
-// result, and for itself the rows around it that the next convolution reads.
+// result, and for itself the rows around it that the next convolution reads. The end of a backward pass, a
+// gradient of rows that nothing but a weight's gradient reads, needs no rows around it.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -17,8 +18,9 @@ namespace {
 constexpr double kWorthSharing = 1e6;
 /// Half of the multiprocessors of a large GPU: the kernels in front and behind find others to come in early.
 constexpr int64_t kMostLanes = kLanesAlone / 2;
-/// The part of a sample's work that a strip may be, with what neighbours make as well.
-constexpr double kMostOfASample = 0.6;
+/// The part of a sample's work that a strip may be, with what neighbours make as well: forward, and back,
+/// where there is no other work left to do beside it.
+constexpr double kMostOfASample = 0.6, kMostOfASampleBack = 0.75;
 
 class Sharer {
  public:
@@ -28,8 +30,10 @@ class Sharer {
   GraphPtr run() {
     for (const Node& node : graph_.nodes)
       if (node.op->name == "conv2d" && !links_.contains(&node)) consider(chain_from(node));
+      else if (node.op->name == "conv2d_dx") consider_end(node);
     for (const Node& node : graph_.nodes)
       if (auto found = links_.find(&node); found != links_.end()) emit(found->second);
+      else if (auto end = ends_.find(&node); end != ends_.end()) emit_gradient(node, end->second);
       else rewriter_.copy(node);
     return rewriter_.finish();
   }
@@ -117,6 +121,88 @@ class Sharer {
            has_operand(phased->phase(0).row_inputs, found->second);
   }
 
+  /// The node that makes a value, under whatever shape, or null.
+  const Node* maker(int value) const {
+    for (;;) {
+      const int node = graph_.values[static_cast<size_t>(value)].node;
+      if (node < 0) return nullptr;
+      if (graph_.node(node).op->name != "reshape") return &graph_.node(node);
+      value = graph_.node(node).inputs[0];
+    }
+  }
+  double flops_of(const Node& node) const {
+    Types inputs, outputs;
+    return conv2d_sample_flops(conv2d_problem(request_of(node, inputs, outputs)).conv);
+  }
+
+  /// Nodes dx and the one that reads it as the strips they are made in.
+  void consider_end(const Node& dx) {
+    const std::vector<int>& readers = users_[static_cast<size_t>(dx.outputs[0])];
+    if (readers.size() != 1 || kept_[static_cast<size_t>(dx.outputs[0])]) return;
+    const Node& dw = graph_.node(readers[0]);
+    if (dw.op->name != "conv2d_dw" || dw.inputs[1] != dx.outputs[0]) return;
+    // Every lane repeats for whole samples the gradients that lead to dx, and a lane beside them, too, if a
+    // weight's gradient reads one.
+    const int64_t samples = graph_.type(dx.outputs[0]).shape[0];
+    const double of_both = flops_of(dx) + flops_of(dw);
+    double repeated = 0;
+    int64_t lanes_beside = samples;
+    const Node* before = maker(dx.inputs[0]);
+    for (; before && before->op->name == "conv2d_dx"; before = maker(before->inputs[0]))
+      repeated += flops_of(*before), lanes_beside += samples;
+    if (of_both < kWorthSharing || samples == 0 || (before && works_by_rows(*before))) return;
+    const int64_t rows = graph_.type(dx.outputs[0]).shape[2];
+    int64_t strips = 1;
+    while (samples * strips * 2 <= kMostLanes) strips *= 2;
+    for (; strips > 1; strips /= 2)
+      if (rows % (strips * dx.attrs.integers("stride")[0]) == 0 &&
+          samples * strips + lanes_beside <= kLanesAlone &&
+          repeated + of_both / static_cast<double>(strips) <= kMostOfASampleBack * (repeated + of_both) &&
+          have_kernels(dx, dw, strips)) {
+        ends_[&dx] = ends_[&dw] = strips;
+        return;
+      }
+  }
+
+  /// Whether a node's result is made sample by sample, in lanes that its readers could go on with.
+  bool works_by_rows(const Node& node) const {
+    Types inputs, outputs;
+    const KernelRequest request = request_of(node, inputs, outputs);
+    Scope scope(node.scope, node.source);
+    const auto kernel = choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
+    const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get());
+    return phased && phased->phase_count() > 0 && phased->phase(phased->phase_count() - 1).rows > 0;
+  }
+
+  static Attrs with_strips(const Node& node, int64_t strips) {
+    Attrs attrs = node.attrs;
+    attrs.set({"strips", strips});
+    return attrs;
+  }
+  bool is_made_for(const OpDef& op, const Types& inputs, const Attrs& attrs) const {
+    const Types types = op.infer(inputs, attrs);
+    // The plain one takes everything.
+    return bool(choose_kernel(op, {op.name, inputs, types, attrs}, backend_.name()).kernel->refuse);
+  }
+  bool have_kernels(const Node& dx, const Node& dw, int64_t strips) const {
+    if (dx.attrs.integer("groups") != 1 || dw.attrs.integer("groups") != 1) return false;
+    const Types inputs = graph_.input_types(dx);
+    Types of_weight = graph_.input_types(dw);
+    if (inputs[1].dtype != DType::f32) return false;
+    of_weight[1] = dx_op_.infer(inputs, with_strips(dx, strips))[0];
+    return is_made_for(dx_op_, inputs, with_strips(dx, strips)) &&
+           is_made_for(dw_op_, of_weight, with_strips(dw, strips));
+  }
+
+  void emit_gradient(const Node& node, int64_t strips) {
+    const OpDef& op = node.op->name == "conv2d_dx" ? dx_op_ : dw_op_;
+    Types types = graph_.output_types(node);
+    if (&op == &dx_op_) types = op.infer(graph_.input_types(node), with_strips(node, strips));
+    const std::vector<int> made =
+        rewriter_.add(op, with_strips(node, strips), rewriter_.mapped(node.inputs), types, node);
+    for (size_t i = 0; i < made.size(); ++i) rewriter_.map(node.outputs[i], made[i]);
+  }
+
   /// The rows that every strip has to make, from the last convolution back.
   static bool share(std::vector<Link>& chain, int64_t strips, double flops) {
     double of_a_strip = 0;
@@ -161,8 +247,7 @@ class Sharer {
       }
       if (link.sizes.groups != 1 || inputs[1].dtype != DType::f32) return false;
       link.types = op_.infer(inputs, link.attrs);
-      if (!choose_kernel(op_, {op_.name, inputs, link.types, link.attrs}, backend_.name()).kernel->refuse)
-        return false;  // the plain one takes everything
+      if (!is_made_for(op_, inputs, link.attrs)) return false;
     }
     return true;
   }
@@ -182,8 +267,10 @@ class Sharer {
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
-  const OpDef& op_ = find_op("conv2d_strips");
-  std::map<const Node*, Link> links_;  // by convolution
+  const OpDef &op_ = find_op("conv2d_strips"), &dx_op_ = find_op("conv2d_dx_strips"),
+              &dw_op_ = find_op("conv2d_dw_strips");
+  std::map<const Node*, Link> links_;    // by convolution
+  std::map<const Node*, int64_t> ends_;  // strips of a sample, by gradient
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "wholestep/ops/conv2d_cpu.h"
 #include "wholestep/ops/conv2d_cuda.h"
+#include "wholestep/ops/conv2d_gradient_strips.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/epilogue.h"
 #include "wholestep/ops/reduce.h"
@@ -356,10 +357,15 @@ Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Sha
 }  // namespace
 
 Conv2dProblem conv2d_problem(const KernelRequest& request) {
-  bool dx = request.op == "conv2d_dx", dw = request.op == "conv2d_dw";
-  const Shape& x = (dx ? request.outputs[0] : request.inputs[0]).shape;
+  const bool dx = request.op.starts_with("conv2d_dx"), dw = request.op.starts_with("conv2d_dw");
+  const int64_t strips = (dx || dw) && request.attrs.has("strips") ? request.attrs.integer("strips") : 1;
+  const Shape x = joined_strips((dx ? request.outputs[0] : request.inputs[0]).shape, dx ? strips : 1);
   const Shape& weight = (dw ? request.outputs[0] : request.inputs[1]).shape;
-  const Shape& y = (dx ? request.inputs[0] : dw ? request.inputs[1] : request.outputs[0]).shape;
+  const Shape y = joined_strips((dx   ? request.inputs[0]
+                                 : dw ? request.inputs[1]
+                                      : request.outputs[0])
+                                    .shape,
+                                dw ? strips : 1);
   auto axis = [&](int i) {
     size_t at = static_cast<size_t>(i);
     return ConvAxis{.in = x[2 + i],
@@ -377,7 +383,8 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
                    .x = axis(1)},
           .bias = dw ? request.attrs.has("bias") : !dx && request.inputs.size() == 3,
           .masked = masks(request.attrs),
-          .relu = clips(request.attrs)};
+          .relu = clips(request.attrs),
+          .strips = strips};
 }
 
 std::vector<const OpDef*> conv2d_ops() { return {&k_conv2d, &k_conv2d_dx, &k_conv2d_dw}; }

@@ -342,7 +342,15 @@ __device__ void conv2d_plain(Lane lane, const T* x, const T* weight, T* y, char*
   conv2d_plain<T, G, GROUPS, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
 }
 
-template <class T, class G, int GROUPS, int THIRD>
+/// Where row h of channel c is, one of C with ROWS rows of WIDTH, if the rows of each sample n lie in STRIPS strips.
+template <int STRIPS, int C, int ROWS, int WIDTH>
+__device__ int64_t row_in_strips(int64_t n, int c, int h) {
+  constexpr int own = ROWS / STRIPS;
+  return (((n * STRIPS + h / own) * C + c) * own + h % own) * WIDTH;
+}
+
+/// dx in STRIPS strips.
+template <class T, class G, int GROUPS, int THIRD, int STRIPS>
 __device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, const T* third, T* dx, char*) {
   constexpr int CG = G::CI / GROUPS, OG = G::CO / GROUPS;
   const int64_t at = lane.chunk * kThreads + threadIdx.x;
@@ -359,15 +367,15 @@ __device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, const T*
           total = fused_multiply_add(g[((n * G::CO + co) * G::OH + oh / G::SH) * G::OW + ow / G::SW],
                                      weight[((int64_t(co) * CG + ci % CG) * G::KH + kh) * G::KW + kw], total);
       }
-  dx[at] = masked<THIRD>(total, third, at);
+  dx[row_in_strips<STRIPS, G::CI, G::H, G::W>(n, ci, h) + w] = masked<THIRD>(total, third, at);
 }
-template <class T, class G, int GROUPS, int THIRD>
+template <class T, class G, int GROUPS, int THIRD, int STRIPS>
 __device__ void conv2d_dx_plain(Lane lane, const T* g, const T* weight, T* dx, char* workspace) {
-  conv2d_dx_plain<T, G, GROUPS, THIRD>(lane, g, weight, nullptr, dx, workspace);
+  conv2d_dx_plain<T, G, GROUPS, THIRD, STRIPS>(lane, g, weight, nullptr, dx, workspace);
 }
 
-/// A block an element of dw.
-template <class T, class G, int GROUPS>
+/// A block an element of dw; g in STRIPS strips.
+template <class T, class G, int GROUPS, int STRIPS>
 __device__ void conv2d_dw_plain(Lane lane, const T* x, const T* g, T* dw, char*) {
   constexpr int CG = G::CI / GROUPS, OG = G::CO / GROUPS;
   const int64_t at = lane.chunk;
@@ -379,21 +387,21 @@ __device__ void conv2d_dw_plain(Lane lane, const T* x, const T* g, T* dw, char*)
     const int h = oh * G::SH - G::PH + kh * G::DH, w = ow * G::SW - G::PW + kw * G::DW;
     if (h >= 0 && h < G::H && w >= 0 && w < G::W)
       total = fused_multiply_add(x[((n * G::CI + co / OG * CG + ci) * G::H + h) * G::W + w],
-                                 g[((n * G::CO + co) * G::OH + oh) * G::OW + ow], total);
+                                 g[row_in_strips<STRIPS, G::CO, G::OH, G::OW>(n, co, oh) + ow], total);
   }
   total = block_sum(total, lane.shared);
   if (threadIdx.x == 0) dw[at] = total;
 }
-template <class T, class G, int GROUPS>
+template <class T, class G, int GROUPS, int STRIPS>
 __device__ void conv2d_dw_plain(Lane lane, const T* x, const T* g, T* dw, T*, char* workspace) {
-  conv2d_dw_plain<T, G, GROUPS>(lane, x, g, dw, workspace);
+  conv2d_dw_plain<T, G, GROUPS, STRIPS>(lane, x, g, dw, workspace);
 }
 /// And one of the bias's gradient, the sum of g.
-template <class T, class G>
+template <class T, class G, int STRIPS>
 __device__ void conv2d_db_plain(Lane lane, const T*, const T* g, T*, T* db, char*) {
   T total = T(0);
   for (int64_t e = threadIdx.x; e < int64_t(G::BATCH) * G::OH * G::OW; e += kThreads)
-    total += g[(e / (G::OH * G::OW) * G::CO + lane.chunk) * (G::OH * G::OW) + e % (G::OH * G::OW)];
+    total += g[row_in_strips<STRIPS, G::CO, G::OH, G::OW>(e / (G::OH * G::OW), lane.chunk, e / G::OW % G::OH) + e % G::OW];
   total = block_sum(total, lane.shared);
   if (threadIdx.x == 0) db[lane.chunk] = total;
 }

@@ -17,6 +17,7 @@ struct Conv2dProblem {
   bool bias;    ///< there is one, or its gradient beside the weight's
   bool masked;  ///< activation "relu_dx" of conv2d_dx
   bool relu;
+  int64_t strips = 1;  ///< into so many a sample's rows are cut, of dx, or of g in a weight's gradient
   int64_t third() const { return third_operand(bias, masked); }
   uint64_t row_inputs() const {
     return masked ? 5 : 1;
@@ -27,7 +28,7 @@ inline double conv2d_sample_flops(const Conv2d& c) {
   return 2.0 * static_cast<double>(c.out_channels * c.y.out * c.x.out) *
          static_cast<double>(c.in_channels / c.groups * c.y.kernel * c.x.kernel);
 }
-/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike.
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike, and for their gradients in strips.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
 
 /// The sums that conv2d_dw keeps for each chunk of samples, at the start of its workspace: the gradient of

@@ -281,17 +281,17 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& r
   CudaPhase phase = {.chunks = ceil_div(elements, kCudaThreads)};
   if (request.op == "conv2d") {
     phase.run = device_function("conv2d_plain", dtype, shape, p.conv.groups, p.third(), p.relu);
-  } else if (request.op == "conv2d_dx") {
-    phase.run = device_function("conv2d_dx_plain", dtype, shape, p.conv.groups, p.third());
+  } else if (request.op.starts_with("conv2d_dx")) {
+    phase.run = device_function("conv2d_dx_plain", dtype, shape, p.conv.groups, p.third(), p.strips);
   } else {
-    phase.run = device_function("conv2d_dw_plain", dtype, shape, p.conv.groups);
+    phase.run = device_function("conv2d_dw_plain", dtype, shape, p.conv.groups, p.strips);
     phase.chunks = elements;
     phase.shared_bytes = kCudaThreads * 8;
   }
   call->phases.push_back(std::move(phase));
-  if (request.op == "conv2d_dw" && p.bias)
+  if (request.op.starts_with("conv2d_dw") && p.bias)
     call->phases.push_back({.chunks = p.conv.out_channels,
-                            .run = device_function("conv2d_db_plain", dtype, shape),
+                            .run = device_function("conv2d_db_plain", dtype, shape, p.strips),
                             .shared_bytes = kCudaThreads * 8});
   return call;
 }

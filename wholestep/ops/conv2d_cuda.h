@@ -37,7 +37,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_products_cuda(const KernelRequest
 std::string refuse_conv2d_shifted_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest& request);
 
-/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike: plain loops.
+/// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike, and their gradients in strips: plain loops.
 std::unique_ptr<PreparedKernel> prepare_conv2d_plain_cuda(const KernelRequest& request);
 
 // What their sources share.

@@ -91,7 +91,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_cudnn_cuda(const KernelRequest& r
   if (c.of == Of::kWeight && p.bias)
     call->phases.push_back(
         {.chunks = p.conv.out_channels,
-         .run = device_function("conv2d_db_plain", result.dtype, conv2d_geometry(p.batch, p.conv)),
+         .run = device_function("conv2d_db_plain", result.dtype, conv2d_geometry(p.batch, p.conv), 1),
          .shared_bytes = kCudaThreads * 8});
   else if (c.of != Of::kWeight && (p.third() != 0 || p.relu))
     add_finish(*call, result, result.shape[1], result.shape[2] * result.shape[3], p.third(), p.relu);

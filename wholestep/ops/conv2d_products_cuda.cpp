@@ -144,7 +144,7 @@ class Builder {
                           .d = {In::kOutput, 0}}});
       if (c_.problem.bias)
         call_->phases.push_back({.chunks = c_.channels(),
-                                 .run = device_function("conv2d_db_plain", c_.dtype, geometry_),
+                                 .run = device_function("conv2d_db_plain", c_.dtype, geometry_, 1),
                                  .shared_bytes = kCudaThreads * 8});
       return;
     }

@@ -7,12 +7,13 @@ namespace {
 
 /// Strides of the three tensors, in elements: x [N, Ci, H, W], weight [Co, Cg, Kh, Kw], y [N, Co, Ho, Wo].
 struct Loops : Conv2d {
-  int64_t batch, group_in, group_out, x_plane, y_plane, taps;
+  int64_t batch, strips, group_in, group_out, x_plane, y_plane, taps;
   bool bias, masked, relu;
 
   explicit Loops(const Conv2dProblem& problem)
       : Conv2d(problem.conv),
         batch(problem.batch),
+        strips(problem.strips),
         bias(problem.bias),
         masked(problem.masked),
         relu(problem.relu) {
@@ -31,6 +32,11 @@ struct Loops : Conv2d {
   static int64_t reader(const ConvAxis& axis, int64_t i, int64_t t) {
     int64_t at = i + axis.padding - t * axis.dilation;
     return at >= 0 && at % axis.stride == 0 && at / axis.stride < axis.out ? at / axis.stride : -1;
+  }
+  /// The first element of row h of a sample's channel, of `channels` with so many rows, in strips.
+  int64_t row(int64_t n, int64_t channels, int64_t channel, int64_t rows, int64_t h, int64_t width) const {
+    const int64_t own = rows / strips, strip = n * strips + h / own;
+    return ((strip * channels + channel) * own + h % own) * width;
   }
 };
 
@@ -78,7 +84,7 @@ double weight_gradient(const Loops& c, const T* x, const T* g, int64_t o, int64_
         int64_t h = Loops::source(c.y, i, a), w = Loops::source(c.x, j, b);
         if (!Loops::inside(c.y, h) || !Loops::inside(c.x, w)) continue;
         total += static_cast<double>(x[(n * c.in_channels + channel) * c.x_plane + h * c.x.in + w]) *
-                 static_cast<double>(g[(n * c.out_channels + o) * c.y_plane + i * c.x.out + j]);
+                 static_cast<double>(g[c.row(n, c.out_channels, o, c.y.out, i, c.x.out) + j]);
       }
   return total;
 }
@@ -119,16 +125,15 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_reference(const KernelRequest&
     return row_call(c.batch, problem.row_inputs(), 1, [c](const CpuArgs& args, Range samples) {
       for (int64_t n = samples.begin; n < samples.end; ++n) {
         const T* g = args.in<T>(0) + n * c.out_channels * c.y_plane;
-        const int64_t first = n * c.in_channels * c.x_plane;
-        const T* mask = c.masked ? args.in<T>(2) + first : nullptr;
-        T* dx = args.out<T>(0) + first;
+        const T* mask = c.masked ? args.in<T>(2) + n * c.in_channels * c.x_plane : nullptr;
         for (int64_t channel = 0; channel < c.in_channels; ++channel)
-          for (int64_t h = 0; h < c.y.in; ++h)
+          for (int64_t h = 0; h < c.y.in; ++h) {
+            T* dx = args.out<T>(0) + c.row(n, c.in_channels, channel, c.y.in, h, c.x.in);
             for (int64_t w = 0; w < c.x.in; ++w) {
-              *dx = static_cast<T>(input_gradient(c, g, args.in<T>(1), channel, h, w));
-              if (mask && !(*mask++ > 0)) *dx = 0;
-              ++dx;
+              dx[w] = static_cast<T>(input_gradient(c, g, args.in<T>(1), channel, h, w));
+              if (mask && !(*mask++ > 0)) dx[w] = 0;
             }
+          }
       }
     });
   });
@@ -152,8 +157,10 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dw_reference(const KernelRequest&
         for (int64_t o = 0; o < c.out_channels; ++o) {
           double total = 0;
           for (int64_t n = 0; n < c.batch; ++n)
-            for (int64_t i = 0; i < c.y_plane; ++i)
-              total += static_cast<double>(args.in<T>(1)[(n * c.out_channels + o) * c.y_plane + i]);
+            for (int64_t i = 0; i < c.y.out; ++i)
+              for (int64_t j = 0; j < c.x.out; ++j)
+                total +=
+                    static_cast<double>(args.in<T>(1)[c.row(n, c.out_channels, o, c.y.out, i, c.x.out) + j]);
           args.out<T>(1)[o] = static_cast<T>(total);
         }
       }});

@@ -252,12 +252,12 @@ __device__ void conv2d_dx_tensor_samples(Lane lane, const float* g, const float*
 }
 
 /// Partial sums of dw over a block's samples, and with BIAS of db, the sum of the gradient, to the workspace as [chunk] of
-/// [CO][CI KH KW] and [CO]. Rows of the product are taps: 8
+/// [CO][CI KH KW] and [CO]; load(n, xs) makes the tile of sample n. Rows of the product are taps: 8
 /// rows of the kernel with one kw are half a tile of it; channels are its columns, pixels its sum, of which a thread has a
 /// run. A warp has RB groups of 8 rows of the kernel, NB groups of 8 channels and one of SPLIT parts of the sum. Shared
 /// memory: the sample, or the parts of all outputs, whichever is larger. Runs end with a row.
-template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB, bool BIAS>
-__device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g_all, char* workspace) {
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB, bool BIAS, class Load>
+__device__ void conv2d_dw_tensor_parts(Lane lane, const float* g_all, char* workspace, Load load) {
   using Tile = SampleTile<G, RUN, ROW, PLANE>;
   constexpr int R = G::CI * G::KH, K = R * G::KW, S = G::OH * G::OW, weights = G::CO * K;
   constexpr int outputs = weights + (BIAS ? G::CO : 0), all = G::OH * Tile::runs;
@@ -277,7 +277,7 @@ __device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g
   float sum[tiles][NB][4] = {}, of_bias[NB] = {};
   const Range samples = rows_of<G::BATCH>(lane);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    Tile::load(x + n * (G::CI * G::H * G::W), xs);
+    load(n, xs);
     __syncthreads();
 #pragma unroll 1
     for (int run = part * 4 + t; part < SPLIT && run < (all + 3) / 4 * 4; run += SPLIT * 4) {
@@ -358,11 +358,17 @@ __device__ void conv2d_dw_tensor_parts(Lane lane, const float* x, const float* g
       },
       [&](int e, float value) { to[e] = value; });
 }
+template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB, bool BIAS>
+__device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, char* workspace) {
+  conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, BIAS>(lane, g, workspace, [&](int64_t n, uint32_t* xs) {
+    SampleTile<G, RUN, ROW, PLANE>::load(x + n * (G::CI * G::H * G::W), xs);
+  });
+}
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
 __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, float*, char* workspace) {
-  conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, false>(lane, x, g, workspace);
+  conv2d_dw_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, RB, false>(lane, x, g, workspace);
 }
 template <class G, int RUN, int ROW, int PLANE, int NB, int SPLIT, int RB>
 __device__ void conv2d_dw_tensor_samples(Lane lane, const float* x, const float* g, float*, float*, char* workspace) {
-  conv2d_dw_tensor_parts<G, RUN, ROW, PLANE, NB, SPLIT, RB, true>(lane, x, g, workspace);
+  conv2d_dw_tensor_samples<G, RUN, ROW, PLANE, NB, SPLIT, RB, true>(lane, x, g, workspace);
 }

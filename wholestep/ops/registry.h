@@ -19,6 +19,7 @@ std::vector<const OpDef*> softmax_ops();
 std::vector<const OpDef*> conv2d_ops();
 std::vector<const OpDef*> conv2d_sums_ops();
 std::vector<const OpDef*> conv2d_strips_ops();
+std::vector<const OpDef*> conv2d_gradient_strips_ops();
 std::vector<const OpDef*> pool2d_ops();
 std::vector<const OpDef*> batch_norm_ops();
 std::vector<const OpDef*> sort_ops();

@@ -29,7 +29,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   constexpr TensorTile kTiles[] = {{128, 128, 32, 32}, {64, 256, 32, 32}, {256, 64, 32, 32},
                                    {32, 512, 32, 32},  {64, 128, 32, 16}, {128, 64, 16, 32},
                                    {32, 256, 16, 32},  {64, 64, 16, 16},  {32, 128, 32, 32},
-                                   {128, 32, 32, 32},  {64, 64, 32, 32}};
+                                   {128, 32, 32, 32},  {64, 64, 32, 32},  {32, 64, 16, 16}};
   TensorShape best{};
   double least = 0;
   for (TensorTile tile : kTiles) {
@@ -38,7 +38,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
     if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
     int64_t slices = ceil_div(ceil_div(k, splits), 32),
             parts = 16 * tile.warp_m * tile.warp_n / (tile.m * tile.n);
-    for (; tile.stages < std::min<int64_t>(slices, 4); ++tile.stages) {
+    for (; tile.stages < std::min<int64_t>(slices + 1, 4); ++tile.stages) {
       TensorTile deeper = tile;
       ++deeper.stages;
       if (deeper.shared_bytes() > kCudaSharedBytes) break;

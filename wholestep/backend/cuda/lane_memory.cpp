@@ -16,15 +16,16 @@ constexpr int64_t kMostFetched = 48 * 1024;
 
 class LanePlanner {
  public:
-  LanePlanner(const Program& program, const LaneSet& set,
-              const std::optional<std::vector<Written>>& written_before, int64_t budget,
-              const std::vector<Written>& written_beside, size_t most_early)
+  LanePlanner(const Program& program, const Region& region, size_t lane_set,
+              const std::optional<std::vector<Written>>& written_before, int64_t budget, size_t most_early)
       : program_(program),
-        set_(set),
+        region_(region),
+        set_(region.lane_sets[lane_set]),
         written_before_(written_before),
-        written_beside_(written_beside),
         budget_(budget),
-        most_early_(most_early) {}
+        most_early_(most_early) {
+    if (set_.beside >= 0) written_beside_ = written_by(program, region);
+  }
 
   size_t may_begin() const { return may_begin_; }
   LaneMemory plan() {
@@ -119,8 +120,12 @@ class LanePlanner {
       for (size_t i = 0; i < call.outputs.size(); ++i)
         if (has_operand(phase.writes, i)) touch(i, true);
     }
+    // Its own steps read what the lane has; those of other lanes make for themselves what they need and these
+    // make, too, unless they wait for it.
     std::set<std::pair<int, int>> own;
-    for (const LaneSet::Step& step : set_.steps) own.insert({step.call, step.phase});
+    for (const LaneSet& set : region_.lane_sets)
+      if (&set == &set_ || set.beside < 0)
+        for (const LaneSet::Step& step : set.steps) own.insert({step.call, step.phase});
     auto want = [&](int value) {
       if (auto use = uses_.find(views_.shown(value)); use != uses_.end()) use->second.wanted = true;
     };
@@ -239,9 +244,10 @@ class LanePlanner {
   };
 
   const Program& program_;
+  const Region& region_;
   const LaneSet& set_;
   const std::optional<std::vector<Written>>& written_before_;
-  const std::vector<Written>& written_beside_;
+  std::vector<Written> written_beside_;
   int64_t budget_;
   LaneMemory memory_;
   Views views_;
@@ -281,11 +287,13 @@ std::vector<Written> written_by(const Program& program, const Region& region) {
   return written;
 }
 
-LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
-                            const std::vector<Written>& written_beside, size_t most_early) {
+LaneMemory plan_lane_memory(const Program& program, const Region& region, size_t lane_set,
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes) {
+  const std::set<int> awaited = awaited_steps(region, lane_set);
+  size_t most_early =
+      awaited.empty() ? region.lane_sets[lane_set].steps.size() : static_cast<size_t>(*awaited.begin());
   for (;;) {  // until those that may run early find the room to
-    LanePlanner planner(program, set, written_before, budget_bytes, written_beside, most_early);
+    LanePlanner planner(program, region, lane_set, written_before, budget_bytes, most_early);
     LaneMemory memory = planner.plan();
     if (memory.early_steps == planner.may_begin()) return memory;
     most_early = memory.early_steps;

@@ -1,7 +1,6 @@
 // What a lane has in its block's shared memory beside a phase's scratch: values its phases make for each
 // other, and operands fetched from memory while earlier phases run.
 #pragma once
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -48,11 +47,9 @@ struct Written {
 };
 std::vector<Written> written_by(const Program& program, const Region& region);
 
-/// `written_before`: by regions that may still run when a lane begins; none given: anything may be.
-/// `written_beside`: by lanes that this one waits for as it goes. `most_early`: so many steps at most.
-LaneMemory plan_lane_memory(const Program& program, const LaneSet& set,
-                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes,
-                            const std::vector<Written>& written_beside = {},
-                            size_t most_early = std::numeric_limits<size_t>::max());
+/// Of a region's lane set. `written_before`: by regions that may still run when a lane begins; none given:
+/// anything may be.
+LaneMemory plan_lane_memory(const Program& program, const Region& region, size_t lane_set,
+                            const std::optional<std::vector<Written>>& written_before, int64_t budget_bytes);
 
 }  // namespace wholestep

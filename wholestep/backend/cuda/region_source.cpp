@@ -54,8 +54,10 @@ class Writer {
   bool begins_early(const Regions& regions) const {
     if (regions.regions.size() < 3) return false;
     const std::vector<Written> written = written_by(program_, regions.regions.back());
-    return std::ranges::any_of(regions.regions.front().lane_sets, [&](const LaneSet& set) {
-      return set.chunks > 0 && plan_lane_memory(program_, set, written, cuda_lane_bytes()).early_steps > 0;
+    const Region& front = regions.regions.front();
+    return std::ranges::any_of(std::views::iota(size_t{0}, front.lane_sets.size()), [&](size_t set) {
+      return front.lane_sets[set].chunks > 0 &&
+             plan_lane_memory(program_, front, set, written, cuda_lane_bytes()).early_steps > 0;
     });
   }
 
@@ -71,12 +73,10 @@ class Writer {
         add_library_step(set.steps[0]);
         continue;
       }
-      const std::set<int> awaited = awaited_of(region, static_cast<int>(s));
+      const std::set<int> awaited = awaited_steps(region, s);
       const LaneMemory memory =
-          plan_lane_memory(program_, set, written_before_,
-                           region.lanes <= kLanesAlone ? cuda_lane_bytes() : kCudaSharedWithOthers,
-                           set.beside >= 0 ? written_by(program_, region) : std::vector<Written>(),
-                           awaited.empty() ? set.steps.size() : static_cast<size_t>(*awaited.begin()));
+          plan_lane_memory(program_, region, s, written_before_,
+                           region.lanes <= kLanesAlone ? cuda_lane_bytes() : kCudaSharedWithOthers);
       kernel.shared_bytes = std::max(kernel.shared_bytes, memory.shared_bytes);
       body += fmt::format("  if (block < {}) {{\n    const Lane lane{{block{}, shared}};\n",
                           kernel.blocks + set.chunks,
@@ -129,14 +129,6 @@ class Writer {
                                      place(at.d), place(at.scratch)});
   }
 
-  /// The steps of a lane set that lanes beside it wait for.
-  static std::set<int> awaited_of(const Region& region, int lane_set) {
-    std::set<int> steps;
-    for (const LaneSet& set : region.lane_sets)
-      if (set.beside == lane_set)
-        for (const LaneSet::Step& step : set.steps) steps.insert(step.after);
-    return steps;
-  }
   /// A variable for every lane of a set: how far it has come.
   std::string progress_of(int lane_set) const {
     return fmt::format("progress_{}_{}", source_.kernels.size(), lane_set);
@@ -224,9 +216,7 @@ class Writer {
     return set.alone && !step.again ? phase_of(step).alone.run : phase_of(step).run;
   }
   /// Whether no lane set before has the step, too.
-  bool is_first(const LaneSet::Step& step) {
-    return !step.again || repeated_.insert({step.call, step.phase}).second;
-  }
+  bool is_first(const LaneSet::Step& step) { return timed_steps_.insert({step.call, step.phase}).second; }
   static std::string stamp(size_t place) {
     return fmt::format("    if (lane.chunk == 0 && threadIdx.x == 0) times[{}] = clock64();\n", place);
   }
@@ -318,7 +308,7 @@ class Writer {
   const Program& program_;
   bool chained_;
   std::vector<CudaStep>* timed_;
-  std::set<std::pair<int, int>> repeated_;  // calls and phases
+  std::set<std::pair<int, int>> timed_steps_;  // calls and phases
   std::optional<std::vector<Written>> written_before_;
   CudaSource source_;
   int region_ = 0;
