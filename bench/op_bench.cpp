@@ -150,7 +150,8 @@ void register_op_benchmarks() {
     const OpDef& op = find_op(work.op);
     Types outputs = infer_types(op, work.inputs, work.attrs);
     for (const Kernel& kernel : op.kernels)
-      if (!kernel.refuse || kernel.refuse({op.name, work.inputs, outputs, work.attrs}).empty())
+      if (kernel.backend == "cpu" &&
+          (!kernel.refuse || kernel.refuse({op.name, work.inputs, outputs, work.attrs}).empty()))
         benchmark::RegisterBenchmark((work.op + "/" + work.name + "/" + std::string(kernel.name)).c_str(),
                                      run, work, kernel);
   }

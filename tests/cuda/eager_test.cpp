@@ -11,6 +11,7 @@
 #include "wholestep/backend/memory_cache.h"
 #include "wholestep/ops/creation.h"
 #include "wholestep/ops/elementwise.h"
+#include "wholestep/ops/matmul.h"
 #include "wholestep/ops/reduce.h"
 
 namespace wholestep::test {
@@ -67,6 +68,20 @@ TEST(CudaEagerTraining, FollowsTheLossesOfTheCpu) {
   ExactF32 exact;
   std::vector<double> got = train_eagerly_on(cuda_backend(), 8), wanted = train_eagerly_on(cpu_backend(), 8);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-4 * wanted[i]) << "step " << i;
+}
+
+TEST(CudaEagerPrecision, FollowsTheSwitch) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  // 1 + 2^-12 is 1 in TF32; each sum of 1,024 of them is 1,024.25 in f32.
+  const Tensor a = (ones({512, 1024}) * (1 + 0x1p-12)).to(cuda_backend()),
+               b = ones({1024, 512}).to(cuda_backend());
+  auto sum_of = [&] { return matmul(a, b).to(cpu_backend()).data<float>()[0]; };
+  EXPECT_EQ(sum_of(), 1024);
+  {
+    ExactF32 exact;
+    EXPECT_EQ(sum_of(), 1024.25F);
+  }
+  EXPECT_EQ(sum_of(), 1024);
 }
 
 TEST(CudaEagerMemory, ALoopOfOpsAllocatesAndCompilesNothing) {

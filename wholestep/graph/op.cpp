@@ -11,6 +11,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/memory_cache.h"
 #include "wholestep/graph/grad.h"
 #include "wholestep/graph/graph.h"
@@ -60,8 +61,8 @@ std::shared_ptr<const PreparedKernel> eager_kernel(const OpDef& op, const Kernel
   constexpr size_t kMostKept = 4096;
   const Kernel& kernel = *choose_kernel(op, request, device.name()).kernel;
   if (device.host_memory()) return kernel.prepare(request);
-  std::string key = fmt::format("{} {} {}", static_cast<const void*>(&device),
-                                reinterpret_cast<const void*>(kernel.prepare), op.name);
+  std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&device), cuda_architecture(),
+                                tf32_allowed(), reinterpret_cast<const void*>(kernel.prepare), op.name);
   for (const TensorType& type : request.inputs) key += ' ' + to_string(type);
   key += " > ";
   for (const TensorType& type : request.outputs) key += ' ' + to_string(type);

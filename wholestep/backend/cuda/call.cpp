@@ -30,6 +30,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
                                    {32, 512, 32, 32},  {64, 128, 32, 16}, {128, 64, 16, 32},
                                    {32, 256, 16, 32},  {64, 64, 16, 16},  {32, 128, 32, 32},
                                    {128, 32, 32, 32},  {64, 64, 32, 32},  {32, 64, 16, 16}};
+  const int64_t half = cuda_lane_bytes() / 2;  // of a multiprocessor's shared memory
   TensorShape best{};
   double least = 0;
   for (TensorTile tile : kTiles) {
@@ -37,22 +38,25 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
     if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kCudaBusyBlocks / tiles));
     if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
     int64_t slices = ceil_div(ceil_div(k, splits), 32),
-            parts = 16 * tile.warp_m * tile.warp_n / (tile.m * tile.n);
+            parts = 16 * tile.warp_m * tile.warp_n / (tile.m * tile.n),
+            rounds = ceil_div(tiles * splits, kCudaBusyBlocks);
+    const bool in_turn = rounds > 1 && tile.warp_m * tile.warp_n <= 512 && tile.shared_bytes() <= half;
     for (; tile.stages < std::min<int64_t>(slices + 1, 4); ++tile.stages) {
       TensorTile deeper = tile;
       ++deeper.stages;
-      if (deeper.shared_bytes() > kCudaSharedBytes) break;
+      if (deeper.shared_bytes() > (in_turn ? half : kCudaSharedBytes)) break;
     }
     // Cycles of a multiprocessor: the fragments and products of a slice, or its way from memory; then the
-    // tile's way back, and the parts' to each other.
-    double side = static_cast<double>(tile.m + tile.n),
-           step = 4 * static_cast<double>(tile.warp_m + tile.warp_n) +
-                  static_cast<double>(tile.warp_m * tile.warp_n) * 3 / 16,
-           slice = std::max(step * 4 / static_cast<double>(parts) + 2 * side, 6 * side),
-           time = static_cast<double>(ceil_div(tiles * splits, kCudaBusyBlocks)) *
-                      (slice * static_cast<double>(slices) + static_cast<double>(tile.m * tile.n) / 8 +
-                       static_cast<double>(300 * parts) + 1200) +
-                  (splits > 1 ? 2000.0 : 0.0);
+    // tile's way back, and the parts' to each other, beside another block's slices where there are several
+    // and two fit, by memory and registers.
+    const double side = static_cast<double>(tile.m + tile.n),
+                 step = 4 * static_cast<double>(tile.warp_m + tile.warp_n) +
+                        static_cast<double>(tile.warp_m * tile.warp_n) * 3 / 16,
+                 slice = std::max(step * 4 / static_cast<double>(parts) + 2 * side, 6 * side),
+                 end = static_cast<double>(tile.m * tile.n) / 8 + static_cast<double>(300 * parts) + 1200,
+                 time = static_cast<double>(rounds) *
+                            (slice * static_cast<double>(slices) + (in_turn ? end / 2 : end)) +
+                        (splits > 1 ? 2000.0 : 0.0);
     if (best.tiles == 0 || time < least) best = {tile, tiles, splits}, least = time;
   }
   return best;
