@@ -313,7 +313,7 @@ TEST(LaneMemory, WhatTheCopyEngineReadsIsAwaited) {
   EXPECT_EQ(awaited_stores(text_of("w4s", 32)), 0) << "strips are stored as they are made";
   for (auto [name, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4", 32}, {"simple-cnn", 16}})
     awaited_stores(text_of(name, batch));
-  const test::PlansForSm80 older;
+  const test::PlansFor older(80);
   EXPECT_EQ(awaited_stores(text_of("w4s", 32)), 0) << "sm_80 has no such engine";
 }
 

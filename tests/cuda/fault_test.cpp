@@ -130,7 +130,7 @@ TEST(CudaFault, PtxThatWasCutShortOnTheDiskIsMadeAgain) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   if (cuda_report().devices[0].major == 8) GTEST_SKIP() << "nothing older than this GPU";
   const OwnCache cache;
-  const CappedAtSm80 older;
+  const CappedAt older(80);
   load_one_kernel();
   const auto whole = fs::file_size(cache.only_file());
   fs::resize_file(cache.only_file(), whole / 2);

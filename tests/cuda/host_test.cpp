@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(AllOps, CudaOpOnHost, testing::ValuesIn(all_ops()),
 
 TEST_P(CudaOpOnHost, MatchesTheReferenceAndWritesNothingElse) {
   if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
-  const PlansForSm80 without_what_is_new;
+  const PlansFor oldest(80);
   const OpDef& op = *GetParam();
   for (const Kernel& kernel : op.kernels) {
     if (kernel.backend != "cuda") continue;

@@ -39,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(AllOps, CudaOpForSm80, testing::ValuesIn(all_ops()),
 
 TEST_P(CudaOpForSm80, MatchesTheReferenceAndWritesNothingElse) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  const CappedAtSm80 older;
+  const CappedAt older(80);
   const OpDef& op = *GetParam();
   Backend& backend = cuda_backend();
   auto is_small = [](const KernelRequest& request, const PreparedKernel&) {

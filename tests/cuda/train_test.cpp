@@ -274,19 +274,24 @@ TEST(CudaTraining, AStepOfLibraryCallsGivesTheSameBitsWholeAndCallByCall) {
         << "tensor " << i << " of " << of_whole.size();
 }
 
-/// The kernels and plans of the oldest architecture on the GPU there is.
-TEST(CudaTraining, StepsForSm80HaveTheLossesOfTheCpuAndTheSameBitsCallByCall) {
+/// The kernels and plans of older architectures on the GPU there is: the oldest, and one of less shared
+/// memory.
+TEST(CudaTraining, StepsForSm80AndSm86HaveTheLossesOfTheCpuAndTheSameBitsCallByCall) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
-  const CappedAtSm80 older;
   const WithTf32 exact(false);
   for (const char* model : {"w1", "lenet", "w4s"}) {
-    Net cpu = make_net(model, sgd(kSmallRate)), gpu = make_net(model, sgd(kSmallRate), on_gpu()),
-        apart = make_net(model, sgd(kSmallRate), on_gpu(true));
-    const std::vector<double> wanted = losses(cpu, 10), got = losses(gpu, 10);
-    for (size_t i = 0; i < wanted.size(); ++i)
-      EXPECT_NEAR(got[i], wanted[i], 1e-4 * wanted[i]) << model << " step " << i;
-    EXPECT_EQ(losses(apart, 10), got) << model;
-    EXPECT_EQ(bits_of(*apart.step), bits_of(*gpu.step)) << model;
+    Net cpu = make_net(model, sgd(kSmallRate));
+    const std::vector<double> wanted = losses(cpu, 10);
+    for (int architecture : {80, 86}) {
+      const CappedAt older(architecture);
+      Net gpu = make_net(model, sgd(kSmallRate), on_gpu()),
+          apart = make_net(model, sgd(kSmallRate), on_gpu(true));
+      const std::vector<double> got = losses(gpu, 10);
+      for (size_t i = 0; i < wanted.size(); ++i)
+        EXPECT_NEAR(got[i], wanted[i], 1e-4 * wanted[i]) << model << " sm_" << architecture << " step " << i;
+      EXPECT_EQ(losses(apart, 10), got) << model << " sm_" << architecture;
+      EXPECT_EQ(bits_of(*apart.step), bits_of(*gpu.step)) << model << " sm_" << architecture;
+    }
   }
 }
 

@@ -20,18 +20,18 @@ struct ExactF32 {
   ~ExactF32() { set_tf32_allowed(true); }
 };
 
-/// While alive, plans are made for sm_80, not for the newest.
-struct PlansForSm80 {
-  PlansForSm80() { set_cuda_architecture(80); }
-  ~PlansForSm80() { set_cuda_architecture(newest); }
+/// While alive, plans are made for this architecture, 80 for sm_80, not for the newest.
+struct PlansFor {
+  explicit PlansFor(int architecture) { set_cuda_architecture(architecture); }
+  ~PlansFor() { set_cuda_architecture(newest); }
   const int newest = cuda_architecture();
 };
 
-/// While alive, the GPU is given what one of sm_80 would be; no backend taken before is used.
-struct CappedAtSm80 {
-  CappedAtSm80() { set_cuda_architecture_cap(80); }
-  ~CappedAtSm80() { set_cuda_architecture_cap(0); }
-  const PlansForSm80 plans;  // afterwards those of the GPU again
+/// While alive, the GPU is given what one of this architecture would be; no backend taken before is used.
+struct CappedAt {
+  explicit CappedAt(int architecture) : plans(architecture) { set_cuda_architecture_cap(architecture); }
+  ~CappedAt() { set_cuda_architecture_cap(0); }
+  const PlansFor plans;  // afterwards those of the GPU again
 };
 
 /// While alive, libraries compute everything that they can.

@@ -78,7 +78,7 @@ std::optional<Tile> forward_tile(const Conv2d& c) {
         int64_t shared =
             4 * (rounded_up(c.in_channels * c.y.kernel * c.x.kernel * blocks * padded_channels(channels), 4) +
                  c.in_channels * height * width + (split > 1 ? split * outputs : 0));
-        if (shared > kCudaSharedBytes || segment > 32) continue;
+        if (shared > cuda_shared_bytes() || segment > 32) continue;
         double cycles = cycles_of(groups * c.y.out * blocks * split,
                                   static_cast<double>(ceil_div(c.in_channels, split) * c.y.kernel),
                                   static_cast<double>(c.x.kernel * pixels * channels),
@@ -101,7 +101,7 @@ std::optional<Tile> dx_tile(const Conv2d& c) {
               cells = rounded_up(ceil_div(c.y.in, c.y.stride) * ceil_div(c.x.in, c.x.stride), 32);
       int64_t shared = 4 * (c.out_channels * taps * blocks * padded_channels(channels) +
                             c.out_channels * c.y.out * c.x.out + (split > 1 ? split * outputs : 0));
-      if (shared > kCudaSharedBytes) continue;
+      if (shared > cuda_shared_bytes()) continue;
       double met = static_cast<double>(taps) / static_cast<double>(classes);
       double cycles =
           cycles_of(blocks * classes * cells * split, static_cast<double>(ceil_div(c.out_channels, split)),
@@ -141,7 +141,7 @@ std::optional<WeightTile> weight_tile(const Conv2d& c) {
     int64_t items = ceil_div(c.out_channels, channels) * c.in_channels * c.y.kernel;
     for (int64_t split = 1; split <= c.y.out; ++split) {
       int64_t waves = ceil_div(items * split, kCudaThreads), shared = std::max(samples, 4 * split * outputs);
-      if (waves * channels * c.x.kernel > 64 || shared > kCudaSharedBytes) continue;
+      if (waves * channels * c.x.kernel > 64 || shared > cuda_shared_bytes()) continue;
       double pixels = static_cast<double>(ceil_div(c.y.out, split) * c.x.out),
              multiplies = static_cast<double>(channels * c.x.kernel),
              reads = static_cast<double>(c.x.kernel + channels);

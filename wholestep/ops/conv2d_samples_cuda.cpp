@@ -76,7 +76,7 @@ constexpr JoinCycles kJoin{.part = 4, .round = 32, .once = 120},
     kJoinFragments{.part = 32, .round = 240, .once = 120};
 
 void keep_least(std::optional<SampleTile>& best, double& least, const SampleTile& tile, double cycles) {
-  if (tile.shared_bytes > kCudaSharedBytes || (best && cycles >= least)) return;
+  if (tile.shared_bytes > cuda_shared_bytes() || (best && cycles >= least)) return;
   best = tile, least = cycles;
 }
 

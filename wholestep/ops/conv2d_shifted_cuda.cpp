@@ -35,7 +35,7 @@ std::optional<Shifted> shifted_of(int64_t batch, const Conv2d& c) {
   for (int64_t k = width_of(c.in_channels, 8); k >= 8; k /= 2) {
     int64_t shared_bytes = 1024 + 2 * rounded_up(window * k * 4, 1024) +
                            c.y.kernel * c.x.kernel * rounded_up(c.in_channels, k) * n * 4;
-    if (shared_bytes <= kCudaSharedBytes && ceil_div(window * k / 4, kCudaThreads) <= kHeld)
+    if (shared_bytes <= cuda_shared_bytes() && ceil_div(window * k / 4, kCudaThreads) <= kHeld)
       return Shifted{.k = k,
                      .n = n,
                      .tiles = batch * ceil_div(c.y.out * pitch - (c.x.kernel - 1), step),
@@ -66,7 +66,7 @@ std::string refuse_weight(int64_t batch, const Conv2d& c) {
   ShiftedWeight of = shifted_weight_of(batch, c);
   if (c.x.kernel * of.channels < 16) return "too few channels and columns of the kernel for one product";
   if (c.x.out % 4 != 0) return "rows of the result are not whole vectors";
-  return of.shared_bytes <= kCudaSharedBytes ? "" : "the rows do not fit shared memory";
+  return of.shared_bytes <= cuda_shared_bytes() ? "" : "the rows do not fit shared memory";
 }
 
 Conv2d forward_of(const KernelRequest& request, const Conv2dProblem& p) {

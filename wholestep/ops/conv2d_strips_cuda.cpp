@@ -54,7 +54,7 @@ std::string refuse_conv2d_strips_tensor_cuda(const KernelRequest& request) {
   if (s.problem.batch > kCudaRowChunks) return fmt::format("{} strips", s.problem.batch);
   if (!conv2d_fits_lane(s.problem.conv)) return "much work for a lane";
   const auto tile = forward_sample_tile(s.problem.conv);
-  return tile && scratch_bytes(*tile) + strip_bytes(s) <= kCudaSharedBytes
+  return tile && scratch_bytes(*tile) + strip_bytes(s) <= cuda_shared_bytes()
              ? ""
              : "a strip does not fit shared memory";
 }

@@ -56,7 +56,7 @@ std::string refuse_conv2d_sums_tensor_cuda(const KernelRequest& request) {
     return "a wide kernel, or one with gaps";
   if (ceil_div(c.out_channels, 8) * tiles_of(c) > kTiles)
     return fmt::format("{} channels and {} taps are more than a warp keeps", c.out_channels, taps_of(c));
-  if (sample_bytes(c) > kCudaSharedBytes) return "a sample does not fit shared memory";
+  if (sample_bytes(c) > cuda_shared_bytes()) return "a sample does not fit shared memory";
   return "";
 }
 

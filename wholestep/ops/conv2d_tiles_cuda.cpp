@@ -54,7 +54,7 @@ struct Best {
   std::optional<Tiles> tiles;
   double cycles = 0;
   void offer(double needed, int64_t shared_bytes, auto make) {
-    if (shared_bytes > kCudaSharedBytes || (tiles && needed >= cycles)) return;
+    if (shared_bytes > cuda_shared_bytes() || (tiles && needed >= cycles)) return;
     tiles = make(), cycles = needed;
     tiles->shared_bytes = shared_bytes;
   }

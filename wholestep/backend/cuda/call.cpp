@@ -17,9 +17,21 @@ bool tf32_allowed() { return tf32; }
 void set_tf32_allowed(bool allowed) { tf32 = allowed; }
 int cuda_architecture() { return architecture; }
 void set_cuda_architecture(int of) { architecture = of; }
+int64_t cuda_shared_bytes() {
+  // A block may have 163 KiB on sm_80 and 227 KiB on sm_90 and sm_100, on others, those of graphics
+  // cards, 99.
+  switch (cuda_architecture()) {
+    case 80:
+    case 87:
+    case 90:
+    case 100:
+    case 103: return 160 * 1024;
+    default: return 96 * 1024;
+  }
+}
 int64_t cuda_lane_bytes() {
-  // On sm_90 a block may have 227 KiB; so much leaves room beside it for one that adds up sums.
-  return cuda_architecture() == 90 ? 216 * 1024 : kCudaSharedBytes;
+  // So much leaves room beside it for a block that adds up sums.
+  return cuda_architecture() == 90 ? 216 * 1024 : cuda_shared_bytes();
 }
 
 std::string TensorTile::text() const { return device_function("TensorTile", m, n, warp_m, warp_n, stages); }
@@ -34,6 +46,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
   TensorShape best{};
   double least = 0;
   for (TensorTile tile : kTiles) {
+    if (tile.shared_bytes() > cuda_shared_bytes()) continue;
     int64_t tiles = ceil_div(m, tile.m) * ceil_div(n, tile.n), splits = 1;
     if (tiles > 0) splits = std::clamp<int64_t>(k / 64, 1, std::max<int64_t>(1, kCudaBusyBlocks / tiles));
     if (k > 0) splits = ceil_div(k, rounded_up(ceil_div(k, splits), 32));
@@ -44,7 +57,7 @@ TensorShape tensor_shape(int64_t m, int64_t n, int64_t k) {
     for (; tile.stages < std::min<int64_t>(slices + 1, 4); ++tile.stages) {
       TensorTile deeper = tile;
       ++deeper.stages;
-      if (deeper.shared_bytes() > (in_turn ? half : kCudaSharedBytes)) break;
+      if (deeper.shared_bytes() > (in_turn ? half : cuda_shared_bytes())) break;
     }
     // Cycles of a multiprocessor: the fragments and products of a slice, or its way from memory; then the
     // tile's way back, and the parts' to each other, beside another block's slices where there are several

@@ -15,8 +15,8 @@ namespace wholestep {
 
 /// Threads of every block. A constant, since the order of sums within a block follows from it.
 constexpr int64_t kCudaThreads = 512;
-/// Dynamic shared memory a phase may ask for: what a block may have on every architecture from sm_80.
-constexpr int64_t kCudaSharedBytes = 160 * 1024;
+/// Dynamic shared memory a phase may ask for: what a block may have on cuda_architecture(), at most 160 KiB.
+int64_t cuda_shared_bytes();
 /// What lanes may have that have a multiprocessor each.
 int64_t cuda_lane_bytes();
 /// What leaves room for other blocks on a multiprocessor.
