@@ -10,8 +10,8 @@
 namespace wholestep::test {
 namespace {
 
-/// An architecture, and the KiB of a block at most, from the table of compute capabilities in NVIDIA's CUDA C++
-/// Programming Guide.
+/// An architecture, and the KiB of a block at most, from the table of compute capabilities in NVIDIA's CUDA
+/// C++ Programming Guide.
 struct Limit {
   int architecture;
   int64_t kib;
