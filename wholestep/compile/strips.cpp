@@ -18,8 +18,8 @@ namespace {
 constexpr double kWorthSharing = 1e6;
 /// Half of the multiprocessors of a large GPU: the kernels in front and behind find others to come in early.
 constexpr int64_t kMostLanes = kLanesAlone / 2;
-/// The part of a sample's work that a strip may be, with what neighbours make as well: forward, and back,
-/// where there is no other work left to do beside it.
+/// The part of a sample's work that a strip may be, with what neighbours make as well: of a chain forward,
+/// and of the end of the way back with the gradients that lead there.
 constexpr double kMostOfASample = 0.6, kMostOfASampleBack = 0.75;
 
 class Sharer {
@@ -112,13 +112,20 @@ class Sharer {
   bool lane_goes_on(const Node& conv) const {
     const auto found = reader(conv.outputs[0]);
     if (!found) return false;
+    const std::vector<PhaseExtent> phases = phases_of(*found->first);
+    return !phases.empty() && phases.front().rows > 0 &&
+           has_operand(phases.front().row_inputs, found->second);
+  }
+
+  std::vector<PhaseExtent> phases_of(const Node& node) const {
     Types inputs, outputs;
-    const KernelRequest request = request_of(*found->first, inputs, outputs);
-    Scope scope(found->first->scope, found->first->source);
-    const auto kernel = choose_kernel(*found->first->op, request, backend_.name()).kernel->prepare(request);
-    const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get());
-    return phased && phased->phase_count() > 0 && phased->phase(0).rows > 0 &&
-           has_operand(phased->phase(0).row_inputs, found->second);
+    const KernelRequest request = request_of(node, inputs, outputs);
+    Scope scope(node.scope, node.source);
+    const auto kernel = choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
+    std::vector<PhaseExtent> phases;
+    if (const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get()))
+      for (size_t i = 0; i < phased->phase_count(); ++i) phases.push_back(phased->phase(i));
+    return phases;
   }
 
   /// The node that makes a value, under whatever shape, or null.
@@ -135,7 +142,7 @@ class Sharer {
     return conv2d_sample_flops(conv2d_problem(request_of(node, inputs, outputs)).conv);
   }
 
-  /// Nodes dx and the one that reads it as the strips they are made in.
+  /// If the end of a backward pass, dx and the gradient of a weight that reads it, is worth strips.
   void consider_end(const Node& dx) {
     const std::vector<int>& readers = users_[static_cast<size_t>(dx.outputs[0])];
     if (readers.size() != 1 || kept_[static_cast<size_t>(dx.outputs[0])]) return;
@@ -166,12 +173,8 @@ class Sharer {
 
   /// Whether a node's result is made sample by sample, in lanes that its readers could go on with.
   bool works_by_rows(const Node& node) const {
-    Types inputs, outputs;
-    const KernelRequest request = request_of(node, inputs, outputs);
-    Scope scope(node.scope, node.source);
-    const auto kernel = choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
-    const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get());
-    return phased && phased->phase_count() > 0 && phased->phase(phased->phase_count() - 1).rows > 0;
+    const std::vector<PhaseExtent> phases = phases_of(node);
+    return !phases.empty() && phases.back().rows > 0;
   }
 
   static Attrs with_strips(const Node& node, int64_t strips) {
