@@ -65,7 +65,7 @@ CorrelateFn correlate_of(int64_t channels, int64_t vecs) {
 void correlate_outputs(const Correlation& c) {
   const Pieces channels(c.channels, kMostChannels);
   const int64_t most = kMostVectors[channels.largest()];
-  const Pieces vectors(c.pixels.count, c.channel_taps != 0 && most > 2 ? 2 : most);
+  const Pieces vectors(c.pixels.count, c.channel_taps != 0 && most > 3 ? 3 : most);
   for (int64_t j = 0; j < vectors.count; ++j)
     for (int64_t i = 0; i < channels.count; ++i)
       correlate_of(channels.size(i), vectors.size(j))(c, channels.begin(i), vectors.begin(j));
