@@ -92,13 +92,17 @@ class Sharer {
         !std::ranges::all_of(chain, [&](const Link& link) { return is_read_again(link); }) ||
         lane_goes_on(*chain.back().conv))
       return;
-    int64_t strips = 1;
-    while (samples * strips * 2 <= kMostLanes) strips *= 2;
-    for (; strips > 1; strips /= 2)
+    for (int64_t strips = most_strips(samples); strips > 1; strips /= 2)
       if (share(chain, strips, flops) && have_kernels(chain)) {
         for (const Link& link : chain) links_[link.conv] = link;
         return;
       }
+  }
+
+  static int64_t most_strips(int64_t samples) {
+    int64_t strips = 1;
+    while (samples * strips * 2 <= kMostLanes) strips *= 2;
+    return strips;
   }
 
   /// By more than the next convolution, as in a backward pass. Where lanes need not store their results,
@@ -159,9 +163,7 @@ class Sharer {
       repeated += flops_of(*before), lanes_beside += samples;
     if (of_both < kWorthSharing || samples == 0 || (before && works_by_rows(*before))) return;
     const int64_t rows = graph_.type(dx.outputs[0]).shape[2];
-    int64_t strips = 1;
-    while (samples * strips * 2 <= kMostLanes) strips *= 2;
-    for (; strips > 1; strips /= 2)
+    for (int64_t strips = most_strips(samples); strips > 1; strips /= 2)
       if (rows % (strips * dx.attrs.integers("stride")[0]) == 0 &&
           samples * strips + lanes_beside <= kLanesAlone &&
           repeated + of_both / static_cast<double>(strips) <= kMostOfASampleBack * (repeated + of_both) &&

@@ -181,11 +181,6 @@ std::vector<Tensor> conv2d_dw_vjp(const OpRecord& r, std::span<const Tensor> gs)
   return grads;
 }
 
-double conv2d_flops(const KernelRequest& request) {
-  const Conv2dProblem p = conv2d_problem(request);
-  return static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
-}
-
 // Awkward on purpose: sides that differ, kernels that leave columns over, padding beyond the kernel's reach,
 // batches of one and none, groups down to depthwise.
 struct Case {
@@ -361,11 +356,8 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
   const int64_t strips = (dx || dw) && request.attrs.has("strips") ? request.attrs.integer("strips") : 1;
   const Shape x = joined_strips((dx ? request.outputs[0] : request.inputs[0]).shape, dx ? strips : 1);
   const Shape& weight = (dw ? request.outputs[0] : request.inputs[1]).shape;
-  const Shape y = joined_strips((dx   ? request.inputs[0]
-                                 : dw ? request.inputs[1]
-                                      : request.outputs[0])
-                                    .shape,
-                                dw ? strips : 1);
+  const TensorType& result = dx ? request.inputs[0] : dw ? request.inputs[1] : request.outputs[0];
+  const Shape y = joined_strips(result.shape, dw ? strips : 1);
   auto axis = [&](int i) {
     size_t at = static_cast<size_t>(i);
     return ConvAxis{.in = x[2 + i],
@@ -385,6 +377,11 @@ Conv2dProblem conv2d_problem(const KernelRequest& request) {
           .masked = masks(request.attrs),
           .relu = clips(request.attrs),
           .strips = strips};
+}
+
+double conv2d_flops(const KernelRequest& request) {
+  const Conv2dProblem p = conv2d_problem(request);
+  return static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
 }
 
 std::vector<const OpDef*> conv2d_ops() { return {&k_conv2d, &k_conv2d_dx, &k_conv2d_dw}; }

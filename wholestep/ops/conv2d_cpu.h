@@ -30,6 +30,8 @@ inline double conv2d_sample_flops(const Conv2d& c) {
 }
 /// For ops "conv2d", "conv2d_dx" and "conv2d_dw" alike, and for their gradients in strips.
 Conv2dProblem conv2d_problem(const KernelRequest& request);
+/// Of all samples.
+double conv2d_flops(const KernelRequest& request);
 
 /// The sums that conv2d_dw keeps for each chunk of samples, at the start of its workspace: the gradient of
 /// the weight and behind it, where it is asked for, the bias's.

@@ -43,6 +43,18 @@ std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem
   return "";
 }
 
+std::string refuse_conv2d_strips_cuda(const KernelRequest& request, const Conv2dProblem& p, int64_t strips) {
+  if (!tf32_allowed()) return "TF32 is switched off";
+  if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
+  if (strips > kCudaRowChunks) return fmt::format("{} strips", strips);
+  return conv2d_fits_lane(p.conv) ? "" : "much work for a lane";
+}
+
+std::string refuse_conv2d_input_gradient(const Conv2d& c) {
+  const bool dilated = c.y.dilation > 1 || c.x.dilation > 1;
+  return dilated && (c.y.stride > 1 || c.x.stride > 1) ? "a stride and a dilation" : "";
+}
+
 namespace {
 
 /// Channels as a block of them lies in shared memory.
@@ -176,9 +188,8 @@ std::string refuse_conv2d_tensor_samples_cuda(const KernelRequest& request) {
   Conv2dProblem p = conv2d_problem(request);
   if (!tf32_allowed()) return "TF32 is switched off";
   if (std::string refusal = refuse_samples(request, p); !refusal.empty()) return refusal;
-  if (request.op == "conv2d_dx" && (p.conv.y.dilation > 1 || p.conv.x.dilation > 1) &&
-      (p.conv.y.stride > 1 || p.conv.x.stride > 1))
-    return "a stride and a dilation";
+  if (request.op == "conv2d_dx")
+    if (std::string refusal = refuse_conv2d_input_gradient(p.conv); !refusal.empty()) return refusal;
   return sample_tile(request.op, p.conv, p.bias) ? "" : kTooLarge;
 }
 

@@ -73,5 +73,9 @@ Conv2d conv2d_input_gradient(const Conv2d& c);
 void add_conv2d_join(CudaCall& call, const KernelRequest& request, int64_t parts);
 /// What none of them but the plain loops takes.
 std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p);
+/// What so many strips do not take on tensor cores.
+std::string refuse_conv2d_strips_cuda(const KernelRequest& request, const Conv2dProblem& p, int64_t strips);
+/// Why the gradient of c's input is no convolution of stride 1, or "".
+std::string refuse_conv2d_input_gradient(const Conv2d& c);
 
 }  // namespace wholestep

@@ -44,11 +44,6 @@ Types infer_dw(std::span<const TensorType> in, const Attrs& attrs) {
   return find_op("conv2d_dw").infer(whole, attrs);
 }
 
-double flops(const KernelRequest& request) {
-  const Conv2dProblem p = conv2d_problem(request);
-  return static_cast<double>(p.batch) * conv2d_sample_flops(p.conv);
-}
-
 /// One strip a sample and several, strides, kernels larger than a strip, padding beyond the kernel's reach.
 struct Case {
   Shape x, weight;
@@ -119,7 +114,7 @@ const OpDef k_conv2d_dx_strips{
     .shapes =
         "g [N, Co, Ho, Wo], weight [Co, Ci, Kh, Kw], relu [N, Ci, H, W] -> [N strips, Ci, H / strips, W]",
     .infer = infer_dx,
-    .flops = flops,
+    .flops = conv2d_flops,
     .cases = dx_cases,
     .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dx_reference},
                 {.backend = "cuda",
@@ -133,7 +128,7 @@ const OpDef k_conv2d_dw_strips{
     .operands = {"x", "g"},
     .shapes = "x [N, Ci, H, W], g [N strips, Co, Ho / strips, Wo] -> [Co, Ci, Kh, Kw], [Co]",
     .infer = infer_dw,
-    .flops = flops,
+    .flops = conv2d_flops,
     .cases = dw_cases,
     .kernels = {{.backend = "cpu", .name = "reference", .prepare = prepare_conv2d_dw_reference},
                 {.backend = "cuda",

@@ -1,6 +1,4 @@
 // The CUDA kernels of convolutions' gradients in strips.
-#include <fmt/format.h>
-
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/conv2d_gradient_strips.h"
 #include "wholestep/ops/conv2d_samples_cuda.h"
@@ -21,13 +19,6 @@ Conv2d output_strip(const Conv2dProblem& p) {
   return c;
 }
 
-std::string refuse(const KernelRequest& request, const Conv2dProblem& p) {
-  if (!tf32_allowed()) return "TF32 is switched off";
-  if (std::string refusal = refuse_conv2d_cuda(request, p); !refusal.empty()) return refusal;
-  if (p.batch * p.strips > kCudaRowChunks) return fmt::format("{} strips", p.batch * p.strips);
-  if (!conv2d_fits_lane(p.conv)) return "much work for a lane";
-  return "";
-}
 const char* const kTooLarge = "a strip does not fit shared memory";
 
 CudaPhase strip_phase(const Conv2dProblem& p, uint64_t row_inputs, uint64_t row_outputs, std::string run,
@@ -45,9 +36,9 @@ CudaPhase strip_phase(const Conv2dProblem& p, uint64_t row_inputs, uint64_t row_
 
 std::string refuse_conv2d_dx_strips_tensor_cuda(const KernelRequest& request) {
   const Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse(request, p); !refusal.empty()) return refusal;
-  const ConvAxis &y = p.conv.y, &x = p.conv.x;
-  if ((y.dilation > 1 || x.dilation > 1) && (y.stride > 1 || x.stride > 1)) return "a stride and a dilation";
+  if (std::string refusal = refuse_conv2d_strips_cuda(request, p, p.batch * p.strips); !refusal.empty())
+    return refusal;
+  if (std::string refusal = refuse_conv2d_input_gradient(p.conv); !refusal.empty()) return refusal;
   const Conv2d c = input_strip(p);
   if (conv2d_input_gradient(c).x.padding < 0) return "padding beyond the kernel's reach";
   return gradient_sample_tile(c) ? "" : kTooLarge;
@@ -70,7 +61,8 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_dx_strips_tensor_cuda(const Kerne
 
 std::string refuse_conv2d_dw_strips_tensor_cuda(const KernelRequest& request) {
   const Conv2dProblem p = conv2d_problem(request);
-  if (std::string refusal = refuse(request, p); !refusal.empty()) return refusal;
+  if (std::string refusal = refuse_conv2d_strips_cuda(request, p, p.batch * p.strips); !refusal.empty())
+    return refusal;
   return weight_sample_tile(output_strip(p), p.bias) ? "" : kTooLarge;
 }
 

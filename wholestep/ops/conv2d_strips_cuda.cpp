@@ -49,10 +49,8 @@ int64_t scratch_bytes(const SampleTile& tile) { return rounded_up(tile.shared_by
 
 std::string refuse_conv2d_strips_tensor_cuda(const KernelRequest& request) {
   const Conv2dStrips s = conv2d_strips(request);
-  if (!tf32_allowed()) return "TF32 is switched off";
-  if (std::string refusal = refuse_conv2d_cuda(request, s.problem); !refusal.empty()) return refusal;
-  if (s.problem.batch > kCudaRowChunks) return fmt::format("{} strips", s.problem.batch);
-  if (!conv2d_fits_lane(s.problem.conv)) return "much work for a lane";
+  if (std::string refusal = refuse_conv2d_strips_cuda(request, s.problem, s.problem.batch); !refusal.empty())
+    return refusal;
   const auto tile = forward_sample_tile(s.problem.conv);
   return tile && scratch_bytes(*tile) + strip_bytes(s) <= cuda_shared_bytes()
              ? ""
