@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "support/count_nodes.h"
@@ -23,9 +24,9 @@
 namespace wholestep::test {
 namespace {
 
-Plan plan_of(const std::string& model, int64_t batch, CompileOptions options = {}) {
+Plan plan_of(const std::string& model, int64_t batch, CompileOptions options = {}, double clip_norm = 0) {
   return Net(nn::find_model(model), std::make_unique<optim::Adam>(), {},
-             {.normalization = {}, .compile = options})
+             {.normalization = {}, .clip_norm = clip_norm, .compile = options})
       .step->make_train_plan(batch);
 }
 
@@ -36,7 +37,8 @@ TEST(Recompute, TheWideGradientOfW4IsNotStoredAndItsBytesAreSaved) {
     Plan with = plan_of("w4", 32, {.backend = backend}),
          without = plan_of("w4", 32, {.backend = backend, .recompute = false});
     EXPECT_EQ(count(with, "matmul_fused"), 1) << backend->name();
-    EXPECT_EQ(count(with, "matmul_squares"), 1);
+    EXPECT_EQ(count(with, "matmul_squares"), 0);
+    EXPECT_EQ(count(plan_of("w4", 32, {.backend = backend}, 1), "matmul_squares"), 1);
     EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - 1);
     EXPECT_EQ(count(without, "matmul_fused"), 0);
     EXPECT_GE(without.memory.activation_bytes - with.memory.activation_bytes,
@@ -118,8 +120,10 @@ struct OneStep {
       for (float& x : t->data<float>()) x = random.uniform(-1, 1);
     w.set_role(TensorRole::kParameter, "w");
   }
+  using Condition = std::function<Tensor(const Tensor& squares)>;
+  Condition condition = [](const Tensor& squares) { return isfinite(squares); };
   void step(const Tensor& x, const Tensor& y) {
-    Tensor g = matmul(x, y, true, false), commit = isfinite(sum_squares({g}));
+    Tensor g = matmul(x, y, true, false), commit = condition(sum_squares({g}));
     w.assign(where(commit, w - g * 0.1, w));
   }
   CompiledStep compiled() {
@@ -159,6 +163,38 @@ TEST(Recompute, AGradientThatIsNotFiniteChangesNothing) {
     CompiledStep step = one.compiled();
     step.run();
     EXPECT_TRUE(one.holds(before));
+  }
+}
+
+TEST(Recompute, OfANormThatIsOnlyAskedIfItIsFiniteNoMoreIsMadeThanABound) {
+  auto squares = [](const OneStep::Condition& condition) {
+    OneStep one(9, 1048583, 5);
+    one.condition = condition;
+    CompiledStep step = one.compiled();
+    EXPECT_EQ(count(step.plan(), "matmul_fused"), 1);
+    return count(step.plan(), "matmul_squares");
+  };
+  EXPECT_EQ(squares([](const Tensor& s) { return isfinite(s); }), 0);
+  EXPECT_EQ(squares([](const Tensor& s) { return isfinite(sqrt(s)); }), 0);
+  EXPECT_EQ(squares([](const Tensor& s) { return logical_and(isfinite(sqrt(s)), isfinite(s)); }), 0);
+  EXPECT_EQ(squares([](const Tensor& s) { return s < 3.0; }), 1);
+  EXPECT_EQ(squares([](const Tensor& s) { return isfinite(s * 2.0); }), 1);
+  EXPECT_EQ(squares([](const Tensor& s) { return logical_and(isfinite(s), s < 3.0); }), 1);
+  EXPECT_EQ(squares([](const Tensor& s) { return equal(s - s, s); }), 1);
+  EXPECT_EQ(squares([](const Tensor& s) { return (s - s) < s; }), 1);
+}
+
+TEST(Recompute, GradientsUpToAlmostTheLargestNumberAreTaken) {
+  for (float size : {0x1p120f, 0x1p123f, 0x1p124f, 0x1.8p124f}) {
+    OneStep one(9, 1048583, 1);
+    for (float& x : one.a.data<float>()) x = 0;
+    for (float& x : one.b.data<float>()) x = 0;
+    one.a.data<float>()[8] = size;
+    one.b.data<float>()[5] = 8;  // an element of 8 size, and so is the bound
+    Tensor before = one.w.clone();
+    CompiledStep step = one.compiled();
+    step.run();
+    EXPECT_EQ(one.holds(before), size > 0x1p124f) << size;
   }
 }
 

@@ -64,11 +64,9 @@ class InBf16 : public testing::Test {
 TEST_F(InBf16, ProductsRunInItAndNothingElse) {
   auto net = net_of("w4", Precision::bf16);
   const Plan& plan = net->step->train_plan(32);
-  const std::set<std::string> bf16 = {"bf16"}, tiles = {"bf16 tiles"}, gram = {"gram"},
-                              both = {"bf16", "direct"};
+  const std::set<std::string> bf16 = {"bf16"}, tiles = {"bf16 tiles"}, both = {"bf16", "direct"};
   EXPECT_EQ(kernels_of("matmul", plan), bf16);
   EXPECT_EQ(kernels_of("matmul_fused", plan), tiles);
-  EXPECT_EQ(kernels_of("matmul_squares", plan), gram);
   EXPECT_EQ(kernels_of("conv2d", plan), both);  // that of three channels is faster in f32
   EXPECT_EQ(kernels_of("conv2d_dx", plan), bf16);
   EXPECT_EQ(kernels_of("conv2d_dw", plan), bf16);

@@ -2,6 +2,7 @@
 // over memory for a product of a few rows. Made where an update reads it, it never leaves the caches; each
 // further update costs the product again, a sum of squares less than that.
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "wholestep/compile/passes.h"
@@ -16,6 +17,27 @@ constexpr int64_t kBeyondCachesBytes = int64_t{32} << 20;
 /// Operations worth a byte of memory traffic: two CPU cores make about 10 of them in the time a byte takes,
 /// GPUs more.
 constexpr double kFlopsPerByte = 12;
+
+/// Whether a program's results depend on a register only by whether it, not negative, is finite: by
+/// isfinite() of it or of its root.
+bool asks_if_finite(const ElementwiseProgram& program, int of) {
+  std::vector<int> same = {of},
+                   zeros;  // registers that are finite where it is; those that are 0 there, else NaN
+  auto is = [](const std::vector<int>& registers, int r) {
+    return std::ranges::find(registers, r) != registers.end();
+  };
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    const auto& [code, operands, rounded] = program.instructions[i];
+    const int result = program.first_result() + static_cast<int>(i);
+    const bool of_same = std::ranges::any_of(operands, [&](int r) { return is(same, r); }),
+               of_zeros = std::ranges::any_of(operands, [&](int r) { return is(zeros, r); });
+    if (of_same && code == ElementwiseCode::sqrt) same.push_back(result);
+    else if (of_same && code == ElementwiseCode::sub && operands[0] == operands[1]) zeros.push_back(result);
+    else if (of_same) return false;
+    else if (of_zeros && code != ElementwiseCode::equal) return false;
+  }
+  return std::ranges::none_of(program.outputs, [&](int r) { return is(same, r) || is(zeros, r); });
+}
 
 class Recomputer {
  public:
@@ -111,19 +133,60 @@ class Recomputer {
   }
 
   void add_squares_of_products(const Node& node) {
+    const bool finite = only_finite(node);
     std::vector<int> inputs;
     std::vector<int64_t> sums;
     for (int value : node.inputs) {
       const Node* made = product(value);
       if (made) sums.push_back(static_cast<int64_t>(inputs.size()));
-      inputs.push_back(made ? rewriter_.add(find_op("matmul_squares"), made->attrs,
-                                            rewriter_.mapped(made->inputs), {{DType::f64, {}}}, *made)[0]
-                            : rewriter_.mapped(value));
+      inputs.push_back(!made ? rewriter_.mapped(value)
+                       : finite
+                           ? bound_of(*made)
+                           : rewriter_.add(find_op("matmul_squares"), made->attrs,
+                                           rewriter_.mapped(made->inputs), {{DType::f64, {}}}, *made)[0]);
     }
     Attrs attrs = node.attrs;
     attrs.set({"sums", sums});
     rewriter_.map(node.outputs[0],
                   rewriter_.add(*node.op, attrs, inputs, graph_.output_types(node), node)[0]);
+  }
+
+  /// Whether all that is asked of a sum of squares is if it is finite.
+  bool only_finite(const Node& sum) const {
+    const int value = sum.outputs[0];
+    return !kept_[static_cast<size_t>(value)] &&
+           std::ranges::all_of(users_[static_cast<size_t>(value)], [&](int r) {
+             const Node& reader = graph_.node(r);
+             return reader.op->name == "fused" && std::ranges::count(reader.inputs, value) == 1 &&
+                    asks_if_finite(
+                        parse_elementwise_program(reader.attrs.text("program")),
+                        static_cast<int>(std::ranges::find(reader.inputs, value) - reader.inputs.begin()));
+           });
+  }
+
+  /// No element of op(a) op(b) is beyond the root of this, nor is a part of its sum (Cauchy and Schwarz): the
+  /// sums of squares of a and b multiplied. Where that is near the largest f32, as for matmul_squares, it is
+  /// infinite.
+  int bound_of(const Node& made) {
+    std::vector<int> sums;
+    for (int operand : made.inputs) {
+      for (int node; (node = graph_.values[static_cast<size_t>(operand)].node) >= 0 &&
+                     graph_.node(node).op->name == "reshape";)
+        operand = graph_.node(node).inputs[0];
+      sums.push_back(rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(operand)},
+                                   {{DType::f64, {}}}, made)[0]);
+    }
+    const bool f32 = graph_.type(made.outputs[0]).dtype == DType::f32;
+    const double beyond = f32 ? std::numeric_limits<double>::max() / (kMostReach * kMostReach) : 1;
+    ElementwiseProgram program;
+    program.compute = DType::f64;
+    program.inputs = 2;
+    program.immediates = {beyond};
+    program.instructions = {{.code = ElementwiseCode::mul, .operands = {0, 1, -1}},
+                            {.code = ElementwiseCode::mul, .operands = {3, 2, -1}}};
+    program.outputs = {4};
+    Attrs attrs{{"program", to_string(program)}, {"outputs", "f64"}, {"shape", std::vector<int64_t>{}}};
+    return rewriter_.add(find_op("fused"), attrs, sums, {{DType::f64, {}}}, made)[0];
   }
 
   const Graph& graph_;

@@ -20,9 +20,10 @@ struct ShiftedOutputs {
 };
 
 /// A block has PER tiles and all N >= CO output channels; the weight stays in shared memory. K input channels of a tile at
-/// a time go through one of two windows: a window is filled, from registers, while the other is multiplied.
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
-__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
+/// a time go through one of two windows: a window is filled, from registers, while the other is multiplied. Returns, with
+/// SQUARED, the sum of squares of what the thread makes.
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU, bool SQUARED>
+__device__ double shifted_outputs(Lane lane, const float* x, const float* weight, const float* third, float* y) {
   using Rows = SwizzledRows<K>;
   constexpr int taps = G::KH * G::KW, slices = (G::CI + K - 1) / K;
   using Outputs = ShiftedOutputs<G>;
@@ -82,6 +83,7 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, c
     show_to_tensor_cores();
   };
 
+  double squares = 0;
   float sum[N / 8][4];
   load(0);
   store(0);
@@ -134,14 +136,32 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, c
     wait_for_warpgroup_products();
     if (slice == slices - 1)
       each([&](int v, int64_t at) {
-        const float value = masked<THIRD>(sum[v % (N / 4) / 2][v / (N / 4) * 2 + v % 2], of_mask, v);
-        y[at] = RELU && value < 0 ? 0 : value;
+        float value = masked<THIRD>(sum[v % (N / 4) / 2][v / (N / 4) * 2 + v % 2], of_mask, v);
+        value = RELU && value < 0 ? 0 : value;
+        y[at] = value;
+        if (SQUARED) squares += double(value) * double(value);
       });
   }
+  return squares;
 }
 template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
-__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, char* workspace) {
-  conv2d_shifted<G, K, N, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, workspace);
+__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
+  shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, false>(lane, x, weight, third, y);
+}
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, char*) {
+  shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, false>(lane, x, weight, nullptr, y);
+}
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y,
+                               double* squares, char*) {
+  const double own = shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, true>(lane, x, weight, third, y);
+  __syncthreads();  // nobody reads a window any more
+  store_sum(lane, own, squares + lane.chunk);
+}
+template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+__device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, double* squares, char*) {
+  conv2d_shifted<G, K, N, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
 }
 
 /// Where a block is in its rows of the output: `ahead` rows of the input are still to come before those of `row` are there.

@@ -117,6 +117,7 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
                           .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k,
                                                  shifted.n, per_block, dx, p.third(), p.relu),
                           .shared_bytes = shifted.shared_bytes});
+  give_squares(*call);
   return call;
 }
 

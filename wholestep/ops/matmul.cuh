@@ -359,8 +359,9 @@ template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THI
           int64_t PART = M * N>
 __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* third, float* c, char* workspace) {
   constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
-  constexpr int64_t tiles = tiles_m * tiles_n, depth = ((K + SPLITS - 1) / SPLITS + Tile::TK - 1) / Tile::TK * Tile::TK;
-  const int64_t split = lane.chunk / tiles, tile = lane.chunk % tiles;
+  constexpr int64_t tiles = tiles_m * tiles_n;
+  // From the end: what a product before read of the same operand last is still in the cache.
+  const int64_t split = lane.chunk / tiles, tile = tiles - 1 - lane.chunk % tiles;
   // Neighbouring blocks share the larger operand.
   const int64_t m0 = (M < N ? tile % tiles_m : tile / tiles_n) * Tile::TM,
                 n0 = (M < N ? tile / tiles_m : tile % tiles_n) * Tile::TN;
@@ -369,8 +370,8 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
   A from_a{a, int(m0)};
   B from_b{b, int(n0)};
   TensorProduct<Tile, A, B> product;
-  const int64_t begin = split * depth, end = begin + depth < K ? begin + depth : K;
-  product.run(from_a, from_b, begin, end, reinterpret_cast<uint32_t*>(lane.shared));
+  // Blocks that share a sum read it slice by slice side by side, so that memory is asked for neighbours together.
+  product.run(from_a, from_b, split * Tile::TK, K, SPLITS * Tile::TK, reinterpret_cast<uint32_t*>(lane.shared));
   float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * PART;
   product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
     if (m0 + m >= M || n0 + n >= N) return;

@@ -68,8 +68,8 @@ struct TensorTile {
   static_assert(TILES * PARTS == kWarps && PARTS * 8 <= TK && STAGES > 1);
 };
 
-/// One tile of c, summed over [begin, end). The operands copy a slice of the sum to shared memory, zeros where there is
-/// nothing, while the tensor cores work on those before.
+/// One tile of c, summed over slices of the sum that begin at `begin` and every `step` behind it, before `end`. The operands
+/// copy a slice to shared memory, zeros where there is nothing, while the tensor cores work on those before.
 template <class Tile, class A, class B>
 struct TensorProduct {
   static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
@@ -77,20 +77,20 @@ struct TensorProduct {
   const int warp = threadIdx.x / 32, part = warp / Tile::TILES, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int m0 = warp % Tile::TILES / Tile::ACROSS * Tile::WM, n0 = warp % Tile::ACROSS * Tile::WN;
 
-  __device__ void run(const A& a, const B& b, int begin, int end, uint32_t* shared) {
+  __device__ void run(const A& a, const B& b, int begin, int end, int step, uint32_t* shared) {
     constexpr int TK = Tile::TK;
     static_assert(A::words + B::words <= Tile::stage_words);
 #pragma unroll
     for (int e = 0; e < X * Y * 4; ++e) sum[e / (Y * 4)][e / 4 % Y][e % 4] = 0;
     auto copy = [&](int slice) {
-      const int k0 = begin + slice * TK;
+      const int k0 = begin + slice * step;
       uint32_t* to = shared + slice % Tile::STAGES * Tile::stage_words;
       if (k0 < end) a.copy(k0, end, to), b.copy(k0, end, to + A::words);
       end_copies();
     };
 #pragma unroll
     for (int slice = 0; slice < Tile::STAGES - 1; ++slice) copy(slice);
-    for (int slice = 0; begin + slice * TK < end; ++slice) {
+    for (int slice = 0; begin + slice * step < end; ++slice) {
       if constexpr (Tile::STAGES == 2) wait_for_all_copies();
       else wait_for_copies<Tile::STAGES - 2>();
       __syncthreads();
