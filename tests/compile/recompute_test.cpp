@@ -46,10 +46,23 @@ TEST(Recompute, TheWideGradientOfW4IsNotStoredAndItsBytesAreSaved) {
   }
 }
 
-TEST(Recompute, SmallLayersAndLargeBatchesKeepTheirGradients) {
-  for (auto [model, batch] : {std::pair("lenet", 64), {"w1", 32}, {"w3", 32}, {"w4s", 32}, {"w4", 96}}) {
-    Plan plan = plan_of(model, batch);
-    EXPECT_EQ(count(plan, "matmul_fused") + count(plan, "matmul_squares"), 0) << model;
+TEST(Recompute, ACpuMakesSmallerOnesWhereOneUpdateReadsThemAndLargeBatchesKeepTheirGradients) {
+  struct Expected {
+    const char* model;
+    int64_t batch, on_cpu;
+  };
+  for (auto [model, batch, on_cpu] : {Expected{"lenet", 64, 1},
+                                      {"lenet", 96, 0},
+                                      {"w1", 32, 0},
+                                      {"w3", 32, 2},
+                                      {"w4s", 32, 1},
+                                      {"w4", 96, 0}}) {
+    for (Backend* backend : {&cpu_backend(), &cuda_planner()}) {
+      Plan plan = plan_of(model, batch, {.backend = backend});
+      EXPECT_EQ(count(plan, "matmul_fused"), backend == &cpu_backend() ? on_cpu : 0) << model;
+      EXPECT_EQ(count(plan, "matmul_squares"), 0) << model;
+      EXPECT_EQ(count(plan_of(model, batch, {.backend = backend}, 1), "matmul_fused"), 0) << model;
+    }
   }
 }
 

@@ -33,7 +33,8 @@ int64_t regions(const Plan& plan) {
 }
 
 TEST(Squares, ABarrierLessOnTheCpu) {
-  Plan with = plan_of("w3", 32), without = plan_of("w3", 32, {.squares = false});
+  Plan with = plan_of("w3", 32, {.recompute = false}),
+       without = plan_of("w3", 32, {.recompute = false, .squares = false});
   EXPECT_EQ(squaring(with, "matmul"), 2);  // 784 > 256 and 256 > 128; what is left takes no time
   EXPECT_EQ(squaring(without, "matmul"), 0);
   EXPECT_EQ(regions(with), regions(without) - 1);

@@ -16,8 +16,8 @@ GraphPtr fuse(const Graph& graph);
 GraphPtr sum_pixels(const Graph& graph, const Backend& backend);
 /// Has chains of small convolutions made in strips of rows, by more lanes than there are samples.
 GraphPtr share_rows(const Graph& graph, const Backend& backend);
-/// Makes large products again where they are read, instead of storing them.
-GraphPtr recompute(const Graph& graph);
+/// Makes products where they are read, instead of storing them.
+GraphPtr recompute(const Graph& graph, const Backend& backend);
 /// Has gradients squared by the kernels that make them, where those can.
 GraphPtr squares(const Graph& graph, const Backend& backend);
 GraphPtr schedule(

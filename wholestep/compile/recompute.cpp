@@ -1,6 +1,6 @@
-// A large weight gradient is written once and read by its sum of squares and by the optimizer: three passes
-// over memory for a product of a few rows. Made where an update reads it, it never leaves the caches; each
-// further update costs the product again, a sum of squares less than that.
+// A weight gradient is written once and read by its sum of squares and by the optimizer: three passes over
+// memory for a product of a few rows. Made where an update reads it, it never leaves the caches; each further
+// update costs the product again, a sum of squares less than that, and nothing where only a bound is asked.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -14,6 +14,9 @@ namespace {
 
 /// Smaller results stay in the caches of a large GPU or of a CPU's cores, and storing them costs little.
 constexpr int64_t kBeyondCachesBytes = int64_t{32} << 20;
+/// From here on a CPU gains where the product is made no more often than before. A GPU makes it beside other
+/// gradients, in more and smaller tiles than an update's, and then reads it from its cache.
+constexpr int64_t kWorthItBytes = int64_t{64} << 10;
 /// Operations worth a byte of memory traffic: two CPU cores make about 10 of them in the time a byte takes,
 /// GPUs more.
 constexpr double kFlopsPerByte = 12;
@@ -41,8 +44,12 @@ bool asks_if_finite(const ElementwiseProgram& program, int of) {
 
 class Recomputer {
  public:
-  explicit Recomputer(const Graph& graph)
-      : graph_(graph), users_(graph.users()), kept_(graph.kept()), rewriter_(graph) {}
+  Recomputer(const Graph& graph, const Backend& backend)
+      : graph_(graph),
+        cpu_(backend.name() == "cpu"),
+        users_(graph.users()),
+        kept_(graph.kept()),
+        rewriter_(graph) {}
 
   GraphPtr run() {
     for (const Node& node : graph_.nodes)
@@ -52,6 +59,8 @@ class Recomputer {
       if (node.op->name == "fused" && takes_product(node)) update_from_product(node);
       else if (node.op->name == "sum_squares" && takes_product(node)) add_squares_of_products(node);
       else rewriter_.copy(node);
+      for (int value : node.outputs)  // early: nobody waits for it then
+        if (bounding_.contains(value)) bounding_[value] = squares_of(value, node);
     }
     return rewriter_.finish();
   }
@@ -73,7 +82,11 @@ class Recomputer {
     bool made_where_read =
         std::ranges::all_of(readers, [&](int r) { return takes(graph_.node(r), value); }) &&
         std::ranges::all_of(node.inputs, [&](int operand) { return stays(operand); });
-    if (made_where_read && pays(node, readers)) products_[value] = &node;
+    if (!made_where_read || !pays(node, readers)) return;
+    products_[value] = &node;
+    for (int r : readers)
+      if (graph_.node(r).op->name == "sum_squares" && only_finite(graph_.node(r)))
+        for (int operand : node.inputs) bounding_[stored(operand)] = -1;
   }
 
   /// Whether a reader can take the elements of `value` as they are made; of several products only one.
@@ -94,18 +107,21 @@ class Recomputer {
     return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
   }
 
-  /// Bytes no longer written and read against what the readers compute instead of one product.
+  /// Whether not storing is worth what the readers compute instead of one product: nothing more where one
+  /// update makes it and of the norm only a bound is asked, else the bytes no longer written and read.
   bool pays(const Node& node, const std::vector<int>& readers) const {
     const TensorType& type = graph_.type(node.outputs[0]);
     Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
+    if (matmul_dims(inputs, node.attrs).k > kFusedTerms) return false;
     double saved_bytes = static_cast<double>(type.bytes()) * (1 + static_cast<double>(readers.size())),
            more_flops = -flops(*node.op, {node.op->name, inputs, outputs, node.attrs});
     for (int reader : readers) {
       const bool update = graph_.node(reader).op->name == "fused";
+      if (!update && only_finite(graph_.node(reader))) continue;
       const OpDef& op = update ? *node.op : find_op("matmul_squares");
       more_flops += flops(op, {op.name, inputs, outputs, node.attrs});
     }
-    return type.bytes() >= kBeyondCachesBytes && matmul_dims(inputs, node.attrs).k <= kFusedTerms &&
+    return type.bytes() >= (cpu_ && more_flops <= 0 ? kWorthItBytes : kBeyondCachesBytes) &&
            more_flops <= kFlopsPerByte * saved_bytes;
   }
 
@@ -164,17 +180,26 @@ class Recomputer {
            });
   }
 
+  /// What a reshaped value was before.
+  int stored(int value) const {
+    for (int node; (node = graph_.values[static_cast<size_t>(value)].node) >= 0 &&
+                   graph_.node(node).op->name == "reshape";)
+      value = graph_.node(node).inputs[0];
+    return value;
+  }
+  int squares_of(int value, const Node& like) {
+    return rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(value)}, {{DType::f64, {}}}, like)[0];
+  }
+
   /// No element of op(a) op(b) is beyond the root of this, nor is a part of its sum (Cauchy and Schwarz): the
   /// sums of squares of a and b multiplied. Where that is near the largest f32, as for matmul_squares, it is
   /// infinite.
   int bound_of(const Node& made) {
     std::vector<int> sums;
-    for (int operand : made.inputs) {
-      for (int node; (node = graph_.values[static_cast<size_t>(operand)].node) >= 0 &&
-                     graph_.node(node).op->name == "reshape";)
-        operand = graph_.node(node).inputs[0];
-      sums.push_back(rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(operand)},
-                                   {{DType::f64, {}}}, made)[0]);
+    for (int value : made.inputs) {
+      int& sum = bounding_.at(stored(value));  // -1 of what the step is given
+      if (sum < 0) sum = squares_of(stored(value), made);
+      sums.push_back(sum);
     }
     const bool f32 = graph_.type(made.outputs[0]).dtype == DType::f32;
     const double beyond = f32 ? std::numeric_limits<double>::max() / (kMostReach * kMostReach) : 1;
@@ -190,14 +215,16 @@ class Recomputer {
   }
 
   const Graph& graph_;
+  bool cpu_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
   std::map<int, const Node*> products_;  // not stored, by their results
+  std::map<int, int> bounding_;          // operands of those, and the sums of their squares
 };
 
 }  // namespace
 
-GraphPtr recompute(const Graph& graph) { return Recomputer(graph).run(); }
+GraphPtr recompute(const Graph& graph, const Backend& backend) { return Recomputer(graph, backend).run(); }
 
 }  // namespace wholestep

@@ -10,8 +10,22 @@
 namespace wholestep {
 namespace {
 
-/// Half a megabyte of f32, which stays in the second-level cache; more rows where they are short.
-constexpr int64_t kTileRows = 32, kTileColumns = 4096, kLeastElements = 1024;
+/// Half a megabyte of f32, which stays in the second-level cache; more rows where they are short, fewer and
+/// then shorter ones where there are not tiles for all threads.
+constexpr int64_t kTileRows = 32, kTileColumns = 4096, kLeastElements = 1024, kFewRows = 16,
+                  kFewColumns = 512;
+
+struct TileShape {
+  int64_t rows, columns;
+  explicit TileShape(const MatmulDims& d) {
+    columns = std::min(d.n, kTileColumns);
+    rows = std::max(kTileRows, kLeastElements / std::max<int64_t>(columns, 1));
+    auto too_few = [&] { return ceil_div(d.m, rows) * ceil_div(d.n, columns) < Split::kMaxChunks; };
+    if (columns > 0 && too_few() && rows * columns > kLeastElements) rows = kFewRows;
+    while (columns > kFewColumns && too_few()) columns = rounded_up(ceil_div(columns, 2), kFewColumns);
+    rows = std::min(d.m, rows);
+  }
+};
 
 /// Elements [row, row + rows) x [column, column + columns) of a product, without gaps.
 template <class T>
@@ -26,8 +40,8 @@ struct TiledProduct {
   TiledProduct(const KernelRequest& request, const CpuKernels& of)
       : kernels(of),
         d(product_dims(request)),
-        columns(std::min(d.n, kTileColumns)),
-        rows(std::min(d.m, std::max(kTileRows, kLeastElements / std::max<int64_t>(columns, 1)))),
+        columns(TileShape(d).columns),
+        rows(TileShape(d).rows),
         down(rows > 0 ? ceil_div(d.m, rows) : 0),
         split(columns > 0 ? down * ceil_div(d.n, columns) : 0),
         gemm{.m = rows,
