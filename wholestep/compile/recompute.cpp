@@ -191,9 +191,9 @@ class Recomputer {
     return rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(value)}, {{DType::f64, {}}}, like)[0];
   }
 
-  /// No element of op(a) op(b) is beyond the root of this, nor is a part of its sum (Cauchy and Schwarz): the
-  /// sums of squares of a and b multiplied. Where that is near the largest f32, as for matmul_squares, it is
-  /// infinite.
+  /// No element of op(a) op(b), nor a part of its sum, is beyond the root of the sums of squares of a and b
+  /// multiplied (Cauchy and Schwarz). This is that many times as large that it is infinite where the root is
+  /// near the largest f32, as matmul_squares is.
   int bound_of(const Node& made) {
     std::vector<int> sums;
     for (int value : made.inputs) {
@@ -215,7 +215,7 @@ class Recomputer {
   }
 
   const Graph& graph_;
-  bool cpu_;
+  const bool cpu_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
   Rewriter rewriter_;
