@@ -89,9 +89,14 @@ class Builder {
           placed.waits_for.push_back({touch.phase, lane != kWhole && touch.lane == lane, lane == kSerial});
     };
     if (placed.phase > 0) placed.waits_for.push_back({index - 1, false, false});
+    // In order, what prepares a kernel's operands goes into the open region; elsewhere its phases stay
+    // together.
+    const bool apart = placement_ == Placement::kInOrder;
     for (size_t i = 0; i < kernel.inputs.size(); ++i)
-      wait(written_, kernel.inputs[i], lane_of(placed.extent, placed.extent.row_inputs, i));
+      if (!apart || has_operand(placed.extent.reads, i))
+        wait(written_, kernel.inputs[i], lane_of(placed.extent, placed.extent.row_inputs, i));
     for (int value : kernel.overwrites) {
+      if (apart && placed.extent.parts) break;
       int64_t lane = lane_of(placed.extent, kAllOperands, 0);
       wait(read_, value, lane);
       wait(written_, value, lane);

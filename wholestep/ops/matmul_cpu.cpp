@@ -35,7 +35,10 @@ bool worth_sharing(const Gemm& gemm) {
 int64_t pack_shared_first(CpuCall& call, const Gemm& gemm, const CpuKernels& kernels) {
   const int64_t columns = bf16_shares_a(gemm) ? gemm.m : gemm.n;
   Split tiles((columns + 15) / 16);
-  call.phases.push_back({.chunks = tiles.chunks(), .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+  call.phases.push_back({.chunks = tiles.chunks(),
+                         .reads = uint64_t{bf16_shares_a(gemm) ? 1u : 2u},
+                         .parts = true,
+                         .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
                            kernels.pack_shared(gemm, {args.in<float>(0), args.in<float>(1), nullptr, nullptr},
                                                tiles[chunk].begin * 16,
                                                std::min(columns, tiles[chunk].end * 16), args.workspace);

@@ -29,6 +29,8 @@ struct CpuPhase {
   int64_t chunks = 1;
   int64_t rows = 0;
   uint64_t row_inputs = 0, row_outputs = 0;
+  uint64_t reads = kAllOperands;  ///< inputs it looks at
+  bool parts = false;             ///< it writes to the workspace alone
   std::function<void(const CpuArgs&, int64_t chunk)> run = {};
 };
 
@@ -37,7 +39,12 @@ struct CpuCall final : PhasedKernel {
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override {
     const CpuPhase& p = phases[i];
-    return {.chunks = p.chunks, .rows = p.rows, .row_inputs = p.row_inputs, .row_outputs = p.row_outputs};
+    return {.chunks = p.chunks,
+            .rows = p.rows,
+            .row_inputs = p.row_inputs,
+            .row_outputs = p.row_outputs,
+            .reads = p.reads,
+            .parts = p.parts};
   }
 };
 
