@@ -30,11 +30,11 @@ std::set<std::string> kernels_of(std::string_view op, const Plan& plan) {
   return names;
 }
 
-std::unique_ptr<Net> net_of(const std::string& name, Precision precision) {
+std::unique_ptr<Net> net_of(const std::string& name, Precision precision, double clip_norm = 0) {
   set_product_precision(precision);
-  return std::make_unique<Net>(initialized(name, 3),
-                               std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.02}),
-                               std::vector<int64_t>{32});
+  return std::make_unique<Net>(
+      initialized(name, 3), std::make_unique<optim::SGD>(optim::SGDConfig{.lr = 0.02}),
+      std::vector<int64_t>{32}, StepConfig{.normalization = {}, .clip_norm = clip_norm});
 }
 
 std::vector<double> losses(const std::string& name, Precision precision) {
@@ -64,9 +64,13 @@ class InBf16 : public testing::Test {
 TEST_F(InBf16, ProductsRunInItAndNothingElse) {
   auto net = net_of("w4", Precision::bf16);
   const Plan& plan = net->step->train_plan(32);
-  const std::set<std::string> bf16 = {"bf16"}, tiles = {"bf16 tiles"}, both = {"bf16", "direct"};
+  const std::set<std::string> bf16 = {"bf16"}, tiles = {"bf16 tiles"}, gram = {"gram"},
+                              both = {"bf16", "direct"};
   EXPECT_EQ(kernels_of("matmul", plan), bf16);
   EXPECT_EQ(kernels_of("matmul_fused", plan), tiles);
+  auto clipped = net_of("w4", Precision::bf16, 1);
+  EXPECT_EQ(kernels_of("matmul_fused", clipped->step->train_plan(32)), tiles);
+  EXPECT_EQ(kernels_of("matmul_squares", clipped->step->train_plan(32)), gram);
   EXPECT_EQ(kernels_of("conv2d", plan), both);  // that of three channels is faster in f32
   EXPECT_EQ(kernels_of("conv2d_dx", plan), bf16);
   EXPECT_EQ(kernels_of("conv2d_dw", plan), bf16);

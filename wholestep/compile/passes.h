@@ -26,6 +26,9 @@ std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& ba
 /// Fills plan.places, plan.workspaces and plan.memory from its graph, kernels and spans.
 void plan_memory(Plan& plan, bool reuse);
 
+/// What a value was before it was reshaped.
+int before_reshapes(const Graph& graph, int value);
+
 /// Copies a graph node by node. Used by passes that replace or drop nodes.
 class Rewriter {
  public:

@@ -86,7 +86,7 @@ class Recomputer {
     products_[value] = &node;
     for (int r : readers)
       if (graph_.node(r).op->name == "sum_squares" && only_finite(graph_.node(r)))
-        for (int operand : node.inputs) bounding_[stored(operand)] = -1;
+        for (int operand : node.inputs) bounding_[before_reshapes(graph_, operand)] = -1;
   }
 
   /// Whether a reader can take the elements of `value` as they are made; of several products only one.
@@ -101,10 +101,9 @@ class Recomputer {
   /// Whether an operand of the product still has its value while an update of parameters and state is
   /// written.
   bool stays(int value) const {
-    for (int node; (node = graph_.values[static_cast<size_t>(value)].node) >= 0;
-         value = graph_.node(node).inputs[0])
-      if (graph_.node(node).op->name != "reshape") return true;
-    return std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
+    value = before_reshapes(graph_, value);
+    return graph_.values[static_cast<size_t>(value)].node >= 0 ||
+           std::ranges::none_of(graph_.updates, [&](const Update& update) { return update.target == value; });
   }
 
   /// Whether not storing is worth what the readers compute instead of one product: nothing more where one
@@ -180,13 +179,6 @@ class Recomputer {
            });
   }
 
-  /// What a reshaped value was before.
-  int stored(int value) const {
-    for (int node; (node = graph_.values[static_cast<size_t>(value)].node) >= 0 &&
-                   graph_.node(node).op->name == "reshape";)
-      value = graph_.node(node).inputs[0];
-    return value;
-  }
   int squares_of(int value, const Node& like) {
     return rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(value)}, {{DType::f64, {}}}, like)[0];
   }
@@ -197,8 +189,8 @@ class Recomputer {
   int bound_of(const Node& made) {
     std::vector<int> sums;
     for (int value : made.inputs) {
-      int& sum = bounding_.at(stored(value));  // -1 of what the step is given
-      if (sum < 0) sum = squares_of(stored(value), made);
+      int& sum = bounding_.at(before_reshapes(graph_, value));  // -1 of what the step is given
+      if (sum < 0) sum = squares_of(before_reshapes(graph_, value), made);
       sums.push_back(sum);
     }
     const bool f32 = graph_.type(made.outputs[0]).dtype == DType::f32;

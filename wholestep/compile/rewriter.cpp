@@ -3,6 +3,13 @@
 
 namespace wholestep {
 
+int before_reshapes(const Graph& graph, int value) {
+  for (int node;
+       (node = graph.values[static_cast<size_t>(value)].node) >= 0 && graph.node(node).op->name == "reshape";)
+    value = graph.node(node).inputs[0];
+  return value;
+}
+
 Rewriter::Rewriter(const Graph& from)
     : from_(from), to_(std::make_shared<Graph>()), map_(from.values.size(), -1) {
   to_->turn = from.turn;

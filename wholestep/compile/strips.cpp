@@ -134,12 +134,8 @@ class Sharer {
 
   /// The node that makes a value, under whatever shape, or null.
   const Node* maker(int value) const {
-    for (;;) {
-      const int node = graph_.values[static_cast<size_t>(value)].node;
-      if (node < 0) return nullptr;
-      if (graph_.node(node).op->name != "reshape") return &graph_.node(node);
-      value = graph_.node(node).inputs[0];
-    }
+    const int node = graph_.values[static_cast<size_t>(before_reshapes(graph_, value))].node;
+    return node < 0 ? nullptr : &graph_.node(node);
   }
   double flops_of(const Node& node) const {
     Types inputs, outputs;

@@ -36,12 +36,11 @@ struct Tile {
 
 /// Tiles down the rows first: neighbours share the columns of b.
 template <class T>
-struct TiledProduct {
+struct TiledProduct : TileShape {
   TiledProduct(const KernelRequest& request, const CpuKernels& of)
-      : kernels(of),
+      : TileShape(product_dims(request)),
+        kernels(of),
         d(product_dims(request)),
-        columns(TileShape(d).columns),
-        rows(TileShape(d).rows),
         down(rows > 0 ? ceil_div(d.m, rows) : 0),
         split(columns > 0 ? down * ceil_div(d.n, columns) : 0),
         gemm{.m = rows,
@@ -89,7 +88,7 @@ struct TiledProduct {
 
   const CpuKernels& kernels;
   MatmulDims d;
-  int64_t columns, rows, down;
+  int64_t down;
   Split split;
   Gemm gemm;
   bool shared;  ///< b is rounded once for all tiles
