@@ -204,6 +204,8 @@ std::vector<Case> shapes() {
       {.x = {2, 12, 21, 36}, .weight = {20, 12, 3, 3}, .padding = {1, 1}},
       {.x = {3, 5, 13, 18}, .weight = {34, 5, 1, 2}, .padding = {2, 0}, .dilation = {1, 3}},
       {.x = {1, 1, 3, 1096}, .weight = {2, 1, 2, 3}, .padding = {1, 1}},
+      {.x = {140, 1, 9, 64}, .weight = {2, 1, 3, 3}, .padding = {1, 1}},
+      {.x = {100, 2, 3, 130}, .weight = {3, 2, 2, 3}, .padding = {1, 0}},
       {.x = {0, 2, 5, 5}, .weight = {3, 2, 3, 3}}};
 }
 Attrs attrs_of(const Case& c) {

@@ -1,128 +1,203 @@
 // Convolutions of stride 1, and their gradients by the input, on tensor cores, in TF32. The pixels that a tile reads lie in
-// shared memory one after another, row by row with the padding, each with its channels side by side. Output o of that
-// numbering reads pixel o + row * pitch + column for a tap, so the operand of a tap is the same rows of shared memory, some
-// further on.
+// shared memory as in memory, a channel after the other, row by row with zeros in front. Output o of that numbering reads
+// pixel o + row * pitch + column for a tap, so the operand of a tap is the same words, some further on; and what one row of
+// the kernel has read from a row of pixels, the next reads for the row of outputs in front.
 #pragma once
 #include "conv2d.cuh"
 #include "warpgroup.cuh"
 
-/// A tile is groups of 64 outputs: of one row each where rows hold 64, 128 or 256, else as they are numbered.
-template <class G>
+/// A tile is groups of 64 outputs: of ROWS rows each where a row holds 64, 128 or 256 of them, else as they are numbered.
+template <class G, int ROWS>
 struct ShiftedOutputs {
-  static constexpr int groups = kThreads / 128, pitch = G::OW + G::KW - 1, last = G::OH * pitch - (G::KW - 1);
+  static constexpr int groups = kThreads / 128, unit = G::W % 4 == 0 ? 4 : 1;  // words that are copied at once
+  static constexpr int left = (G::PW + unit - 1) / unit * unit, pitch = left + G::W, last = (G::OH - 1) * pitch + G::OW;
   static constexpr int row_groups = G::OW % 64 == 0 && groups % (G::OW / 64) == 0 ? G::OW / 64 : 0;
-  static constexpr int step = row_groups > 0 ? groups / row_groups * pitch : groups * 64;  // from tile to tile
-  static constexpr int tiles = (last + step - 1) / step;                                   // of a sample
+  static constexpr int step = row_groups > 0 ? groups / row_groups * ROWS * pitch : groups * 64;  // from tile to tile
+  static constexpr int tiles = (last + step - 1) / step;                                          // of a sample
+  static_assert(row_groups > 0 || ROWS == 1);
   __device__ static constexpr int first_of(int group) {
-    return row_groups > 0 ? group / row_groups * pitch + group % row_groups * 64 : group * 64;
+    return row_groups > 0 ? group / row_groups * ROWS * pitch + group % row_groups * 64 : group * 64;
   }
-  static constexpr int window = step - (row_groups > 0 ? G::KW - 1 : 0) + (G::KH - 1) * pitch + G::KW - 1;
+  static constexpr int taps_read = (G::KH - 1) * pitch + G::KW - 1 + left - G::PW;
+  static constexpr int window = ((row_groups > 0 ? step - pitch + G::OW : step) + taps_read + unit - 1) / unit * unit;
+  static constexpr int channel = with_rest(window, 8, 32);  // so that four channels' pixels lie in 32 banks
 };
 
-/// A block has PER tiles and all N >= CO output channels; the weight stays in shared memory. K input channels of a tile at
-/// a time go through one of two windows: a window is filled, from registers, while the other is multiplied. Returns, with
-/// SQUARED, the sum of squares of what the thread makes.
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU, bool SQUARED>
-__device__ double shifted_outputs(Lane lane, const float* x, const float* weight, const float* third, float* y) {
-  using Rows = SwizzledRows<K>;
-  constexpr int taps = G::KH * G::KW, slices = (G::CI + K - 1) / K;
-  using Outputs = ShiftedOutputs<G>;
-  constexpr int pitch = Outputs::pitch, window = Outputs::window, tiles = G::BATCH * Outputs::tiles;
-  constexpr int window_bytes = (window * Rows::bytes + 1023) / 1024 * 1024;
-  const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), group = warp / 4;
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  char* const windows = lane.shared + (-__cvta_generic_to_shared(lane.shared) & 1023);
-  char* const weights = windows + 2 * window_bytes;  // [taps][slices][N], rows of K
+/// The pixels that a tile reads in 8 input channels, on their way to shared memory, [8][channel]: a thread's pieces.
+template <class G, int ROWS>
+struct ShiftedWindow {
+  using Outputs = ShiftedOutputs<G, ROWS>;
+  static constexpr int unit = Outputs::unit, units = Outputs::channel / unit, pieces = 8 * units;
+  static constexpr int own = (pieces + kThreads - 1) / kThreads, bytes = 8 * Outputs::channel * 4;
+  static constexpr int nowhere = 1 << 14;  // a row below all that are
+  static_assert(G::H + Outputs::window / Outputs::pitch < nowhere);
+  SharedAddress to;
+  unsigned rows[(own + 1) / 2];  // from that of the tile on, two of 16 bits in a word
+  int from[own];                 // from there on
 
-  if (N != G::CO || slices * K != G::CI) {
-    for (int at = threadIdx.x * 16; at < taps * slices * N * Rows::bytes; at += kThreads * 16)
-      *reinterpret_cast<Vector<uint32_t, 4>*>(weights + at) = {};
+  __device__ explicit ShiftedWindow(const void* shared) : to(shared_address(shared) + threadIdx.x * (unit * 4)) {
+    place(0);
+    asm volatile("" : "+r"(to));  // kept in registers, not made again for each window
+#pragma unroll
+    for (int u = 0; u < own; ++u) asm volatile("" : "+r"(from[u]));
+  }
+  /// For tiles that begin in column `into` of a row.
+  __device__ void place(int into) {
+#pragma unroll
+    for (int u = 0; u < own; ++u) {
+      const int e = u * kThreads + threadIdx.x, at = into + e % units * unit;
+      const int row = at / Outputs::pitch - G::PH, column = at % Outputs::pitch - Outputs::left;
+      const bool nothing = column < 0 || e % units * unit >= Outputs::window;
+      const unsigned half = (nothing ? nowhere : row) & 0xffff;
+      rows[u / 2] = u % 2 == 0 ? half : rows[u / 2] | half << 16;
+      from[u] = nothing ? 0 : e / units * (G::H * G::W) + row * G::W + column;
+    }
+  }
+  /// Of channels from `ci` on, to one of two windows.
+  __device__ void copy(const float* x, int tile, int ci, int window) {
+    const int o = tile % Outputs::tiles * Outputs::step, row = o / Outputs::pitch;
+    if (Outputs::row_groups == 0 && ci == 0) place(o % Outputs::pitch);
+    const float* of_tile = x + (int64_t(tile / Outputs::tiles) * G::CI + ci) * (G::H * G::W) + row * G::W;
+#pragma unroll
+    for (int u = 0; u < own; ++u) {
+      const int e = u * kThreads + threadIdx.x, own_row = row + short(rows[u / 2] >> u % 2 * 16);
+      const bool inside = unsigned(own_row) < G::H && (G::CI % 8 == 0 || ci + e / units < G::CI);
+      if (pieces % kThreads == 0 || e < pieces)
+        copy_unit<unit * 4>(to + window * bytes + u * (kThreads * unit * 4), global_address(of_tile + from[u]),
+                            inside ? unit * 4 : 0);
+    }
+  }
+};
+
+/// The weight [CO, CI, KH, KW], or where TURNED that of the convolution whose gradient by the input this one is, to shared
+/// memory, rounded: [KH KW][CI / K][N], rows of K.
+template <class G, int K, int N, bool TURNED>
+__device__ void place_shifted_weight(const float* weight, char* to) {
+  using Rows = SwizzledRows<K>;
+  constexpr int taps = G::KH * G::KW, blocks = (G::CI + K - 1) / K, tap_bytes = blocks * N * Rows::bytes;
+  if (N != G::CO || blocks * K != G::CI) {
+    for (int at = threadIdx.x * 16; at < taps * tap_bytes; at += kThreads * 16)
+      *reinterpret_cast<Vector<uint32_t, 4>*>(to + at) = {};
     __syncthreads();
   }
+#pragma unroll 4
   for (int pair = threadIdx.x; pair < G::CO * G::CI; pair += kThreads) {
     constexpr int inner = TURNED ? G::CO : G::CI;
     const int co = TURNED ? pair % inner : pair / inner, ci = TURNED ? pair / inner : pair % inner;
-    char* to = weights + Rows::piece(ci / K * N + co, ci % K / 4) + ci % 4 * 4;
+    char* const own = to + Rows::piece(ci / K * N + co, ci % K / 4) + ci % 4 * 4;
     float of_taps[taps];
 #pragma unroll
     for (int tap = 0; tap < taps; ++tap) of_taps[tap] = weight[pair * taps + (TURNED ? taps - 1 - tap : tap)];
 #pragma unroll
-    for (int tap = 0; tap < taps; ++tap)
-      *reinterpret_cast<uint32_t*>(to + tap * (slices * N * Rows::bytes)) = to_tf32(of_taps[tap]);
+    for (int tap = 0; tap < taps; ++tap) *reinterpret_cast<uint32_t*>(own + tap * tap_bytes) = to_tf32(of_taps[tap]);
   }
+  show_to_tensor_cores();
+}
 
-  const int first = int(lane.chunk) * PER;
-  const int items = ((first + PER < tiles ? first + PER : tiles) - first) * slices;
-  constexpr int pieces = window * Rows::pieces, own = (pieces + kThreads - 1) / kThreads;
-  Vector<float, 4> held[own];  // on their way from memory
-  auto load = [&](int item) {
-    const int tile = first + item / slices, n = tile / Outputs::tiles, o = tile % Outputs::tiles * Outputs::step;
-    const float* from = x + (int64_t(n) * G::CI + item % slices * K) * (G::H * G::W);
+/// sum += what 8 input channels give a warpgroup's outputs: `from` are the first channel's pixels, below the kernel's first
+/// tap, `weight` is the operand of that tap. A row of pixels, as it lies below a column of the kernel, is multiplied for all
+/// of the kernel's rows, for one row of outputs each; the next is rounded by then, and the one behind it on its way. Calls
+/// meanwhile() once the first are being multiplied.
+template <class G, int ROWS, int N, int TAP_BYTES, class Meanwhile>
+__device__ void add_shifted_products(float (&sum)[ROWS][N / 8][4], const uint32_t* from, uint64_t weight,
+                                     Meanwhile meanwhile) {
+  using Outputs = ShiftedOutputs<G, ROWS>;
+  constexpr int pixel_rows = ROWS + G::KH - 1, fragments = pixel_rows * G::KW;
+  uint32_t words[2][4], pixels[2][4];
+  auto load = [&](int fragment) {
+    const int at = fragment % pixel_rows * Outputs::pitch + fragment / pixel_rows;
 #pragma unroll
-    for (int u = 0; u < own; ++u) {
-      const int e = u * kThreads + threadIdx.x, c = e / window * 4, pixel = o + e % window;
-      const int row = pixel / pitch - G::PH, column = pixel % pitch - G::PW;
-      const bool inside = e < pieces && unsigned(row) < G::H && unsigned(column) < G::W;
-#pragma unroll
-      for (int v = 0; v < 4; ++v)
-        held[u].at[v] = load_if<1>(inside && (slices * K == G::CI || item % slices * K + c + v < G::CI),
-                                   from + (c + v) * (G::H * G::W) + row * G::W + column)
-                            .at[0];
-    }
+    for (int r = 0; r < 4; ++r) words[fragment % 2][r] = from[at + r / 2 * 4 * Outputs::channel + r % 2 * 8];
   };
-  auto store = [&](int item) {
-    char* to = windows + item % 2 * window_bytes;
+  auto round = [&](int fragment) {
 #pragma unroll
-    for (int u = 0; u < own; ++u) {
-      const int e = u * kThreads + threadIdx.x;
-      Vector<uint32_t, 4> rounded;
-#pragma unroll
-      for (int v = 0; v < 4; ++v) rounded.at[v] = to_tf32(held[u].at[v]);
-      if (e < pieces) *reinterpret_cast<Vector<uint32_t, 4>*>(to + Rows::piece(e % window, e / window)) = rounded;
-    }
-    show_to_tensor_cores();
+    for (int r = 0; r < 4; ++r) pixels[fragment % 2][r] = read_tf32(words[fragment % 2][r]);
   };
-
-  double squares = 0;
-  float sum[N / 8][4];
+#pragma unroll
+  for (int j = 0; j < ROWS; ++j) keep_in_registers(sum[j]);
   load(0);
-  store(0);
-  if (items > 1) load(1);
-  for (int item = 0; item < items; ++item) {
-    const int slice = item % slices;
-    __syncthreads();
-    if (slice == 0)
+  if (fragments > 1) load(1);
+  round(0);
 #pragma unroll
-      for (int e = 0; e < N / 2; ++e) {
-        const int co = e / 4 * 8 + t * 2 + e % 2;
-        sum[e / 4][e % 4] = THIRD == kBias && (N == G::CO || co < G::CO) ? third[co] : 0;
-      }
-    const char* from = windows + item % 2 * window_bytes;
-    auto prepare = [&] {
-      if (item + 1 < items) store(item + 1);
-      if (item + 2 < items) load(item + 2);
-    };
-    const uint64_t a = Rows::operand(uint32_t(__cvta_generic_to_shared(from)) + Outputs::first_of(group) * Rows::bytes),
-                   b = Rows::operand(uint32_t(__cvta_generic_to_shared(weights)) + slice * N * Rows::bytes);
-    keep_in_registers(sum);
+  for (int fragment = 0; fragment < fragments; ++fragment) {
+    const int row = fragment % pixel_rows, kx = fragment / pixel_rows;
     begin_warpgroup_products();
 #pragma unroll
-    for (int tap = 0; tap < taps; ++tap)
-#pragma unroll
-      for (int k = 0; k < K; k += 8)
-        multiply_warpgroup<N>(sum, a + ((tap / G::KW * pitch + tap % G::KW) * Rows::bytes + k * 4) / 16,
-                              b + (tap * slices * N * Rows::bytes + k * 4) / 16);
+    for (int ky = 0; ky < G::KH; ++ky)
+      if (row >= ky && row - ky < ROWS)
+        multiply_warpgroup<N>(sum[row - ky], pixels[fragment % 2], weight + (ky * G::KW + kx) * (TAP_BYTES / 16));
     end_warpgroup_products();
-    prepare();
+    if (fragment == 0) meanwhile();
+    if (fragment + 2 < fragments) load(fragment + 2);
+    if (fragment + 1 < fragments) {
+      wait_for_warpgroup_products<1>();
+      round(fragment + 1);
+    }
+  }
+  wait_for_warpgroup_products();
+}
 
-    // Calls fn(value, its place in y) for the values of the tile that this thread has.
-    auto each = [&](auto fn) {
-      const int tile = first + item / slices, n = tile / Outputs::tiles;
+/// A block has PER tiles and all N >= CO output channels. The weight stays in shared memory; pixels go through two windows.
+/// Returns, with SQUARED, the sum of squares of what the thread makes.
+template <class G, int K, int N, int ROWS, int PER, bool TURNED, int THIRD, bool RELU, bool SQUARED>
+__device__ double shifted_outputs(Lane lane, const float* x, const float* weight, const float* third, float* y) {
+  using Rows = SwizzledRows<K>;
+  using Outputs = ShiftedOutputs<G, ROWS>;
+  using Window = ShiftedWindow<G, ROWS>;
+  constexpr int slices = (G::CI + 7) / 8, tap_bytes = (G::CI + K - 1) / K * N * Rows::bytes;
+  constexpr int tiles = G::BATCH * Outputs::tiles;
+  const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), group = warp / 4;
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  char* const weights = lane.shared + (-__cvta_generic_to_shared(lane.shared) & 1023);
+  char* const windows = weights + G::KH * G::KW * tap_bytes;
+  const int own_first = Outputs::first_of(group) + warp % 4 * 16 + g;  // output of a tile
+  const int first = int(lane.chunk) * PER;
+  Window window(windows);
+  window.copy(x, first, 0, 0);
+  place_shifted_weight<G, K, N, TURNED>(weight, weights);
+
+  double squares = 0;
+  float sum[ROWS][N / 8][4];
+#pragma unroll 1
+  for (int turn = 0; turn < PER; ++turn) {
+    const int tile = first + turn;
+    if (tile >= tiles) break;
+    const int n = tile / Outputs::tiles, o = tile % Outputs::tiles * Outputs::step;
+#pragma unroll
+    for (int e = 0; e < N / 2; ++e) {
+      const int co = e / 4 * 8 + t * 2 + e % 2;
+      const float start = THIRD == kBias && (N == G::CO || co < G::CO) ? third[co] : 0;
+#pragma unroll
+      for (int j = 0; j < ROWS; ++j) sum[j][e / 4][e % 4] = start;
+    }
+    if (THIRD == kMask && Outputs::row_groups > 0) {  // while the products are made
+      constexpr int lines = (Outputs::step / Outputs::pitch * G::OW + 31) / 32;  // of 128 bytes, in a channel
+      for (int e = threadIdx.x; e < G::CO * lines; e += kThreads)
+        if (const int at = o / Outputs::pitch * G::OW + e % lines * 32; at < G::OH * G::OW)
+          bring_to_cache(third + (int64_t(n) * G::CO + e / lines) * (G::OH * G::OW) + at);
+    }
+#pragma unroll 1
+    for (int slice = 0; slice < slices; ++slice) {
+      const int item = turn * slices + slice;
+      wait_for_all_copies();
+      __syncthreads();
+      const uint32_t* pixels = reinterpret_cast<const uint32_t*>(windows + item % 2 * Window::bytes) +
+                               t * Outputs::channel + own_first + Outputs::left - G::PW;
+      const uint64_t of_slice = Rows::operand(uint32_t(__cvta_generic_to_shared(weights)) +
+                                              slice / (K / 8) * (N * Rows::bytes) + slice % (K / 8) * 32);
+      add_shifted_products<G, ROWS, N, tap_bytes>(sum, pixels, of_slice, [&] {
+        const bool last = slice == slices - 1;
+        if (!last || (turn + 1 < PER && tile + 1 < tiles))
+          window.copy(x, tile + last, last ? 0 : slice * 8 + 8, (item + 1) % 2);
+      });
+    }
+
+    // Calls fn(value, its place in y) for what this thread has of a row of the tile.
+    auto each = [&](int j, auto fn) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int output =
-            tile % Outputs::tiles * Outputs::step + Outputs::first_of(group) + warp % 4 * 16 + half * 8 + g;
-        const int row = output / pitch, column = output % pitch;
+        const int output = o + own_first + j * Outputs::pitch + half * 8;
+        const int row = output / Outputs::pitch, column = output % Outputs::pitch;
         if (row >= G::OH || column >= G::OW) continue;
         const int64_t to = int64_t(n) * (G::CO * G::OH * G::OW) + row * G::OW + column;
 #pragma unroll
@@ -131,37 +206,41 @@ __device__ double shifted_outputs(Lane lane, const float* x, const float* weight
             fn(half * (N / 4) + e, to + co * (G::OH * G::OW));
       }
     };
-    float of_mask[N / 2];  // on its way while the products are made
-    if (THIRD == kMask && slice == slices - 1) each([&](int v, int64_t at) { of_mask[v] = third[at]; });
-    wait_for_warpgroup_products();
-    if (slice == slices - 1)
-      each([&](int v, int64_t at) {
-        float value = masked<THIRD>(sum[v % (N / 4) / 2][v / (N / 4) * 2 + v % 2], of_mask, v);
+    constexpr int together = ROWS % 2 == 0 ? 2 : 1;  // rows whose masks are on their way
+    float of_mask[together][N / 2];
+#pragma unroll
+    for (int j = 0; j < ROWS; ++j) {
+      if (THIRD == kMask && j % together == 0)
+#pragma unroll
+        for (int k = 0; k < together; ++k) each(j + k, [&](int v, int64_t at) { of_mask[k][v] = third[at]; });
+      each(j, [&](int v, int64_t at) {
+        float value = masked<THIRD>(sum[j][v % (N / 4) / 2][v / (N / 4) * 2 + v % 2], of_mask[j % together], v);
         value = RELU && value < 0 ? 0 : value;
         y[at] = value;
         if (SQUARED) squares += double(value) * double(value);
       });
+    }
   }
   return squares;
 }
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+template <class G, int K, int N, int ROWS, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y, char*) {
-  shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, false>(lane, x, weight, third, y);
+  shifted_outputs<G, K, N, ROWS, PER, TURNED, THIRD, RELU, false>(lane, x, weight, third, y);
 }
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+template <class G, int K, int N, int ROWS, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, char*) {
-  shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, false>(lane, x, weight, nullptr, y);
+  shifted_outputs<G, K, N, ROWS, PER, TURNED, THIRD, RELU, false>(lane, x, weight, nullptr, y);
 }
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+template <class G, int K, int N, int ROWS, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, const float* third, float* y,
                                double* squares, char*) {
-  const double own = shifted_outputs<G, K, N, PER, TURNED, THIRD, RELU, true>(lane, x, weight, third, y);
+  const double own = shifted_outputs<G, K, N, ROWS, PER, TURNED, THIRD, RELU, true>(lane, x, weight, third, y);
   __syncthreads();  // nobody reads a window any more
   store_sum(lane, own, squares + lane.chunk);
 }
-template <class G, int K, int N, int PER, bool TURNED, int THIRD, bool RELU>
+template <class G, int K, int N, int ROWS, int PER, bool TURNED, int THIRD, bool RELU>
 __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, float* y, double* squares, char*) {
-  conv2d_shifted<G, K, N, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
+  conv2d_shifted<G, K, N, ROWS, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
 }
 
 /// Where a block is in its rows of the output: `ahead` rows of the input are still to come before those of `row` are there.
@@ -175,9 +254,9 @@ struct RowsToCome {
 };
 
 /// Part of the pixels' sum of dw [CO, CI, KH, KW], and with BIAS of db [CO], the sum of the gradient, to the workspace as
-/// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER rows of the output. A row of the gradient lies in shared memory beside the rows of the input that it meets, each as
-/// often as the kernel has columns, one pixel further on every time, so that all products read pixels side by side. A
-/// warpgroup multiplies for each row of the kernel. C >= CI.
+/// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER rows of the output. A row of the gradient is
+/// in shared memory beside the rows of the input that it meets, each as often as the kernel has columns, one pixel further
+/// on every time, so that all products read pixels side by side. A warpgroup multiplies for each row of the kernel. C >= CI.
 template <class G, int C, int PER, bool BIAS>
 __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* gradient, float* dw, float* db,
                                         char* workspace) {

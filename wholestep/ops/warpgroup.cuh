@@ -22,7 +22,11 @@ struct SwizzledRows {
 
 __device__ inline void begin_warpgroup_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void end_warpgroup_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-__device__ inline void wait_for_warpgroup_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+/// Of all groups of products but the last LATER.
+template <int LATER = 0>
+__device__ void wait_for_warpgroup_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LATER) : "memory");
+}
 
 /// Sums are where they will be added to: nothing moves them while products are under way.
 template <int N>
@@ -78,6 +82,30 @@ __device__ void multiply_warpgroup(float (&sum)[N / 8][4], uint64_t a, uint64_t 
         "%41, %42, %43, %44, %45, %46, %47}, %48, %49, 1, 1, 1;"
         : WHOLESTEP_SUMS_16(0), WHOLESTEP_SUMS_16(4), WHOLESTEP_SUMS_16(8)
         : "l"(a), "l"(b));
+}
+/// The same with a in registers, rounded, a warp's 16 rows as mma.m16n8k8 has them.
+template <int N>
+__device__ void multiply_warpgroup(float (&sum)[N / 8][4], const uint32_t (&a)[4], uint64_t b) {
+  static_assert(N == 16 || N == 32 || N == 64);
+  if constexpr (N == 16)
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n16k8.f32.tf32.tf32 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7}, {%8, %9, %10, %11}, %12, 1, 1, 1;"
+        : WHOLESTEP_SUMS_8(0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+  else if constexpr (N == 32)
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k8.f32.tf32.tf32 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, {%16, %17, %18, %19}, %20, 1, 1, 1;"
+        : WHOLESTEP_SUMS_16(0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+  else
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, "
+        "%21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, {%32, %33, %34, %35}, %36, 1, 1, 1;"
+        : WHOLESTEP_SUMS_16(0), WHOLESTEP_SUMS_16(4)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 #undef WHOLESTEP_SUMS_4
 #undef WHOLESTEP_SUMS_16

@@ -55,6 +55,11 @@ __device__ void wait_for_copies() {
 /// Until all of its copies have, those of no group, too.
 __device__ inline void wait_for_all_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
+/// Asks for the 128 bytes around it, for the second-level cache.
+__device__ inline void bring_to_cache(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global_address(at)));
+}
+
 /// N neighbours in global memory; nothing changes where they are not valid. A predicate, not a branch: the loads of a loop go
 /// out together.
 template <int N>
