@@ -188,7 +188,7 @@ __device__ double shifted_outputs(Lane lane, const float* x, const float* weight
       add_shifted_products<G, ROWS, N, tap_bytes>(sum, pixels, of_slice, [&] {
         const bool last = slice == slices - 1;
         if (!last || (turn + 1 < PER && tile + 1 < tiles))
-          window.copy(x, tile + last, last ? 0 : slice * 8 + 8, (item + 1) % 2);
+          window.copy(x, first + (item + 1) / slices, (item + 1) % slices * 8, (item + 1) % 2);
       });
     }
 
