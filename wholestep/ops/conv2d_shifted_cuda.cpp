@@ -96,7 +96,7 @@ std::string refuse_conv2d_shifted_cuda(const KernelRequest& request) {
     return "offsets in a sample do not fit 32 bits";
   return shifted_of(p.batch, forward_of(request, p))
              ? ""
-             : "the weight and the windows of a tile do not fit shared memory";
+             : "the weight and the windows of a tile do not fit shared memory or registers";
 }
 
 std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest& request) {

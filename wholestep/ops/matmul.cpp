@@ -1,6 +1,6 @@
 // matmul: inference, gradient and kernels. Operands (a, b), a bias or the result of a ReLU; attributes
 // transpose_a, transpose_b and activation, set by the fuse pass: "relu", or "relu_dx", where that result
-// masks. Every element of the result is one sum over k in order, however the work is split.
+// masks.
 #include "wholestep/ops/matmul.h"
 
 #include <fmt/format.h>
@@ -102,8 +102,11 @@ std::vector<OpCase> cases() {
     cases.push_back({.inputs = {{DType::f32, {m, k}}, {DType::f32, {k, n}}, {DType::f32, {m, n}}},
                      .attrs = {{"transpose_a", false}, {"transpose_b", false}, {"activation", "relu_dx"}},
                      .distinct = true});
+  // Few deep sums, which are split.
   cases.push_back(
       {.inputs = {{DType::f32, {6, 50176}}, {DType::f32, {25, 50176}}}, .attrs = with(false, true)});
+  cases.push_back({.inputs = {{DType::f32, {5, 16400}}, {DType::f32, {16400, 7}}, {DType::f32, {7}}},
+                   .attrs = {{"transpose_a", false}, {"transpose_b", false}, {"activation", "relu"}}});
   // Sums shared out among the warps of a block: rows and columns that fill no tile, fewer slices than warps.
   for (bool tb : {false, true})
     for (auto [m, n, k] : {std::array<int64_t, 3>{32, 70, 784}, {17, 1031, 64}, {33, 250, 200}})

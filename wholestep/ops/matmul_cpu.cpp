@@ -1,6 +1,6 @@
 // The CPU kernels of matmul. Every element of the result is one sum over k in order, however the work is
-// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns. (Deep sums
-// in bf16 are the exception: they are split themselves.)
+// split, so it may be split by rows of a batch or, for a few rows over a large weight, by columns. Deep sums
+// are the exception: they are split themselves, always in the same parts.
 #include "wholestep/ops/matmul_cpu.h"
 
 #include "wholestep/backend/cpu/bf16.h"
@@ -20,9 +20,9 @@ constexpr int64_t kRowsOfWeights = 64;
 constexpr int64_t kColumnUnit = 16, kCheapElements = 32768;
 /// Elsewhere at multiples of a tile's width; of more in bf16, where rounding takes longer than to multiply.
 constexpr int64_t kColumnUnitWide = 32, kColumnUnitBf16 = 64;
-/// And from this depth on, if the result is no larger than that, in bf16 the sums are split, so that no part
-/// reads what another one does.
-constexpr int64_t kDeepBf16 = 16384, kFewSumsBf16 = 16384, kDepthUnit = 512;
+/// And from this depth on, if the result is no larger than that, the sums are split, so that no part reads
+/// what another one does.
+constexpr int64_t kDeep = 16384, kFewSums = 16384, kDepthUnit = 512;
 
 }  // namespace
 
@@ -154,13 +154,17 @@ std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const Cp
 
 }  // namespace
 
+namespace {
+std::unique_ptr<PreparedKernel> product_call(const KernelRequest& request, const CpuKernels& kernels) {
+  MatmulDims d = matmul_dims(request.inputs, request.attrs);
+  return d.k >= kDeep && d.m * d.n <= kFewSums ? deep_call(request, kernels) : gemm_call(request, kernels);
+}
+}  // namespace
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
-  return gemm_call(request, cpu_kernels());
+  return product_call(request, cpu_kernels());
 }
 std::unique_ptr<PreparedKernel> prepare_matmul_bf16(const KernelRequest& request) {
-  MatmulDims d = matmul_dims(request.inputs, request.attrs);
-  return d.k >= kDeepBf16 && d.m * d.n <= kFewSumsBf16 ? deep_call(request, bf16_kernels())
-                                                       : gemm_call(request, bf16_kernels());
+  return product_call(request, bf16_kernels());
 }
 
 template <class T>
