@@ -189,8 +189,9 @@ class Recomputer {
   int bound_of(const Node& made) {
     std::vector<int> sums;
     for (int value : made.inputs) {
-      int& sum = bounding_.at(before_reshapes(graph_, value));  // -1 of what the step is given
-      if (sum < 0) sum = squares_of(before_reshapes(graph_, value), made);
+      value = before_reshapes(graph_, value);
+      int& sum = bounding_.at(value);  // -1 of what the step is given
+      if (sum < 0) sum = squares_of(value, made);
       sums.push_back(sum);
     }
     const bool f32 = graph_.type(made.outputs[0]).dtype == DType::f32;

@@ -21,7 +21,7 @@ int64_t width_of(int64_t n, int64_t smallest) {
 
 /// The template arguments of conv2d_shifted, as they are named there.
 struct Shifted {
-  int64_t k, n, rows = 1, per_block = 0, tiles = 0, shared_bytes = 0;
+  int64_t k, n, rows, tiles, shared_bytes;
 };
 
 /// As many rows a warpgroup as its registers hold sums for, while there are tiles for nearly every
@@ -31,21 +31,18 @@ std::optional<Shifted> shifted_of(int64_t batch, const Conv2d& c) {
   int64_t groups = kCudaThreads / 128, unit = c.x.in % 4 == 0 ? 4 : 1, left = rounded_up(c.x.padding, unit),
           pitch = left + c.x.in, last = (c.y.out - 1) * pitch + c.x.out,
           row_groups = c.x.out % 64 == 0 && groups % (c.x.out / 64) == 0 ? c.x.out / 64 : 0;
-  Shifted of = {.k = width_of(c.in_channels, 8), .n = width_of(c.out_channels, 16)};
-  auto step = [&] { return row_groups > 0 ? groups / row_groups * of.rows * pitch : groups * 64; };
+  int64_t k = width_of(c.in_channels, 8), n = width_of(c.out_channels, 16),
+          rows = row_groups > 0 ? std::min<int64_t>(4, 128 / n) : 1;
+  auto step = [&] { return row_groups > 0 ? groups / row_groups * rows * pitch : groups * 64; };
   auto tiles = [&] { return batch * ceil_div(last, step()); };
-  of.rows = row_groups > 0 ? std::min<int64_t>(4, 128 / of.n) : 1;
-  while (of.rows > 1 && (step() / 2 >= c.y.out * pitch || 4 * tiles() < 3 * kCudaBusyBlocks)) of.rows /= 2;
-  of.tiles = tiles();
-  of.per_block = ceil_div(of.tiles, kCudaBusyBlocks);
+  while (rows > 1 && (step() / 2 >= c.y.out * pitch || 4 * tiles() < 3 * kCudaBusyBlocks)) rows /= 2;
   int64_t read = (c.y.kernel - 1) * pitch + c.x.kernel - 1 + left - c.x.padding,
           window = rounded_up((row_groups > 0 ? step() - pitch + c.x.out : step()) + read, unit),
           channel = with_rest(window, 8, 32),
-          weights = c.y.kernel * c.x.kernel * rounded_up(c.in_channels, of.k) * of.n;
-  of.shared_bytes = 1024 + 4 * (weights + 2 * 8 * channel);
-  if (of.shared_bytes > cuda_shared_bytes() || ceil_div(8 * channel / unit, kCudaThreads) > kPieces)
-    return {};
-  return of;
+          weights = c.y.kernel * c.x.kernel * rounded_up(c.in_channels, k) * n,
+          shared_bytes = 1024 + 4 * (weights + 2 * 8 * channel);
+  if (shared_bytes > cuda_shared_bytes() || ceil_div(8 * channel / unit, kCudaThreads) > kPieces) return {};
+  return Shifted{.k = k, .n = n, .rows = rows, .tiles = tiles(), .shared_bytes = shared_bytes};
 }
 
 /// The template arguments of conv2d_dw_shifted.
@@ -89,12 +86,12 @@ std::string refuse_conv2d_shifted_cuda(const KernelRequest& request) {
     return "a stride or a dilation";
   if (request.op == "conv2d_dw") return refuse_weight(p.batch, c);
   if (c.y.kernel * c.x.kernel > 31) return "more than 31 taps";
-  if (forward_of(request, p).out_channels > 64) return "more than 64 output channels";
-  if (Conv2d of = forward_of(request, p); std::min(of.y.padding, of.x.padding) < 0)
-    return "a padding wider than the kernel";
+  const Conv2d of = forward_of(request, p);
+  if (of.out_channels > 64) return "more than 64 output channels";
+  if (std::min(of.y.padding, of.x.padding) < 0) return "a padding wider than the kernel";
   if (std::max(c.in_channels * c.y.in * c.x.in, c.out_channels * c.y.out * c.x.out) * 8 >= int64_t{1} << 31)
     return "offsets in a sample do not fit 32 bits";
-  return shifted_of(p.batch, forward_of(request, p))
+  return shifted_of(p.batch, of)
              ? ""
              : "the weight and the windows of a tile do not fit shared memory or registers";
 }
@@ -116,13 +113,13 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
   bool dx = request.op == "conv2d_dx";
   Conv2d c = forward_of(request, p);
   Shifted shifted = *shifted_of(p.batch, c);
+  int64_t per_block = ceil_div(shifted.tiles, kCudaBusyBlocks);
   auto call = cuda_call(request, "conv2d_shifted.cuh");
-  call->phases.push_back(
-      {.chunks = ceil_div(shifted.tiles, shifted.per_block),
-       .in_memory = true,
-       .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k, shifted.n,
-                              shifted.rows, shifted.per_block, dx, p.third(), p.relu),
-       .shared_bytes = shifted.shared_bytes});
+  call->phases.push_back({.chunks = ceil_div(shifted.tiles, per_block),
+                          .in_memory = true,
+                          .run = device_function("conv2d_shifted", conv2d_geometry(p.batch, c), shifted.k,
+                                                 shifted.n, shifted.rows, per_block, dx, p.third(), p.relu),
+                          .shared_bytes = shifted.shared_bytes});
   give_squares(*call);
   return call;
 }

@@ -152,14 +152,13 @@ std::unique_ptr<PreparedKernel> deep_call(const KernelRequest& request, const Cp
   return call;
 }
 
-}  // namespace
-
-namespace {
 std::unique_ptr<PreparedKernel> product_call(const KernelRequest& request, const CpuKernels& kernels) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   return d.k >= kDeep && d.m * d.n <= kFewSums ? deep_call(request, kernels) : gemm_call(request, kernels);
 }
+
 }  // namespace
+
 std::unique_ptr<PreparedKernel> prepare_matmul_gemm(const KernelRequest& request) {
   return product_call(request, cpu_kernels());
 }
