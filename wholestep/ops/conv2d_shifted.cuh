@@ -243,124 +243,162 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, f
   conv2d_shifted<G, K, N, ROWS, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
 }
 
-/// Where a block is in its rows of the output: `ahead` rows of the input are still to come before those of `row` are there.
-template <class G>
-struct RowsToCome {
-  int row, ahead;
-  __device__ RowsToCome next() const {
-    if (ahead > 0) return {row, ahead - 1};
-    return {row + 1, (row + 1) % G::OH == 0 ? G::KH - 1 : 0};
+/// Where a block is in its turns, of P rows of the output each: `ahead` times P rows of the input are still to come before
+/// those that only this turn adds.
+template <class G, int P>
+struct TurnToCome {
+  static constexpr int turns = G::OH / P, most_ahead = (G::KH - 1 + P - 1) / P;
+  int turn, ahead;
+  __device__ TurnToCome next() const {
+    if (ahead > 0) return {turn, ahead - 1};
+    return {turn + 1, (turn + 1) % turns == 0 ? most_ahead : 0};
   }
 };
 
 /// Part of the pixels' sum of dw [CO, CI, KH, KW], and with BIAS of db [CO], the sum of the gradient, to the workspace as
-/// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER rows of the output. A row of the gradient is
-/// in shared memory beside the rows of the input that it meets, each as often as the kernel has columns, one pixel further
-/// on every time, so that all products read pixels side by side. A warpgroup multiplies for each row of the kernel. C >= CI.
-template <class G, int C, int PER, bool BIAS>
+/// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER turns of P rows of the output. These lie in
+/// shared memory one below the other, as the 64 rows of an operand, beside the rows of the input that they meet, each as
+/// often as the kernel has columns, one pixel further on every time, so that all products read pixels side by side. A row of
+/// the input is multiplied with all P at once, and is below another row of the kernel for each. C >= CI, 64 / P >= CO.
+template <class G, int C, int P, int PER, bool BIAS>
 __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* gradient, float* dw, float* db,
                                         char* workspace) {
   using Rows = SwizzledRows<32>;
-  constexpr int taps = G::KH * G::KW, J = G::CI * taps, N = G::KW * C, M = 64;
-  constexpr int parts_of_row = (G::OW + 31) / 32, pieces = parts_of_row * 8, slots = G::KH + 1;
+  using Turn = TurnToCome<G, P>;
+  constexpr int taps = G::KH * G::KW, J = G::CI * taps, N = G::KW * C, M = 64, channels = M / P;
+  constexpr int parts_of_row = (G::OW + 31) / 32, pieces = parts_of_row * 8, slots = (Turn::most_ahead + 2) * P;
   constexpr int x_part = N * Rows::bytes, x_bytes = parts_of_row * x_part;
   constexpr int g_part = M * Rows::bytes, g_bytes = parts_of_row * g_part;
-  static_assert(G::KH * 128 <= kThreads && G::CO <= M && G::CI <= C && G::OW % 4 == 0);
+  constexpr int x_rows = P + G::KH - 1, groups = kThreads / 128, own_rows = (x_rows + groups - 1) / groups;
+  static_assert(G::CO <= channels && channels >= 16 && G::CI <= C && G::OW % 4 == 0 && G::OH % P == 0);
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   char* const xs = lane.shared + (-__cvta_generic_to_shared(lane.shared) & 1023);  // [slots][parts_of_row][KW][C]
-  char* const gs = xs + slots * x_bytes;                                           // [2][parts_of_row][M]
-  if (G::CO != M || G::CI != C) {
+  char* const gs = xs + slots * x_bytes;                                           // [2][parts_of_row][P][channels]
+  if (G::CO != channels || G::CI != C) {
     for (int at = threadIdx.x * 16; at < slots * x_bytes + 2 * g_bytes; at += kThreads * 16)
       *reinterpret_cast<Vector<uint32_t, 4>*>(xs + at) = {};
     __syncthreads();
   }
 
-  // A thread's pieces, on their way from memory.
-  constexpr int own_x = (G::CI * pieces + kThreads - 1) / kThreads, own_g = (G::CO * pieces + kThreads - 1) / kThreads;
-  float of_x[own_x][3 + G::KW], of_bias[own_g] = {};
-  Vector<float, 4> of_g[own_g];
-  auto load = [&](RowsToCome<G> at) {
-    const int n = at.row / G::OH, y = at.row % G::OH, row = y + G::KH - 1 - at.ahead - G::PH;
-    const float* from = x + int64_t(n) * (G::CI * G::H * G::W) + row * G::W;
+  // Each thread copies its pieces past its registers, to a place of its own. Where a warp has whole rows, its neighbours have
+  // the pixels beside a piece.
+  constexpr bool neighbours = G::W == G::OW && G::PW == 1 && G::KW == 3 && 32 % pieces == 0;
+  constexpr int own_x = (P * G::CI * pieces + kThreads - 1) / kThreads, x_words = neighbours ? 4 : 3 + G::KW;
+  constexpr int own_g = (P * G::CO * pieces + kThreads - 1) / kThreads;
+  float* const own_pieces = reinterpret_cast<float*>(gs + 2 * g_bytes) + threadIdx.x * 4;  // of g, [own_g][kThreads][4]
+  float* const own_pixels = reinterpret_cast<float*>(gs + 2 * g_bytes) + own_g * (kThreads * 4) + threadIdx.x * x_words;
+  float of_bias[own_g] = {};
+  auto load = [&](Turn at) {
+    const int n = at.turn / Turn::turns, y = at.turn % Turn::turns * P, first_row = y + G::KH - 1 - at.ahead * P - G::PH;
+    const float* from = x + int64_t(n) * (G::CI * G::H * G::W) + first_row * G::W;
 #pragma unroll
     for (int u = 0; u < own_x; ++u) {
-      const int e = u * kThreads + threadIdx.x, ci = e / pieces, first = e % pieces * 4;
-      const bool inside = e < G::CI * pieces && unsigned(row) < G::H && first < G::OW;
+      const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CI, ci = e / pieces % G::CI;
+      const int column = e % pieces * 4 - (neighbours ? 0 : G::PW);
+      const bool inside = e < P * G::CI * pieces && unsigned(first_row + row) < G::H && e % pieces * 4 < G::OW;
+      const float* from_piece = from + ci * (G::H * G::W) + row * G::W + column;
+      const SharedAddress to = shared_address(own_pixels + u * (kThreads * x_words));
+      if constexpr (neighbours) {
+        copy_unit<16>(to, global_address(inside ? from_piece : x), inside ? 16 : 0);
+      } else {
 #pragma unroll
-      for (int v = 0; v < 3 + G::KW; ++v) {
-        const int column = first + v - G::PW;
-        of_x[u][v] = load_if<1>(inside && unsigned(column) < G::W, from + ci * (G::H * G::W) + column).at[0];
+        for (int v = 0; v < x_words; ++v) {
+          const bool valid = inside && unsigned(column + v) < G::W;
+          copy_unit<4>(to + v * 4, global_address(valid ? from_piece + v : x), valid ? 4 : 0);
+        }
       }
     }
     if (at.ahead == 0) {
       const float* from_g = gradient + int64_t(n) * (G::CO * G::OH * G::OW) + y * G::OW;
 #pragma unroll
       for (int u = 0; u < own_g; ++u) {
-        const int e = u * kThreads + threadIdx.x, co = e / pieces, first = e % pieces * 4;
-        of_g[u] = load_if<4>(e < G::CO * pieces && first < G::OW, from_g + co * (G::OH * G::OW) + first);
+        const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CO, co = e / pieces % G::CO, first = e % pieces * 4;
+        const bool inside = e < P * G::CO * pieces && first < G::OW;
+        const float* from_piece = from_g + co * (G::OH * G::OW) + row * G::OW + first;
+        copy_unit<16>(shared_address(own_pieces + u * (kThreads * 4)), global_address(inside ? from_piece : gradient),
+                      inside ? 16 : 0);
       }
     }
   };
-  auto store = [&](RowsToCome<G> at, int step) {
+  auto store = [&](Turn at, int step) {
     auto rounded = [](const float* four) {
       Vector<uint32_t, 4> words;
 #pragma unroll
       for (int v = 0; v < 4; ++v) words.at[v] = to_tf32(four[v]);
       return words;
     };
-    char* const to_x = xs + step % slots * x_bytes;
+    wait_for_all_copies();
+    char* const to_x = xs + step * P % slots * x_bytes;
 #pragma unroll
     for (int u = 0; u < own_x; ++u) {
-      const int e = u * kThreads + threadIdx.x, ci = e / pieces, piece = e % pieces;
-      if (e < G::CI * pieces)
+      const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CI, ci = e / pieces % G::CI, piece = e % pieces;
+      const float* own = own_pixels + u * (kThreads * x_words);
+      float pixels[3 + G::KW];
+      if constexpr (neighbours) {
+        const auto four = *reinterpret_cast<const Vector<float, 4>*>(own);
+#pragma unroll
+        for (int v = 0; v < 4; ++v) pixels[v + 1] = four.at[v];
+        const float left = __shfl_up_sync(0xffffffffu, four.at[3], 1), right = __shfl_down_sync(0xffffffffu, four.at[0], 1);
+        pixels[0] = piece == 0 ? 0 : left;
+        pixels[5] = piece == pieces - 1 ? 0 : right;
+      } else {
+#pragma unroll
+        for (int v = 0; v < x_words; ++v) pixels[v] = own[v];
+      }
+      if (e < P * G::CI * pieces)
 #pragma unroll
         for (int kx = 0; kx < G::KW; ++kx)
-          *reinterpret_cast<Vector<uint32_t, 4>*>(to_x + piece / 8 * x_part + Rows::piece(kx * C + ci, piece % 8)) =
-              rounded(of_x[u] + kx);
+          *reinterpret_cast<Vector<uint32_t, 4>*>(to_x + row * x_bytes + piece / 8 * x_part +
+                                                  Rows::piece(kx * C + ci, piece % 8)) = rounded(pixels + kx);
     }
     if (at.ahead == 0) {
       char* const to_g = gs + step % 2 * g_bytes;
 #pragma unroll
       for (int u = 0; u < own_g; ++u) {
-        const int e = u * kThreads + threadIdx.x, co = e / pieces, piece = e % pieces;
-        if (e < G::CO * pieces)
-          *reinterpret_cast<Vector<uint32_t, 4>*>(to_g + piece / 8 * g_part + Rows::piece(co, piece % 8)) =
-              rounded(of_g[u].at);
-        if (BIAS) of_bias[u] += (of_g[u].at[0] + of_g[u].at[1]) + (of_g[u].at[2] + of_g[u].at[3]);
+        const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CO, co = e / pieces % G::CO, piece = e % pieces;
+        const auto four = *reinterpret_cast<const Vector<float, 4>*>(own_pieces + u * (kThreads * 4));
+        if (e < P * G::CO * pieces)
+          *reinterpret_cast<Vector<uint32_t, 4>*>(to_g + piece / 8 * g_part + Rows::piece(row * channels + co, piece % 8)) =
+              rounded(four.at);
+        if (BIAS) of_bias[u] += (four.at[0] + four.at[1]) + (four.at[2] + four.at[3]);
       }
     }
     show_to_tensor_cores();
   };
 
-  const int first = int(lane.chunk) * PER, ky = warp / 4;
-  const int last = first + PER < G::BATCH * G::OH ? first + PER : G::BATCH * G::OH;
-  const bool multiplies = ky < G::KH;
-  float sum[N / 8][4] = {};
-  RowsToCome<G> at = {first, G::KH - 1}, next = at.next();
+  const int first = int(lane.chunk) * PER, group = warp / 4;
+  const int last = first + PER < G::BATCH * Turn::turns ? first + PER : G::BATCH * Turn::turns;
+  float sum[own_rows][N / 8][4] = {};
+  Turn at = {first, Turn::most_ahead}, next = at.next();
   load(at);
   store(at, 0);
-  if (next.row < last) load(next);
-  for (int step = 0; at.row < last; ++step) {
-    const RowsToCome<G> later = next.next();
+  if (next.turn < last) load(next);
+  for (int step = 0; at.turn < last; ++step) {
+    const Turn later = next.next();
     __syncthreads();
     auto prepare = [&] {
-      if (next.row < last) store(next, step + 1);
-      if (later.row < last) load(later);
+      if (next.turn < last) store(next, step + 1);
+      if (later.turn < last) load(later);
     };
-    const char* from_g = gs + step % 2 * g_bytes;
-    const char* from_x = xs + (step + slots - (G::KH - 1 - ky)) % slots * x_bytes;
-    if (at.ahead > 0 || !multiplies) {
+    if (at.ahead > 0 || group >= x_rows) {
       prepare();
     } else {
-      const uint64_t a = Rows::operand(uint32_t(__cvta_generic_to_shared(from_g))),
-                     b = Rows::operand(uint32_t(__cvta_generic_to_shared(from_x)));
-      keep_in_registers(sum);
+      const uint64_t a = Rows::operand(uint32_t(__cvta_generic_to_shared(gs + step % 2 * g_bytes)));
+#pragma unroll
+      for (int i = 0; i < own_rows; ++i) keep_in_registers(sum[i]);
       begin_warpgroup_products();
 #pragma unroll
-      for (int part = 0; part < parts_of_row; ++part)
+      for (int i = 0; i < own_rows; ++i) {
+        const int row = i * groups + group;
+        if (row >= x_rows) continue;
+        const char* from_x = xs + (step * P + slots - (G::KH - 1) + row) % slots * x_bytes;
+        const uint64_t b = Rows::operand(uint32_t(__cvta_generic_to_shared(from_x)));
 #pragma unroll
-        for (int k = 0; k < 32; k += 8)
-          multiply_warpgroup<N>(sum, a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
+        for (int part = 0; part < parts_of_row; ++part)
+#pragma unroll
+          for (int k = 0; k < 32; k += 8)
+            multiply_warpgroup<N>(sum[i], a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
+      }
       end_warpgroup_products();
       prepare();
       wait_for_warpgroup_products();
@@ -371,35 +409,47 @@ __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* 
 
   // Through shared memory, so that neighbours are stored together.
   float* const total = reinterpret_cast<float*>(xs);  // [CO][J]
-  float* const of_pieces = total + G::CO * J;          // [CO][pieces]
+  float* const of_pieces = total + G::CO * J;          // [P][CO][pieces]
   __syncthreads();
   if (BIAS)
 #pragma unroll
     for (int u = 0; u < own_g; ++u)
-      if (const int e = u * kThreads + threadIdx.x; e < G::CO * pieces) of_pieces[e] = of_bias[u];
-  if (multiplies)
+      if (const int e = u * kThreads + threadIdx.x; e < P * G::CO * pieces) of_pieces[e] = of_bias[u];
 #pragma unroll
-    for (int e = 0; e < N / 2; ++e) {
-      const int co = warp % 4 * 16 + e % 4 / 2 * 8 + g, n = e / 4 * 8 + t * 2 + e % 2;
-      if (co < G::CO && n % C < G::CI) total[co * J + n % C * taps + ky * G::KW + n / C] = sum[e / 4][e % 4];
-    }
-  __syncthreads();
-  constexpr bool one = G::BATCH * G::OH <= PER;
+  for (int p = 0; p < P; ++p) {
+    if (warp % 4 * 16 / channels == p)
+#pragma unroll
+      for (int i = 0; i < own_rows; ++i) {
+        const int ky = i * groups + group - p;
+        if (unsigned(ky) >= G::KH) continue;
+#pragma unroll
+        for (int e = 0; e < N / 2; ++e) {
+          const int co = warp % 4 * 16 % channels + e % 4 / 2 * 8 + g, n = e / 4 * 8 + t * 2 + e % 2;
+          float& to = total[co * J + n % C * taps + ky * G::KW + n / C];
+          if (co < G::CO && n % C < G::CI) to = p == 0 ? sum[i][e / 4][e % 4] : to + sum[i][e / 4][e % 4];
+        }
+      }
+    __syncthreads();
+  }
+  constexpr bool one = G::BATCH * Turn::turns <= PER;
   float* own_part = reinterpret_cast<float*>(workspace) + int64_t(lane.chunk) * (G::CO * J + (BIAS ? G::CO : 0));
   float* to = one ? dw : own_part;
   for (int e = threadIdx.x; e < G::CO * J; e += kThreads) to[e] = total[e];
   if (BIAS && threadIdx.x < G::CO) {
     float of_channel = 0;
 #pragma unroll
-    for (int piece = 0; piece < pieces; ++piece) of_channel += of_pieces[threadIdx.x * pieces + piece];
+    for (int p = 0; p < P; ++p)
+#pragma unroll
+      for (int piece = 0; piece < pieces; ++piece)
+        of_channel += of_pieces[(p * G::CO + threadIdx.x) * pieces + piece];
     (one ? db : own_part + G::CO * J)[threadIdx.x] = of_channel;
   }
 }
-template <class G, int C, int PER>
+template <class G, int C, int P, int PER>
 __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradient, float* dw, char* workspace) {
-  conv2d_dw_shifted_parts<G, C, PER, false>(lane, x, gradient, dw, nullptr, workspace);
+  conv2d_dw_shifted_parts<G, C, P, PER, false>(lane, x, gradient, dw, nullptr, workspace);
 }
-template <class G, int C, int PER>
+template <class G, int C, int P, int PER>
 __device__ void conv2d_dw_shifted(Lane lane, const float* x, const float* gradient, float* dw, float* db, char* workspace) {
-  conv2d_dw_shifted_parts<G, C, PER, true>(lane, x, gradient, dw, db, workspace);
+  conv2d_dw_shifted_parts<G, C, P, PER, true>(lane, x, gradient, dw, db, workspace);
 }

@@ -47,23 +47,31 @@ std::optional<Shifted> shifted_of(int64_t batch, const Conv2d& c) {
 
 /// The template arguments of conv2d_dw_shifted.
 struct ShiftedWeight {
-  int64_t channels, per_block, shared_bytes;
+  int64_t channels, rows, per_block, shared_bytes;
 };
 
 ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
-  int64_t channels = width_of(c.in_channels, 8), parts = ceil_div(c.x.out, 32);
-  int64_t lines = parts * ((c.y.kernel + 1) * c.x.kernel * channels + 2 * 64);  // of 128 bytes
+  int64_t rows = 4;
+  while (rows > 1 && (rows * c.out_channels > 64 || c.y.out % rows != 0)) rows /= 2;
+  // As TurnToCome, then as conv2d_dw_shifted_parts.
+  int64_t slots = (ceil_div(c.y.kernel - 1, rows) + 2) * rows, channels = width_of(c.in_channels, 8),
+          parts = ceil_div(c.x.out, 32), pieces = rows * parts * 8,
+          lines = parts * (slots * c.x.kernel * channels + 2 * 64);  // of 128 bytes
+  bool neighbours =
+      c.x.in == c.x.out && c.x.padding == 1 && c.x.kernel == 3 && (parts == 1 || parts == 2 || parts == 4);
+  int64_t of_thread = ceil_div(c.out_channels * pieces, kCudaThreads) * 4 +
+                      ceil_div(c.in_channels * pieces, kCudaThreads) * (neighbours ? 4 : 3 + c.x.kernel);
   return {.channels = channels,
-          .per_block = ceil_div(batch * c.y.out, kCudaBusyBlocks),
+          .rows = rows,
+          .per_block = ceil_div(batch * c.y.out / rows, kCudaBusyBlocks),
           .shared_bytes =
-              1024 + std::max(lines * 128,
-                              4 * c.out_channels * (c.in_channels * c.y.kernel * c.x.kernel + parts * 8))};
+              1024 + std::max(lines * 128 + 4 * kCudaThreads * of_thread,
+                              4 * c.out_channels * (c.in_channels * c.y.kernel * c.x.kernel + pieces))};
 }
 
 std::string refuse_weight(int64_t batch, const Conv2d& c) {
   if (c.out_channels > 64 || c.in_channels > 32) return "more than 64 output or 32 input channels";
   if (c.y.kernel > 3 || c.x.kernel > 3) return "more than 3 rows or columns of the kernel";
-  if (c.in_channels < 8) return "fewer than 8 input channels: most of a product would be nothing";
   ShiftedWeight of = shifted_weight_of(batch, c);
   if (c.x.kernel * of.channels < 16) return "too few channels and columns of the kernel for one product";
   if (c.x.out % 4 != 0) return "rows of the result are not whole vectors";
@@ -100,12 +108,12 @@ std::unique_ptr<PreparedKernel> prepare_conv2d_shifted_cuda(const KernelRequest&
   Conv2dProblem p = conv2d_problem(request);
   if (request.op == "conv2d_dw") {
     ShiftedWeight of = shifted_weight_of(p.batch, p.conv);
-    int64_t parts = ceil_div(p.batch * p.conv.y.out, of.per_block);
+    int64_t parts = ceil_div(p.batch * p.conv.y.out / of.rows, of.per_block);
     auto call = cuda_call(request, "conv2d_shifted.cuh");
     call->phases.push_back({.chunks = parts,
                             .in_memory = true,
                             .run = device_function("conv2d_dw_shifted", conv2d_geometry(p.batch, p.conv),
-                                                   of.channels, of.per_block),
+                                                   of.channels, of.rows, of.per_block),
                             .shared_bytes = of.shared_bytes});
     if (parts > 1) add_conv2d_join(*call, request, parts);
     return call;
