@@ -20,9 +20,11 @@ const TensorType kSmall{DType::f32, {kRows, 64}}, kWeight{DType::f32, {64, 64}};
 
 /// A phase over rows that reads `inputs` and makes `output`: bit i of `by_rows` says that it takes input i by
 /// rows.
-Call row_call(std::vector<int> inputs, uint64_t by_rows, int output, int64_t scratch = 0) {
+Call row_call(std::vector<int> inputs, uint64_t by_rows, int output, int64_t scratch = 0,
+              int64_t together = 1) {
   auto kernel = std::make_shared<CudaCall>();
   kernel->phases.push_back(cuda_row_phase(kRows, by_rows, 1, "run", scratch));
+  kernel->phases.back().together = together;
   Call call;
   for (size_t i = 0; i < inputs.size(); ++i) {
     kernel->inputs.push_back(by_rows >> i & 1 ? kSmall : kWeight);
@@ -315,6 +317,20 @@ TEST(LaneMemory, WhatTheCopyEngineReadsIsAwaited) {
     awaited_stores(text_of(name, batch));
   const test::PlansFor older(80);
   EXPECT_EQ(awaited_stores(text_of("w4s", 32)), 0) << "sm_80 has no such engine";
+}
+
+TEST(CudaRegions, HaveRegistersForAsManyBlocksTogetherAsTheMostOfThemAskFor) {
+  auto text_of = [](int64_t first, int64_t second) {
+    Program program{.calls = {row_call({0}, 1, 1, 0, 2), row_call({2}, 1, 3)}, .outputs = {1, 3}};
+    Region region{.lane_sets = {{.rows = 0, .chunks = first, .steps = {{0, 0}}},
+                                {.rows = 0, .chunks = second, .steps = {{1, 0}}}},
+                  .lanes = first + second};
+    Regions regions;
+    regions.regions.push_back(region);
+    return write_regions(program, regions).text;
+  };
+  EXPECT_NE(text_of(40, 30).find("__launch_bounds__(kThreads, 2)"), std::string::npos);
+  EXPECT_NE(text_of(30, 40).find("__launch_bounds__(kThreads)"), std::string::npos);
 }
 
 }  // namespace

@@ -68,6 +68,7 @@ struct CudaPhase {
   /// threads of block `lane.chunk` as run(lane, inputs..., outputs..., workspace).
   std::string run = {};
   int64_t shared_bytes = 0;  ///< at lane.shared, undefined at the start
+  int64_t together = 1;      ///< blocks that a multiprocessor is to have registers for at a time
   /// The same where no other phase shares the lanes; no chunks: as with others. It uses no shared memory.
   struct Alone {
     int64_t chunks = 0;

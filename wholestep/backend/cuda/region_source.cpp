@@ -66,6 +66,7 @@ class Writer {
         .region = region_, .name = fmt::format("region_{}", source_.kernels.size()), .arenas = {}};
     std::set<int> arenas;
     std::string body;
+    int64_t widest = 0, together = 1;  // as the lane set of most blocks wants it
     for (size_t s = 0; s < region.lane_sets.size(); ++s) {
       const LaneSet& set = region.lane_sets[s];
       if (set.chunks == 0) continue;
@@ -73,6 +74,7 @@ class Writer {
         add_library_step(set.steps[0]);
         continue;
       }
+      if (set.chunks > widest) widest = set.chunks, together = together_of(set);
       const std::set<int> awaited = awaited_steps(region, s);
       const LaneMemory memory =
           plan_lane_memory(program_, region, s, written_before_,
@@ -106,10 +108,10 @@ class Writer {
       parameters += fmt::format("{}char* a{}", parameters.empty() ? "" : ", ", arena);
     if (timed_) parameters += fmt::format("{}uint64_t* times", parameters.empty() ? "" : ", ");
     text_ += fmt::format(
-        "extern \"C\" __global__ void __launch_bounds__(kThreads) {}({}) {{\n"
+        "extern \"C\" __global__ void __launch_bounds__(kThreads{}) {}({}) {{\n"
         "  extern __shared__ __align__(128) char shared[];\n"
         "  const int64_t block = blockIdx.x;\n{}}}\n",
-        kernel.name, parameters, body);
+        together > 1 ? fmt::format(", {}", together) : "", kernel.name, parameters, body);
     source_.kernels.push_back(std::move(kernel));
   }
 
@@ -214,6 +216,11 @@ class Writer {
   }
   const std::string& function_of(const LaneSet& set, const LaneSet::Step& step) const {
     return set.alone && !step.again ? phase_of(step).alone.run : phase_of(step).run;
+  }
+  int64_t together_of(const LaneSet& set) const {
+    int64_t together = phase_of(set.steps[0]).together;
+    for (const LaneSet::Step& step : set.steps) together = std::min(together, phase_of(step).together);
+    return together;
   }
   /// Whether no lane set before has the step, too.
   bool is_first(const LaneSet::Step& step) { return timed_steps_.insert({step.call, step.phase}).second; }
