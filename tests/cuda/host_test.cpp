@@ -2,7 +2,10 @@
 // against a naive f64 evaluation, in memory that shows stray writes, and shared memory full of NaNs.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "support/case_program.h"
 #include "support/cuda_device.h"
@@ -90,6 +93,73 @@ TEST(CudaOnHost, TheSquaresOfAProductAreFiniteWhereItsElementsAre) {
   EXPECT_NEAR(got[1] / (5 * 300 * 9e80), 1, 1e-12);
   for (double squares : squares_of([] { return squares_case(std::nan("")); }))
     EXPECT_FALSE(std::isfinite(squares));
+}
+
+/// New weight, new momentum and the input's gradient, which a ReLU masks, the first two over the old ones
+/// where `in_place`.
+std::vector<std::vector<std::byte>> momentum_step(const Kernel& kernel, int64_t m, bool in_place) {
+  const int64_t n = 256, k = 19;
+  const OpDef& op = find_op("matmul_fused");
+  const OpCase request = {
+      .inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}, {DType::f32, {m, n}}, {DType::f32, {m, n}}},
+      .attrs = {{"transpose_a", true},
+                {"transpose_b", false},
+                {"input_gradient", int64_t{2}},
+                {"masked", true},
+                {"shape", std::vector<int64_t>{m, n}},
+                {"outputs", "f32 f32"},
+                {"program", "f32 3 | 0.5 | mul 2 3; add 4 0; sub 1 5 | 6 5"}}};
+  const Types outputs = infer_types(op, request.inputs, request.attrs);
+  Call call;
+  call.kernel.kernel = kernel.prepare({op.name, request.inputs, outputs, request.attrs});
+  int64_t bytes = 0;
+  auto place = [&](int64_t size) { return BufferRef{0, std::exchange(bytes, bytes + aligned(size))}; };
+  auto number = [](std::vector<int>& values, BufferRef ref) {
+    values.push_back(static_cast<int>(ref.offset));
+  };
+  for (const TensorType& type : request.inputs) call.inputs.push_back(place(type.bytes()));
+  for (size_t o = 0; o < outputs.size(); ++o)
+    call.outputs.push_back(in_place && o < 2 ? call.inputs[o + 2] : place(outputs[o].bytes()));
+  call.workspace = place(call.kernel.kernel->workspace_bytes);
+  for (BufferRef ref : call.inputs) number(call.kernel.inputs, ref);
+  for (BufferRef ref : call.outputs) number(call.kernel.outputs, ref);
+  FencedBytes arena(bytes);
+  std::byte* base = arena.data();
+  std::vector<Tensor> operands = make_operands(request);
+  const std::span<float> x = operands[1].data<float>();
+  using Float = std::numeric_limits<float>;
+  const float special[] = {std::nanf(""),
+                           -std::nanf(""),
+                           0,
+                           -0.0f,
+                           Float::min(),
+                           -Float::min(),
+                           Float::denorm_min(),
+                           Float::infinity(),
+                           -Float::infinity(),
+                           Float::max(),
+                           std::bit_cast<float>(0x7f801000)};
+  std::ranges::copy(special, x.begin());
+  for (size_t i = 0; i < operands.size(); ++i)
+    std::ranges::copy(operands[i].bytes(), base + call.inputs[i].offset);
+  CudaOnHost(write_call(call)).run(std::span(&base, 1));
+  EXPECT_TRUE(arena.fences_intact()) << kernel.name;
+  const auto* dx = reinterpret_cast<const float*>(base + call.outputs[2].offset);
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_EQ(dx[i] != 0, x[i] > 0) << kernel.name << " makes " << dx[i] << " where a ReLU gave " << x[i];
+  std::vector<std::vector<std::byte>> results;
+  for (size_t o = 0; o < outputs.size(); ++o)
+    results.emplace_back(base + call.outputs[o].offset, base + call.outputs[o].offset + outputs[o].bytes());
+  return results;
+}
+
+TEST(CudaOnHost, TheInputGradientIsOfTheWeightThatTheUpdateWritesOver) {
+  if (std::string why = no_cuda_on_host(); !why.empty()) GTEST_SKIP() << why;
+  for (const Kernel& kernel : find_op("matmul_fused").kernels)
+    for (int64_t m : {64, 68}) {  // whole tiles, and not
+      if (kernel.backend != "cuda") continue;
+      EXPECT_EQ(momentum_step(kernel, m, true), momentum_step(kernel, m, false)) << kernel.name << " " << m;
+    }
 }
 
 /// Every phase a region of its own, one after the other: nothing is fetched, kept or waited for within a

@@ -43,11 +43,13 @@ const std::map<std::string, std::string> kNoDerivative = {
 bool rounds(const Kernel& kernel) { return kernel.name.starts_with("bf16"); }
 bool runs_on(Isa isa, const Kernel& kernel) { return !rounds(kernel) || isa >= Isa::avx512_bf16; }
 
-std::vector<Tensor> as_bf16(const std::vector<Tensor>& operands) {
+std::vector<Tensor> as_bf16(const std::vector<Tensor>& operands,
+                            std::initializer_list<int64_t> of_product = {0, 1}) {
   std::vector<Tensor> rounded;
   for (const Tensor& t : operands) rounded.push_back(t.clone());
-  for (size_t i : {0, 1})
-    for (float& value : rounded[i].data<float>()) value = static_cast<float>(BFloat16(value));
+  for (int64_t i : of_product)
+    for (float& value : rounded[static_cast<size_t>(i)].data<float>())
+      value = static_cast<float>(BFloat16(value));
   return rounded;
 }
 
@@ -182,6 +184,10 @@ TEST_P(OpTable, EveryKernelMatchesTheReference) {
     // The gradient of a bias is a sum of the operand as it is.
     if (rounds(kernel) && op().name == "conv2d_dw" && attrs.has("bias"))
       (*expected)[1] = (*expected_results(op(), operands, attrs))[1];
+    // That of an input is a product of the weight, which the update takes as it is.
+    if (rounds(kernel) && attrs.has("input_gradient"))
+      expected->back() =
+          expected_results(op(), as_bf16(operands, {0, 1, attrs.integer("input_gradient")}), attrs)->back();
     ASSERT_TRUE(expected) << op().name
                           << " has one kernel and tests/support/op_reference.cpp no evaluation of it";
     for (Isa isa : available_isas()) {

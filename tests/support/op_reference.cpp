@@ -260,14 +260,29 @@ Expected cast(const Question& q) {
   return exact(std::move(values));
 }
 
+/// dx = a W, of the operand that attribute `input_gradient` names, masked by b where asked.
+Expected input_gradient(const Question& q) {
+  Attrs attrs = {{"transpose_a", false}, {"transpose_b", false}};
+  Question product{
+      {q.in[0], q.in[static_cast<size_t>(q.attrs.integer("input_gradient"))]}, attrs, {q.out.back()}};
+  if (q.attrs.flag_or("masked", false)) {
+    attrs.set({"activation", "relu_dx"});
+    product.in.push_back(q.in[1]);
+  }
+  return matmul(product);
+}
+
 std::vector<Expected> matmul_fused(const Question& q) {
+  const bool with_gradient = q.attrs.has("input_gradient");
   Question product = product_of(q), region{{}, q.attrs, q.out};
+  if (with_gradient) region.out.pop_back();
   Expected elements = matmul(product);
   region.in.push_back({product.out[0].shape, elements.values});
   region.in.insert(region.in.end(), q.in.begin() + 2, q.in.end());
   std::vector<Expected> results = program_results(region);
   for (Expected& e : results)
     for (size_t i = 0; i < e.magnitudes.size(); ++i) e.magnitudes[i] += elements.magnitudes[i];
+  if (with_gradient) results.push_back(input_gradient(q));
   return results;
 }
 

@@ -55,13 +55,13 @@ ElementwiseText::ElementwiseText(ElementwiseProgram text_of, std::span<const Ten
 
 bool ElementwiseText::vectorises() const { return std::ranges::all_of(accesses, wholestep::vectorises); }
 
-std::string ElementwiseText::parameters() const {
+std::string ElementwiseText::parameters(const std::string& more) const {
   std::string text;
   for (size_t k = 0; k < accesses.size(); ++k)
     if (!given(k)) text += fmt::format(", const {}* p{}", cuda_name(accesses[k].dtype), k);
   for (size_t k = 0; k < results.size(); ++k)
     text += fmt::format(", {}* q{}", cuda_name(results[k].dtype), k);
-  return text + ", char*";
+  return text + more + ", char*";
 }
 
 std::string ElementwiseText::constants() const {
@@ -90,9 +90,10 @@ std::string ElementwiseText::rounds(int64_t count, const std::string& index,
   text += round;
   for (size_t k = 0; k < accesses.size(); ++k)
     if (loaded(k)) {
-      std::string at = accesses[k].contiguous() ? "i" : offset(accesses[k]);
-      text +=
-          fmt::format("      v{0}[u] = *reinterpret_cast<const {1}*>(p{0} + {2});\n", k, loaded_type(k), at);
+      std::string at = is_staged(k)
+                           ? staged[k]
+                           : fmt::format("p{} + {}", k, accesses[k].contiguous() ? "i" : offset(accesses[k]));
+      text += fmt::format("      v{}[u] = *reinterpret_cast<const {}*>({});\n", k, loaded_type(k), at);
     }
   text += "    }\n" + between + round;
   if (!first.empty())
@@ -109,8 +110,9 @@ std::string ElementwiseText::rounds(int64_t count, const std::string& index,
 }
 
 std::string ElementwiseText::type() const { return std::string(cuda_name(program.compute)); }
-bool ElementwiseText::given(size_t k) const { return k == 0 && !first.empty(); }
-bool ElementwiseText::loaded(size_t k) const { return !accesses[k].scalar && !given(k); }
+bool ElementwiseText::is_staged(size_t k) const { return k < staged.size() && !staged[k].empty(); }
+bool ElementwiseText::given(size_t k) const { return k == 0 && (!first.empty() || is_staged(0)); }
+bool ElementwiseText::loaded(size_t k) const { return is_staged(k) || (!accesses[k].scalar && !given(k)); }
 bool ElementwiseText::as_vector(size_t k) const { return accesses[k].strides.back() == 1; }
 std::string ElementwiseText::loaded_type(size_t k) const {
   std::string element(cuda_name(accesses[k].dtype));
@@ -122,7 +124,7 @@ std::string ElementwiseText::reads() const {
   for (size_t k = 0; k < accesses.size(); ++k)
     if (loaded(k) || given(k))
       text += fmt::format("        const {0} r{1} = static_cast<{0}>(v{1}{2}{3});\n", type(), k,
-                          given(k) ? "" : "[u]", given(k) || as_vector(k) ? ".at[e]" : "");
+                          loaded(k) ? "[u]" : "", !loaded(k) || as_vector(k) ? ".at[e]" : "");
   return text;
 }
 

@@ -22,10 +22,14 @@ struct ElementwiseText {
   std::vector<TensorType> results;
   int64_t vector = kVector;  ///< neighbours a thread takes at a time
   std::string first = {};    ///< where they lie for register 0, in the compute type; empty: in operand 0
+  /// Where they lie for operand k, in its type, if not at p<k>; what is beyond the last one, and empty, is
+  /// there. Operand 0 is then no parameter.
+  std::vector<std::string> staged = {};
 
-  bool vectorises() const;         ///< whether four neighbours lie together in every operand
-  std::string parameters() const;  ///< ", const float* p0, float* q0, char*"
-  std::string constants() const;   ///< the type `index`, and what is the same for all elements
+  bool vectorises() const;  ///< whether four neighbours lie together in every operand
+  /// ", const float* p0, float* q0, char*"; `more` results stand behind its own.
+  std::string parameters(const std::string& more = {}) const;
+  std::string constants() const;  ///< the type `index`, and what is the same for all elements
   /// The elements of `count` rounds of a thread. `index` gives element i of round u, or leaves the round;
   /// `between` stands where the loads of all rounds are under way.
   std::string rounds(int64_t count, const std::string& index, const std::string& between = {}) const;
@@ -34,6 +38,7 @@ struct ElementwiseText {
 
  private:
   std::string type() const;
+  bool is_staged(size_t k) const;
   bool given(size_t k) const;
   bool loaded(size_t k) const;
   bool as_vector(size_t k) const;

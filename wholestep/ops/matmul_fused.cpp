@@ -20,7 +20,43 @@ Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs) {
   return operands;
 }
 
+std::span<const TensorType> program_results(const KernelRequest& request) {
+  return request.outputs.first(request.outputs.size() - InputGradient::asked(request.attrs));
+}
+
+InputGradient::InputGradient(const KernelRequest& request)
+    : weight(static_cast<size_t>(request.attrs.integer("input_gradient"))),
+      masked(request.attrs.flag_or("masked", false)),
+      inputs{request.inputs[0], request.inputs[weight]},
+      outputs{request.outputs.back()},
+      attrs{{"transpose_a", false}, {"transpose_b", false}} {
+  if (!masked) return;
+  inputs.push_back(request.inputs[1]);
+  attrs.set({"activation", "relu_dx"});
+}
+
 namespace {
+
+/// The type of dx.
+TensorType infer_input_gradient(std::span<const TensorType> in, const TensorType& product,
+                                const Attrs& attrs) {
+  if (!attrs.flag("transpose_a") || attrs.flag("transpose_b"))
+    throw Error(ErrorCode::kUsage,
+                {.what = "a product with an input gradient is not the gradient of a weight",
+                 .got = fmt::format("transpose_a={}, transpose_b={}", attrs.flag("transpose_a"),
+                                    attrs.flag("transpose_b")),
+                 .expected = "transpose_a=true, transpose_b=false"});
+  const int64_t weight = attrs.integer("input_gradient"), operands = static_cast<int64_t>(in.size());
+  if (weight < 2 || weight >= operands)
+    throw Error(ErrorCode::kUsage, {.what = "input_gradient is no operand of the program over a product",
+                                    .got = std::to_string(weight),
+                                    .expected = fmt::format("at least 2 and below {}", operands)});
+  if (const TensorType& type = in[static_cast<size_t>(weight)]; type != product)
+    throw Error(ErrorCode::kUsage, {.what = "the weight of an input gradient is not as the product",
+                                    .got = to_string(type),
+                                    .expected = to_string(product)});
+  return in[1];
+}
 
 Types infer_fused(std::span<const TensorType> in, const Attrs& attrs) {
   Types operands = program_operands(in, attrs), results = find_op("fused").infer(operands, attrs);
@@ -30,6 +66,11 @@ Types infer_fused(std::span<const TensorType> in, const Attrs& attrs) {
                   {.what = "the results of a program over a product have another shape than it",
                    .got = to_string(result.shape),
                    .expected = to_string(operands[0].shape)});
+  if (InputGradient::asked(attrs)) results.push_back(infer_input_gradient(in, operands[0], attrs));
+  else if (attrs.has("masked"))
+    throw Error(ErrorCode::kUsage, {.what = "there is no input gradient to mask",
+                                    .got = "masked",
+                                    .expected = "input_gradient beside it"});
   return results;
 }
 Types infer_squares(std::span<const TensorType> in, const Attrs& attrs) {
@@ -40,7 +81,9 @@ Types infer_squares(std::span<const TensorType> in, const Attrs& attrs) {
 double product_flops(const KernelRequest& q) {
   return find_op("matmul").flops({"matmul", q.inputs.first(2), {}, q.attrs});
 }
-double fused_flops(const KernelRequest& q) { return product_flops(q) + find_op("fused").flops(q); }
+double fused_flops(const KernelRequest& q) {
+  return product_flops(q) * (InputGradient::asked(q.attrs) ? 2 : 1) + find_op("fused").flops(q);
+}
 double squares_flops(const KernelRequest& q) {
   MatmulDims d = product_dims(q);
   return static_cast<double>(d.k * (d.k + 1)) * static_cast<double>(d.m + d.n);
@@ -66,10 +109,28 @@ std::vector<OpCase> product_cases() {
   return cases;
 }
 
-/// Each product in a momentum step that a flag guards, and once with operands that broadcast and a bool
-/// result.
+/// Each product in a momentum step that a flag guards, some with the gradient of the layer's input, and once
+/// with operands that broadcast and a bool result.
 std::vector<OpCase> fused_cases() {
   std::vector<OpCase> cases = product_cases();
+  constexpr int64_t kWeight = 3;
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1},
+                         {7, 13, 5},
+                         {64, 128, 32},
+                         {96, 256, 16},
+                         {32, 384, 27},
+                         {133, 300, 37},
+                         {64, 140, 72},
+                         {0, 4, 3},
+                         {3, 4, 0}})
+    for (bool masked : {false, true}) {
+      if (!masked && m > 64) continue;  // once is enough
+      cases.push_back({.inputs = {{DType::f32, {k, m}}, {DType::f32, {k, n}}},
+                       .attrs = {{"transpose_a", true},
+                                 {"transpose_b", false},
+                                 {"input_gradient", kWeight},
+                                 {"masked", masked}}});
+    }
   for (OpCase& c : cases) {
     Shape shape = program_operands(c.inputs, c.attrs)[0].shape;
     for (Shape operand : {shape, shape, Shape{}})
@@ -85,6 +146,17 @@ std::vector<OpCase> fused_cases() {
                  {"shape", std::vector<int64_t>{9, 140}},
                  {"outputs", "f32 bool"},
                  {"program", "f32 3 | 60 | add 0 1; mul 4 2; greater 4 3 | 5 6"}}});
+  // The gradient of the input where an operand of the program broadcasts.
+  cases.push_back({.inputs = {{DType::f32, {8, 32}},
+                              {DType::f32, {8, 128}},
+                              {DType::f32, {32, 128}},
+                              {DType::f32, {128}}},
+                   .attrs = {{"transpose_a", true},
+                             {"transpose_b", false},
+                             {"input_gradient", int64_t{2}},
+                             {"shape", std::vector<int64_t>{32, 128}},
+                             {"outputs", "f32"},
+                             {"program", "f32 3 | | sub 1 0; add 3 2 | 4"}}});
   return cases;
 }
 
@@ -102,9 +174,12 @@ std::vector<OpCase> squares_cases() {
 const OpDef k_matmul_fused{
     .name = "matmul_fused",
     .doc =
-        "an element-wise region over op(a) op(b), register 0 of attribute `program`, and broadcast operands",
+        "an element-wise region over op(a) op(b), register 0 of attribute `program`, and broadcast operands; "
+        "`input_gradient`, the number of operand W [M, N], asks for one more result, dx = a W, and `masked` "
+        "for 0 where b is not above 0",
     .operands = {"a", "b"},
-    .shapes = "op(a) [M, K], op(b) [K, N], [...], ... -> [M, N], ...",
+    .shapes =
+        "op(a) [M, K], op(b) [K, N], [...], ... -> [M, N], [M, N] (input_gradient: the last one [K, N]), ...",
     .infer = infer_fused,
     .flops = fused_flops,
     .cases = fused_cases,

@@ -16,6 +16,22 @@ inline MatmulDims product_dims(const KernelRequest& request) {
 }
 /// What the registers of matmul_fused's program begin with: the product, then operands 2, 3, ...
 Types program_operands(std::span<const TensorType> inputs, const Attrs& attrs);
+/// What its program makes: all results but dx.
+std::span<const TensorType> program_results(const KernelRequest& request);
+
+/// With attribute `input_gradient`, the number of the operand that is the layer's weight W [M, N], a weight's
+/// gradient a^T b and its update give the gradient of the layer's input, too: the last result is dx = a W
+/// [K, N], of W as it is before the update, which may lie over it. Attribute `masked` makes it 0 where b is
+/// not above 0. As a request for op matmul: operands a, W and, for the mask, b.
+struct InputGradient {
+  explicit InputGradient(const KernelRequest& request);
+  static bool asked(const Attrs& attrs) { return attrs.has("input_gradient"); }
+  KernelRequest product() const { return {"matmul", inputs, outputs, attrs}; }
+  size_t weight;  ///< its number
+  bool masked;
+  Types inputs, outputs;
+  Attrs attrs;
+};
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
 /// With operands rounded to bf16, where refuse_bf16() accepts.

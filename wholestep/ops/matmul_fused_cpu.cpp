@@ -101,12 +101,35 @@ std::unique_ptr<PreparedKernel> for_product_type(const KernelRequest& request, P
   return request.inputs[0].dtype == DType::f32 ? prepare(float{}) : prepare(double{});
 }
 
-std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels) {
+using Prepare = std::unique_ptr<PreparedKernel> (*)(const KernelRequest&);
+
+/// The phases of dx = a W, made by a kernel of matmul, in front of those that write over W.
+void add_input_gradient(CpuCall& call, const KernelRequest& request, Prepare prepare) {
+  const InputGradient gradient(request);
+  const auto made = prepare(gradient.product());
+  const auto& product = dynamic_cast<const CpuCall&>(*made);
+  const size_t weight = gradient.weight, dx = request.outputs.size() - 1;
+  std::vector<CpuPhase> phases;
+  for (const CpuPhase& phase : product.phases)
+    phases.push_back({.chunks = phase.chunks,
+                      .parts = phase.parts,
+                      .run = [run = phase.run, weight, dx](const CpuArgs& args, int64_t chunk) {
+                        const void* const inputs[] = {args.inputs[0], args.inputs[weight], args.inputs[1]};
+                        void* const outputs[] = {args.outputs[dx]};
+                        run({inputs, outputs, args.workspace}, chunk);
+                      }});
+  call.phases.insert(call.phases.begin(), phases.begin(), phases.end());
+  call.workspace_bytes = std::max(call.workspace_bytes, product.workspace_bytes);
+}
+
+std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const CpuKernels& kernels,
+                                           Prepare prepare_input_gradient) {
   return for_product_type(request, [&](auto zero) {
     using T = decltype(zero);
     TiledProduct<T> product(request, kernels);
-    ElementwiseRun program = elementwise_run_cpu(
-        elementwise_program(request), program_operands(request.inputs, request.attrs), request.outputs);
+    ElementwiseRun program =
+        elementwise_run_cpu(elementwise_program(request), program_operands(request.inputs, request.attrs),
+                            program_results(request));
     int64_t front;
     auto call = product.call(front);
     call->workspace_bytes = front + product.split.chunks() * product.chunk_bytes;
@@ -122,6 +145,7 @@ std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const C
                                 program({args.inputs + 1, args.outputs, nullptr}, runs, tile.values);
                               });
                             }});
+    if (InputGradient::asked(request.attrs)) add_input_gradient(*call, request, prepare_input_gradient);
     return call;
   });
 }
@@ -129,10 +153,11 @@ std::unique_ptr<PreparedKernel> fused_call(const KernelRequest& request, const C
 }  // namespace
 
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request) {
-  return fused_call(request, cpu_kernels());
+  const bool single = request.inputs[0].dtype == DType::f32;
+  return fused_call(request, cpu_kernels(), single ? prepare_matmul_gemm : prepare_matmul_reference);
 }
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request) {
-  return fused_call(request, bf16_kernels());
+  return fused_call(request, bf16_kernels(), prepare_matmul_bf16);
 }
 
 }  // namespace wholestep
