@@ -9,6 +9,7 @@
 #include "support/count_nodes.h"
 #include "train/net.h"
 #include "wholestep/backend/cpu/thread_pool.h"
+#include "wholestep/backend/cuda/call.h"
 #include "wholestep/backend/cuda/library.h"
 #include "wholestep/base/philox.h"
 #include "wholestep/nn/activations.h"
@@ -39,11 +40,52 @@ TEST(Recompute, TheWideGradientOfW4IsNotStoredAndItsBytesAreSaved) {
     EXPECT_EQ(count(with, "matmul_fused"), 1) << backend->name();
     EXPECT_EQ(count(with, "matmul_squares"), 0);
     EXPECT_EQ(count(plan_of("w4", 32, {.backend = backend}, 1), "matmul_squares"), 1);
-    EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - 1);
+    const int64_t joined = backend->name() == "cuda";  // the gradient by the input, made with the update
+    EXPECT_EQ(count(with, "matmul"), count(without, "matmul") - 1 - joined);
     EXPECT_EQ(count(without, "matmul_fused"), 0);
     EXPECT_GE(without.memory.activation_bytes - with.memory.activation_bytes,
               kGradientBytes - kSumsBytes - kSharedBytes);
   }
+}
+
+const Node* joined_update(const Plan& plan) {
+  for (const Node& node : plan.graph->nodes)
+    if (node.op->name == "matmul_fused" && node.attrs.has("input_gradient")) return &node;
+  return nullptr;
+}
+
+TEST(Recompute, AGpuMakesTheGradientByTheInputWithTheUpdateWhereABoundSaysThatAllIsFinite) {
+  const Plan plan = plan_of("w4", 32, {.backend = &cuda_planner()});
+  const Node* update = joined_update(plan);
+  ASSERT_NE(update, nullptr);
+  const Graph& graph = *plan.graph;
+  const int weight = update->inputs[static_cast<size_t>(update->attrs.integer("input_gradient"))];
+  EXPECT_EQ(graph.find_input(weight)->name, "layers.7.weight");
+  EXPECT_TRUE(update->attrs.flag("masked"));
+  // What lies behind comes later, and no norm reads it.
+  const std::vector<std::vector<int>> users = graph.users();
+  int64_t behind = 0;
+  for (const Node& node : graph.nodes) {
+    if (node.op->name == "conv2d_dx" || node.op->name == "conv2d_dw") {
+      EXPECT_GT(&node, update);
+      for (int value : node.outputs)
+        for (int reader : users[static_cast<size_t>(value)])
+          EXPECT_NE(graph.node(reader).op->name, "sum_squares");
+      ++behind;
+    }
+    if (node.op->name != "sum_squares") continue;
+    EXPECT_LT(&node, update);
+    // But for the weight, whose squares come with the forward product, and what kernels square on the way.
+    for (int value : node.inputs) EXPECT_LE(graph.type(value).bytes(), 2 << 20);
+  }
+  EXPECT_EQ(behind, 5);
+
+  EXPECT_EQ(joined_update(plan_of("w4", 32, {.backend = &cuda_planner()}, 1)), nullptr) << "the norm counts";
+  EXPECT_EQ(joined_update(plan_of("w4", 32, {.backend = &cpu_backend()})), nullptr);
+  set_tf32_allowed(false);
+  EXPECT_EQ(joined_update(plan_of("w4", 32, {.backend = &cuda_planner()})), nullptr) << "no such kernel";
+  set_tf32_allowed(true);
+  EXPECT_EQ(joined_update(plan_of("w4s", 32, {.backend = &cuda_planner()})), nullptr) << "small";
 }
 
 TEST(Recompute, ACpuMakesSmallerOnesWhereOneUpdateReadsThemAndLargeBatchesKeepTheirGradients) {

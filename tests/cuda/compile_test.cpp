@@ -27,9 +27,9 @@ void add_node(Graph& graph, const OpDef& op, const OpCase& request) {
   for (int value : graph.add_node(op, request.attrs, values, types))
     graph.add_output(fmt::format("y{}", value), graph.tensor(value));
   const KernelRequest plain{op.name, request.inputs, types, request.attrs};
-  const int64_t parts = choose_kernel(op, plain, "cuda").kernel->prepare(plain)->square_parts;
-  if (parts > 0 && !request.attrs.has("squares"))
-    add_node(graph, op, {.inputs = request.inputs, .attrs = with_squares(request.attrs, parts)});
+  for (const Attrs& attrs :
+       with_sums(request.attrs, *choose_kernel(op, plain, "cuda").kernel->prepare(plain)))
+    add_node(graph, op, {.inputs = request.inputs, .attrs = attrs});
 }
 
 CudaSource source_of(const std::shared_ptr<Graph>& graph) {

@@ -70,9 +70,9 @@ struct Requests {
       call.kernel.outputs.push_back(results.back().first);
     }
     call.workspace = {place(call.kernel.kernel->workspace_bytes), 0};
-    const int64_t parts = attrs.has("squares") ? 0 : call.kernel.kernel->square_parts;
     program.calls.push_back(std::move(call));
-    if (parts > 0) add(op, kernel, inputs, with_squares(attrs, parts));
+    const auto prepared = program.calls.back().kernel.kernel;
+    for (const Attrs& more : with_sums(attrs, *prepared)) add(op, kernel, inputs, more);
   }
   void run() {
     Backend& backend = cuda_backend();

@@ -232,6 +232,74 @@ TEST(CudaTraining, ABadStepChangesNoParameterMomentOrCounter) {
   EXPECT_EQ(net.step->train_metrics().skipped_steps, 1);
 }
 
+/// W4 without clipping, where the update of the wide layer makes the gradient by its input.
+struct WideNet {
+  static constexpr int64_t kRows = 4;
+  static nn::Model initialized_model(double third_weight) {
+    nn::Model model = initialized("w4", 3);
+    if (third_weight == 0) return model;
+    // Biases so low that the second convolution's result is 0 everywhere, and so are the third one's
+    // products.
+    for (auto& [name, tensor] : model.module->named_parameters())
+      for (float& x : tensor.data<float>())
+        if (name == "layers.2.bias") x = -1e6f;
+        else if (name == "layers.4.weight") x = static_cast<float>(third_weight);
+    return model;
+  }
+  Net net;
+  explicit WideNet(CompileOptions compile, double third_weight = 0)
+      : net(initialized_model(third_weight), optimizer("adam"), {kRows},
+            {.normalization = {}, .seed = 11, .compile = compile}) {}
+};
+bool joined(const Plan& plan) {
+  return std::ranges::any_of(plan.graph->nodes,
+                             [](const Node& node) { return node.attrs.has("input_gradient"); });
+}
+
+TEST(CudaTraining, AnUpdateThatMakesTheGradientByTheInputLearnsLikeTwoKernels) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  CompileOptions apart = on_gpu();
+  apart.recompute = false;
+  WideNet one(on_gpu()), two(apart), by_call(on_gpu(true));
+  EXPECT_TRUE(joined(one.net.step->train_plan(WideNet::kRows)));
+  const std::vector<double> expected = losses(two.net, 5, WideNet::kRows);
+  const std::vector<double> got = losses(one.net, 5, WideNet::kRows);
+  for (size_t i = 0; i < expected.size(); ++i)  // in TF32, by other tiles, at Adam's full rate
+    EXPECT_NEAR(got[i], expected[i], 1e-3 * expected[i]) << i;
+  EXPECT_EQ(losses(by_call.net, 5, WideNet::kRows), got);
+  EXPECT_TRUE(bits_of(*one.net.step) == bits_of(*by_call.net.step));
+}
+
+TEST(CudaTraining, AnUpdateThatGoesFirstIsRefusedWithTheRestOfTheStep) {
+  WHOLESTEP_NEEDS_CUDA_DEVICE();
+  auto changed = [](double third_weight, bool bad_label) {
+    WideNet wide(on_gpu(), third_weight);
+    Net& net = wide.net;
+    EXPECT_TRUE(joined(net.step->train_plan(WideNet::kRows)));
+    auto state = [&] {
+      std::vector<std::vector<std::byte>> bits;
+      for (const auto& tensors : {net.step->model_tensors(), net.optimizer->state()})
+        for (const Tensor& t : tensors) {
+          Tensor host = t.to_host();
+          bits.emplace_back(host.bytes().begin(), host.bytes().end());
+        }
+      return bits;
+    };
+    Batch batch(net.model, 0, WideNet::kRows);
+    if (bad_label) batch.labels[1] = 2;
+    const auto before = state();
+    net.step->train(batch.pixels, batch.labels);
+    const bool same = state() == before;
+    EXPECT_EQ(net.step->train_metrics().skipped_steps, same ? 1 : 0);
+    return !same;
+  };
+  EXPECT_TRUE(changed(0, false));
+  EXPECT_FALSE(changed(0, true));
+  // All is finite, and with the second weight far enough from the largest f32 the bounds say so.
+  EXPECT_TRUE(changed(1e30, false));
+  EXPECT_FALSE(changed(3e38, false));
+}
+
 /// Every kind of call of libraries: products of columns as they lie, unfolded, turned and folded, and of
 /// rows, and convolutions with a stride and without.
 TEST(CudaTraining, AStepOfLibraryCallsGivesTheSameBitsWholeAndCallByCall) {

@@ -89,6 +89,17 @@ Attrs with_squares(Attrs attrs, int64_t parts) {
   return attrs;
 }
 
+std::vector<Attrs> with_sums(const Attrs& attrs, const PreparedKernel& prepared) {
+  std::vector<Attrs> more;
+  for (auto [name, parts] :
+       {std::pair("squares", prepared.square_parts), {"operand_squares", prepared.operand_square_parts}}) {
+    if (parts == 0 || attrs.has("squares") || attrs.has("operand_squares")) continue;
+    more.push_back(attrs);
+    more.back().set({name, parts});
+  }
+  return more;
+}
+
 bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) {
     return x.type() == y.type() && std::ranges::equal(x.to_host().bytes(), y.to_host().bytes());

@@ -51,6 +51,8 @@ std::string refusal(const OpDef& op, const Kernel& kernel, const std::vector<Ten
 
 /// `attrs` of a request that asks for so many sums of squares.
 Attrs with_squares(Attrs attrs, int64_t parts);
+/// The attributes with each of the sums of squares that the kernel can give.
+std::vector<Attrs> with_sums(const Attrs& attrs, const PreparedKernel& prepared);
 
 bool same_bytes(const std::vector<Tensor>& a, const std::vector<Tensor>& b);
 

@@ -39,6 +39,7 @@ struct PreparedKernel {
   /// If attribute squares asks for them: how many partial sums of the squares of all it makes, in f64, it
   /// gives as one more result. 0: it cannot.
   int64_t square_parts = 0;
+  int64_t operand_square_parts = 0;  ///< the same of attribute operand_squares
   /// What Backend::run() keeps for the next time.
   mutable std::shared_ptr<const void> loaded = nullptr;
 };

@@ -1,12 +1,16 @@
 // A weight gradient is written once and read by its sum of squares and by the optimizer: three passes over
 // memory for a product of a few rows. Made where an update reads it, it never leaves the caches; each further
 // update costs the product again, a sum of squares less than that, and nothing where only a bound is asked.
+// On a GPU the update makes the gradient by the layer's input, too, where all that is asked of what comes
+// behind it is a bound: then a step reads the weight twice, for the forward pass and here.
 #include <algorithm>
-#include <limits>
 #include <map>
+#include <optional>
+#include <set>
 
-#include "wholestep/compile/passes.h"
+#include "wholestep/compile/norm_bound.h"
 #include "wholestep/ops/elementwise_program.h"
+#include "wholestep/ops/epilogue.h"
 #include "wholestep/ops/matmul_fused.h"
 
 namespace wholestep {
@@ -46,26 +50,62 @@ class Recomputer {
  public:
   Recomputer(const Graph& graph, const Backend& backend)
       : graph_(graph),
+        backend_(backend),
         cpu_(backend.name() == "cpu"),
         users_(graph.users()),
         kept_(graph.kept()),
+        behind_(graph.values.size()),
         rewriter_(graph) {}
 
   GraphPtr run() {
     for (const Node& node : graph_.nodes)
       if (node.op->name == "matmul") consider(node);
-    for (const Node& node : graph_.nodes) {
-      if (node.op->name == "matmul" && product(node.outputs[0])) continue;
-      if (node.op->name == "fused" && takes_product(node)) update_from_product(node);
-      else if (node.op->name == "sum_squares" && takes_product(node)) add_squares_of_products(node);
-      else rewriter_.copy(node);
-      for (int value : node.outputs)  // early: nobody waits for it then
-        if (bounding_.contains(value)) bounding_[value] = squares_of(value, node);
-    }
+    if (!cpu_)
+      for (auto [value, made] : products_)
+        if (!joined_) join_input_gradient(*made);
+    for (const Node& node : graph_.nodes)
+      if (node.op->name == "sum_squares")
+        for (int value : node.inputs)
+          if (bounded(node, value)) bounds_.try_emplace(&node, bound()).first->second.add(value);
+    for (const auto& [node, bound] : bounds_)
+      for (int value : bound.operands()) bounding_[value] = -1;
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) write(static_cast<int>(i));
     return rewriter_.finish();
   }
 
  private:
+  /// A layer whose weight's update makes the gradient by its input.
+  struct Joined {
+    const Node *product, *input_gradient, *update, *forward;
+    int weight;            ///< value
+    int64_t square_parts;  ///< that the forward product gives of the weight
+  };
+
+  /// A node behind all that it reads now.
+  void write(int index) {
+    const Node& node = graph_.node(index);
+    if (!done_.insert(&node).second) return;
+    if (node.op->name == "matmul" && product(node.outputs[0])) return;
+    if (joined_ && &node == joined_->input_gradient) return write(index_of(*joined_->update));
+    if (joined_ && is_mask_alone(node)) return;
+    auto write_maker = [&](int value) {
+      if (int maker = graph_.values[static_cast<size_t>(value)].node; maker >= 0) write(maker);
+    };
+    for (int value : node.inputs)
+      if (bounded(node, value)) continue;
+      else if (const Node* made = product(value)) std::ranges::for_each(made->inputs, write_maker);
+      else write_maker(value);
+    auto bound = bounds_.find(&node);
+    if (bound != bounds_.end()) std::ranges::for_each(bound->second.operands(), write_maker);
+    if (joined_ && &node == joined_->forward) multiply_and_square(node);
+    else if (node.op->name == "fused" && takes_product(node)) update_from_product(node);
+    else if (node.op->name == "sum_squares" && (takes_product(node) || bound != bounds_.end()))
+      add_squares_of_products(node);
+    else rewriter_.copy(node);
+    for (int value : node.outputs)  // early: nobody waits for it then
+      if (bounding_.contains(value)) bounding_[value] = squares_of(value, node);
+  }
+  int index_of(const Node& node) const { return static_cast<int>(&node - graph_.nodes.data()); }
   /// The product not stored, of which `value` is the result.
   const Node* product(int value) const {
     auto found = products_.find(value);
@@ -84,9 +124,119 @@ class Recomputer {
         std::ranges::all_of(node.inputs, [&](int operand) { return stays(operand); });
     if (!made_where_read || !pays(node, readers)) return;
     products_[value] = &node;
-    for (int r : readers)
-      if (graph_.node(r).op->name == "sum_squares" && only_finite(graph_.node(r)))
-        for (int operand : node.inputs) bounding_[before_reshapes(graph_, operand)] = -1;
+  }
+
+  /// Whether the sum of squares of a value is to be had before an update makes gradients.
+  bool given(int value) const { return !product(value) && !behind_[static_cast<size_t>(value)]; }
+  NormBound bound() const {
+    return {graph_, [this](int value) { return given(value); }};
+  }
+  /// Whether a bound of the value is enough for its reader, and to be had earlier than the value.
+  bool bounded(const Node& reader, int value) const {
+    return reader.op->name == "sum_squares" && only_finite(reader) && !given(value) && bound().covers(value);
+  }
+
+  /// Where the weight's one update, and all that its condition asks of what comes behind the gradient by the
+  /// input, allow the update to go first.
+  void join_input_gradient(const Node& product) {
+    Joined join{.product = &product,
+                .input_gradient = nullptr,
+                .update = nullptr,
+                .forward = nullptr,
+                .weight = -1,
+                .square_parts = 0};
+    if (!product.attrs.flag("transpose_a") || product.attrs.flag("transpose_b")) return;
+    for (int reader : users_[static_cast<size_t>(product.outputs[0])])
+      if (graph_.node(reader).op->name == "fused") {
+        if (join.update) return;
+        join.update = &graph_.node(reader);
+      }
+    if (!join.update) return;
+    for (int reader : users_[static_cast<size_t>(product.inputs[0])])
+      if (const Node& node = graph_.node(reader); is_input_gradient(node, product, *join.update))
+        join.input_gradient = &node, join.weight = node.inputs[1];
+    if (!join.input_gradient) return;
+    for (int reader : users_[static_cast<size_t>(join.weight)]) {
+      const Node& node = graph_.node(reader);
+      if (&node == join.update || &node == join.input_gradient) continue;
+      if (join.forward || node.op->name != "matmul" || node.inputs[1] != join.weight) return;
+      join.forward = &node;
+      join.square_parts = prepared(node)->operand_square_parts;
+    }
+    if (join.square_parts == 0 || !takes_input_gradient(join)) return;
+    std::vector<bool> behind = behind_of(*join.input_gradient);
+    std::swap(behind, behind_);
+    if (depends_on(*join.update, *join.input_gradient)) behind_ = behind;
+    else joined_ = join;
+  }
+
+  /// dx = dy w, masked by nothing or by x itself, where the product is that of dy and x.
+  bool is_input_gradient(const Node& node, const Node& product, const Node& update) const {
+    if (node.op->name != "matmul" || node.inputs[0] != product.inputs[0] || node.attrs.flag("transpose_a") ||
+        node.attrs.flag("transpose_b") || std::ranges::count(update.inputs, node.inputs[1]) != 1)
+      return false;
+    if (node.inputs.size() == 2) return !node.attrs.has("activation");
+    return masks(node.attrs) &&
+           before_reshapes(graph_, node.inputs[2]) == before_reshapes(graph_, product.inputs[1]);
+  }
+  /// A reshape for the mask of the gradient that the update makes.
+  bool is_mask_alone(const Node& node) const {
+    const int value = node.outputs[0];
+    const std::vector<int>& readers = users_[static_cast<size_t>(value)];
+    return node.op->name == "reshape" && !kept_[static_cast<size_t>(value)] && !readers.empty() &&
+           std::ranges::all_of(readers, [&](int r) { return &graph_.node(r) == joined_->input_gradient; }) &&
+           value != joined_->input_gradient->inputs[0];
+  }
+
+  std::unique_ptr<PreparedKernel> prepared(const Node& node) const {
+    Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
+    const KernelRequest request{node.op->name, inputs, outputs, node.attrs};
+    return choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
+  }
+  bool takes_input_gradient(const Joined& join) const {
+    const auto [attrs, values] = request_of(*join.update, &join);
+    Types inputs, outputs = graph_.output_types(*join.update);
+    for (int value : values) inputs.push_back(graph_.type(value));
+    outputs.push_back(graph_.type(join.input_gradient->outputs[0]));
+    const OpDef& op = find_op("matmul_fused");
+    return choose_kernel(op, {op.name, inputs, outputs, attrs}, backend_.name()).kernel->name ==
+           "tensor columns";
+  }
+
+  /// The values that depend on a node.
+  std::vector<bool> behind_of(const Node& first) const {
+    std::vector<bool> behind(graph_.values.size());
+    for (size_t i = static_cast<size_t>(index_of(first)); i < graph_.nodes.size(); ++i) {
+      const Node& node = graph_.nodes[i];
+      if (&node == &first ||
+          std::ranges::any_of(node.inputs, [&](int value) { return behind[static_cast<size_t>(value)]; }))
+        for (int value : node.outputs) behind[static_cast<size_t>(value)] = true;
+    }
+    return behind;
+  }
+  /// Whether what an update reads, with bounds in place of what lies behind, still comes from there.
+  bool depends_on(const Node& update, const Node& ancestor) const {
+    std::set<const Node*> seen;
+    auto reaches = [&](auto&& self, const Node& node) -> bool {
+      if (&node == &ancestor) return true;
+      return seen.insert(&node).second && std::ranges::any_of(node.inputs, [&](int value) {
+               const int maker = graph_.values[static_cast<size_t>(value)].node;
+               return maker >= 0 && !bounded(node, value) && self(self, graph_.node(maker));
+             });
+    };
+    return reaches(reaches, update);
+  }
+
+  /// The product that makes the layer's result, and squares its weight on the way.
+  void multiply_and_square(const Node& node) {
+    Attrs attrs = node.attrs;
+    attrs.set({"operand_squares", joined_->square_parts});
+    Types types = graph_.output_types(node);
+    types.push_back({DType::f64, {joined_->square_parts}});
+    std::vector<int> results = rewriter_.add(*node.op, attrs, rewriter_.mapped(node.inputs), types, node);
+    rewriter_.map(node.outputs[0], results[0]);
+    bounding_[joined_->weight] = rewriter_.add(find_op("sum_squares"), {{"sums", std::vector<int64_t>{0}}},
+                                               {results[1]}, {{DType::f64, {}}}, node)[0];
   }
 
   /// Whether a reader can take the elements of `value` as they are made; of several products only one.
@@ -124,41 +274,60 @@ class Recomputer {
            more_flops <= kFlopsPerByte * saved_bytes;
   }
 
-  /// The product becomes register 0 of the program.
-  void update_from_product(const Node& node) {
-    std::vector<int> rest = node.inputs;
+  /// Attributes and operands of the op that makes an update with its product, which becomes register 0 of the
+  /// program.
+  std::pair<Attrs, std::vector<int>> request_of(const Node& update, const Joined* join) const {
+    std::vector<int> rest = update.inputs;
     auto at = std::ranges::find_if(rest, [&](int value) { return product(value) != nullptr; });
     const Node& made = *product(*at);
     int place = static_cast<int>(at - rest.begin());
     std::iter_swap(rest.begin(), at);
-    ElementwiseProgram program = parse_elementwise_program(node.attrs.text("program"));
+    ElementwiseProgram program = parse_elementwise_program(update.attrs.text("program"));
     auto swap_registers = [&](int& r) { r = r == 0 ? place : r == place ? 0 : r; };
     for (auto& instruction : program.instructions)
       std::ranges::for_each(instruction.operands, swap_registers);
     std::ranges::for_each(program.outputs, swap_registers);
 
-    Attrs attrs = node.attrs;
+    Attrs attrs = update.attrs;
     attrs.set({"program", to_string(program)});
     for (const char* flag : {"transpose_a", "transpose_b"}) attrs.set({flag, made.attrs.flag(flag)});
-    std::vector<int> inputs = rewriter_.mapped(made.inputs);
-    for (size_t i = 1; i < rest.size(); ++i) inputs.push_back(rewriter_.mapped(rest[i]));
+    std::vector<int> inputs = made.inputs;
+    inputs.insert(inputs.end(), rest.begin() + 1, rest.end());
+    if (join) {
+      attrs.set(
+          {"input_gradient", static_cast<int64_t>(std::ranges::find(inputs, join->weight) - inputs.begin())});
+      attrs.set({"masked", join->input_gradient->inputs.size() == 3});
+    }
+    return {attrs, inputs};
+  }
+
+  void update_from_product(const Node& node) {
+    const bool joined = joined_ && &node == joined_->update;
+    const auto [attrs, inputs] = request_of(node, joined ? &*joined_ : nullptr);
+    Types types = graph_.output_types(node);
+    if (joined) types.push_back(graph_.type(joined_->input_gradient->outputs[0]));
+    const Node& made = *product(*std::ranges::find_if(node.inputs, [&](int v) { return product(v); }));
     std::vector<int> results =
-        rewriter_.add(find_op("matmul_fused"), attrs, inputs, graph_.output_types(node), made);
-    for (size_t i = 0; i < results.size(); ++i) rewriter_.map(node.outputs[i], results[i]);
+        rewriter_.add(find_op("matmul_fused"), attrs, rewriter_.mapped(inputs), types, made);
+    for (size_t i = 0; i < node.outputs.size(); ++i) rewriter_.map(node.outputs[i], results[i]);
+    if (joined) rewriter_.map(joined_->input_gradient->outputs[0], results.back());
   }
 
   void add_squares_of_products(const Node& node) {
-    const bool finite = only_finite(node);
+    auto bound = bounds_.find(&node);
     std::vector<int> inputs;
     std::vector<int64_t> sums;
     for (int value : node.inputs) {
       const Node* made = product(value);
+      if (bounded(node, value)) continue;
       if (made) sums.push_back(static_cast<int64_t>(inputs.size()));
-      inputs.push_back(!made ? rewriter_.mapped(value)
-                       : finite
-                           ? bound_of(*made)
-                           : rewriter_.add(find_op("matmul_squares"), made->attrs,
-                                           rewriter_.mapped(made->inputs), {{DType::f64, {}}}, *made)[0]);
+      inputs.push_back(made ? rewriter_.add(find_op("matmul_squares"), made->attrs,
+                                            rewriter_.mapped(made->inputs), {{DType::f64, {}}}, *made)[0]
+                            : rewriter_.mapped(value));
+    }
+    if (bound != bounds_.end()) {
+      sums.push_back(static_cast<int64_t>(inputs.size()));
+      inputs.push_back(write_bound(bound->second, node));
     }
     Attrs attrs = node.attrs;
     attrs.set({"sums", sums});
@@ -183,37 +352,31 @@ class Recomputer {
     return rewriter_.add(find_op("sum_squares"), {}, {rewriter_.mapped(value)}, {{DType::f64, {}}}, like)[0];
   }
 
-  /// No element of op(a) op(b), nor a part of its sum, is beyond the root of the sums of squares of a and b
-  /// multiplied (Cauchy and Schwarz). This is that many times as large that it is infinite where the root is
-  /// near the largest f32, as matmul_squares is.
-  int bound_of(const Node& made) {
+  int write_bound(const NormBound& bound, const Node& like) {
     std::vector<int> sums;
-    for (int value : made.inputs) {
-      value = before_reshapes(graph_, value);
+    for (int value : bound.operands()) {
       int& sum = bounding_.at(value);  // -1 of what the step is given
-      if (sum < 0) sum = squares_of(value, made);
+      if (sum < 0) sum = squares_of(value, like);
       sums.push_back(sum);
     }
-    const bool f32 = graph_.type(made.outputs[0]).dtype == DType::f32;
-    const double beyond = f32 ? std::numeric_limits<double>::max() / (kMostReach * kMostReach) : 1;
-    ElementwiseProgram program;
-    program.compute = DType::f64;
-    program.inputs = 2;
-    program.immediates = {beyond};
-    program.instructions = {{.code = ElementwiseCode::mul, .operands = {0, 1, -1}},
-                            {.code = ElementwiseCode::mul, .operands = {3, 2, -1}}};
-    program.outputs = {4};
-    Attrs attrs{{"program", to_string(program)}, {"outputs", "f64"}, {"shape", std::vector<int64_t>{}}};
-    return rewriter_.add(find_op("fused"), attrs, sums, {{DType::f64, {}}}, made)[0];
+    Attrs attrs{{"program", to_string(bound.program(graph_.type(like.inputs[0]).dtype))},
+                {"outputs", "f64"},
+                {"shape", std::vector<int64_t>{}}};
+    return rewriter_.add(find_op("fused"), attrs, sums, {{DType::f64, {}}}, like)[0];
   }
 
   const Graph& graph_;
+  const Backend& backend_;
   const bool cpu_;
   std::vector<std::vector<int>> users_;
   std::vector<bool> kept_;
-  Rewriter rewriter_;
   std::map<int, const Node*> products_;  // not stored, by their results
-  std::map<int, int> bounding_;          // operands of those, and the sums of their squares
+  std::optional<Joined> joined_;
+  std::vector<bool> behind_;  // values that depend on the gradient by its input
+  Rewriter rewriter_;
+  std::set<const Node*> done_;
+  std::map<const Node*, NormBound> bounds_;  // of sums of squares
+  std::map<int, int> bounding_;              // operands of those, and the sums of their squares
 };
 
 }  // namespace

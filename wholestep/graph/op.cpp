@@ -141,7 +141,8 @@ const OpDef& find_op(std::string_view name) {
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs) {
   try {
     Types types = op.infer(inputs, attrs);
-    if (attrs.has("squares")) types.push_back({DType::f64, {attrs.integer("squares")}});
+    for (const char* sums : {"squares", "operand_squares"})
+      if (attrs.has(sums)) types.push_back({DType::f64, {attrs.integer(sums)}});
     return types;
   } catch (const Error& error) {
     ErrorParts parts = error.parts();

@@ -77,6 +77,8 @@ Tensor apply1(const OpDef& op, const std::vector<Tensor>& inputs, const Attrs& a
 
 /// Result types with errors that name the op and its operands. Attribute squares, of any op and set by
 /// compile/squares.cpp, asks for one more: so many f64 whose sum is that of the squares of all other results.
+/// Attribute operand_squares, of a product, asks for so many whose sum is at least that of the squares of its
+/// second operand, and not finite where one of its elements is not.
 Types infer_types(const OpDef& op, std::span<const TensorType> inputs, const Attrs& attrs);
 
 struct KernelChoice {

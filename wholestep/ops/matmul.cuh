@@ -354,10 +354,10 @@ __device__ void matmul_tiles(Lane lane, const T* a, const T* b, T* c, char* work
   matmul_tiles<T, M, N, K, TA, TB, THIRD, RELU, TM, TN, TK, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
 }
 
-/// The same on tensor cores. Shared memory: Tile::shared_words words.
-template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
-          int64_t PART = M * N>
-__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* third, float* c, char* workspace) {
+/// The same on tensor cores. Shared memory: Tile::shared_words words. Returns, with SQUARED, what squares_of_b() says.
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS, int64_t PART,
+          bool SQUARED>
+__device__ double tensor_tile(Lane lane, const float* a, const float* b, const float* third, float* c, char* workspace) {
   constexpr int64_t tiles_m = (M + Tile::TM - 1) / Tile::TM, tiles_n = (N + Tile::TN - 1) / Tile::TN;
   constexpr int64_t tiles = tiles_m * tiles_n;
   // From the end: what a product before read of the same operand last is still in the cache.
@@ -371,7 +371,7 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
   B from_b{b, int(n0)};
   TensorProduct<Tile, A, B> product;
   // Blocks that share a sum read it slice by slice side by side, so that memory is asked for neighbours together.
-  product.run(from_a, from_b, split * Tile::TK, K, SPLITS * Tile::TK, reinterpret_cast<uint32_t*>(lane.shared));
+  product.template run<SQUARED>(from_a, from_b, split * Tile::TK, K, SPLITS * Tile::TK, reinterpret_cast<uint32_t*>(lane.shared));
   float* out = SPLITS == 1 ? c : reinterpret_cast<float*>(workspace) + split * PART;
   product.store(reinterpret_cast<uint32_t*>(lane.shared), [&](int m, int n, Vector<float, 4> values) {
     if (m0 + m >= M || n0 + n >= N) return;
@@ -387,11 +387,31 @@ __device__ void matmul_tensor(Lane lane, const float* a, const float* b, const f
     }
     store_four<N % 4 == 0>(out + at, values, N - n0 - n);
   });
+  return SQUARED ? product.squares_of_b(int(K - split * Tile::TK), SPLITS * Tile::TK) : 0;
+}
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
+          int64_t PART = M * N>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* third, float* c, char* workspace) {
+  tensor_tile<Tile, M, N, K, TA, TB, THIRD, RELU, SPLITS, PART, false>(lane, a, b, third, c, workspace);
 }
 template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
           int64_t PART = M * N>
 __device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, char* workspace) {
   matmul_tensor<Tile, M, N, K, TA, TB, THIRD, RELU, SPLITS, PART>(lane, a, b, nullptr, c, workspace);
+}
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
+          int64_t PART = M * N>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, const float* third, float* c, double* squares,
+                              char* workspace) {
+  const double own =
+      tensor_tile<Tile, M, N, K, TA, TB, THIRD, RELU, SPLITS, PART, true>(lane, a, b, third, c, workspace);
+  __syncthreads();
+  store_sum(lane, own, squares + lane.chunk);
+}
+template <class Tile, int64_t M, int64_t N, int64_t K, bool TA, bool TB, int THIRD, bool RELU, int SPLITS,
+          int64_t PART = M * N>
+__device__ void matmul_tensor(Lane lane, const float* a, const float* b, float* c, double* squares, char* workspace) {
+  matmul_tensor<Tile, M, N, K, TA, TB, THIRD, RELU, SPLITS, PART>(lane, a, b, nullptr, c, squares, workspace);
 }
 
 /// Adds up the partial sums [PARTS][N] of the workspace: each of WAYS groups of threads a run of them in order, then the

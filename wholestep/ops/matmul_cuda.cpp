@@ -156,8 +156,8 @@ void join_by_rows(CudaCall& call, const MatmulDims& d, DType dtype, int64_t part
 }
 
 /// The phases of a product in tiles, and the sum of its parts.
-std::unique_ptr<PreparedKernel> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
-                                           int64_t splits, std::string run, int64_t shared_bytes) {
+std::unique_ptr<CudaCall> tiled_call(const KernelRequest& request, const MatmulDims& d, int64_t blocks,
+                                     int64_t splits, std::string run, int64_t shared_bytes) {
   auto call = cuda_call(request, "matmul.cuh");
   call->phases.push_back(
       {.chunks = blocks, .in_memory = true, .run = std::move(run), .shared_bytes = shared_bytes});
@@ -206,10 +206,15 @@ std::string refuse_matmul_tensor_cuda(const KernelRequest& request) {
 std::unique_ptr<PreparedKernel> prepare_matmul_tensor_cuda(const KernelRequest& request) {
   MatmulDims d = matmul_dims(request.inputs, request.attrs);
   TensorShape shape = tensor_shape(d.m, d.n, d.k);
-  return tiled_call(request, d, shape.tiles * shape.splits, shape.splits,
-                    device_function("matmul_tensor", shape.tile.text(), d.m, d.n, d.k, d.transpose_a,
-                                    d.transpose_b, d.third(), d.relu, shape.splits),
-                    shape.tile.shared_bytes());
+  const int64_t blocks = shape.tiles * shape.splits;
+  auto call = tiled_call(request, d, blocks, shape.splits,
+                         device_function("matmul_tensor", shape.tile.text(), d.m, d.n, d.k, d.transpose_a,
+                                         d.transpose_b, d.third(), d.relu, shape.splits),
+                         shape.tile.shared_bytes());
+  call->operand_square_parts = blocks;
+  if (call->operand_squares && shape.splits > 1)
+    call->phases.front().writes = 2, call->phases.back().writes = 1;
+  return call;
 }
 
 int64_t tile_splits(int64_t tiles, int64_t k) {

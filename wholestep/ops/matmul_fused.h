@@ -36,6 +36,9 @@ struct InputGradient {
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_cpu(const KernelRequest& request);
 /// With operands rounded to bf16, where refuse_bf16() accepts.
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_bf16(const KernelRequest& request);
+/// On tensor cores, in TF32, with the gradient by the layer's input in one pass over the weight.
+std::string refuse_matmul_fused_columns_cuda(const KernelRequest& request);
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_columns_cuda(const KernelRequest& request);
 /// On tensor cores, in TF32.
 std::string refuse_product_tensor_cuda(const KernelRequest& request);
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_tensor_cuda(const KernelRequest& request);

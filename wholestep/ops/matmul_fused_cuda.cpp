@@ -122,12 +122,15 @@ struct ProductColumns {
                                   kTileRows * (kTileColumns + 4) + count * kTileRows * (kTileColumns + 8));
     type = device_function("ProductColumns", kTileRows, kTileColumns, d.m, d.n, d.k, count);
   }
-  /// Whether the product is made of whole tiles and all that is as large as it lies like it, and two blocks
-  /// have room on a multiprocessor.
-  bool fits() const {
-    return d.m > 0 && d.n > 0 && d.k > 0 && d.k <= kMostTerms && d.m % kTileRows == 0 &&
-           d.n % kTileColumns == 0 && d.m * d.n < int64_t{1} << 31 && bytes <= cuda_lane_bytes() / 2 &&
-           std::ranges::all_of(matrices, [&](size_t k) { return operands[k] == operands[0]; });
+  std::string refusal() const {
+    if (d.m * d.n * d.k == 0) return "there is nothing to do";
+    if (d.k > kMostTerms) return fmt::format("a sum of {} has more than {} terms", d.k, kMostTerms);
+    if (d.m % kTileRows != 0 || d.n % kTileColumns != 0)
+      return fmt::format("{} rows and {} columns are not whole tiles", d.m, d.n);
+    if (d.m * d.n >= int64_t{1} << 31) return "offsets in the product do not fit 32 bits";
+    if (!std::ranges::all_of(matrices, [&](size_t k) { return operands[k] == operands[0]; }))
+      return "an operand lies otherwise than the product";
+    return bytes <= cuda_lane_bytes() / 2 ? "" : "two blocks do not fit a multiprocessor";
   }
   static constexpr int64_t kMostTerms = 32;  ///< a thread's sums of dx stay in registers beside the program
 
@@ -182,9 +185,15 @@ std::string refuse_product_tensor_cuda(const KernelRequest& request) {
   if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
   return tf32_allowed() ? "" : "TF32 is switched off";
 }
+std::string refuse_matmul_fused_columns_cuda(const KernelRequest& request) {
+  if (!InputGradient::asked(request.attrs)) return "no gradient by the layer's input is asked for";
+  if (std::string refusal = refuse_product_tensor_cuda(request); !refusal.empty()) return refusal;
+  return ProductColumns(request).refusal();
+}
+std::unique_ptr<PreparedKernel> prepare_matmul_fused_columns_cuda(const KernelRequest& request) {
+  return columns_call(request, ProductColumns(request));
+}
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_tensor_cuda(const KernelRequest& request) {
-  if (InputGradient::asked(request.attrs))
-    if (const ProductColumns columns(request); columns.fits()) return columns_call(request, columns);
   return fused_call(request, true);
 }
 std::unique_ptr<PreparedKernel> prepare_matmul_fused_tiles_cuda(const KernelRequest& request) {

@@ -74,9 +74,11 @@ template <class Tile, class A, class B>
 struct TensorProduct {
   static constexpr int X = Tile::WM / 16, Y = Tile::WN / 8;
   float sum[X][Y][4];
+  uint32_t largest = 0;  // magnitude of what the thread has multiplied of b, if asked for
   const int warp = threadIdx.x / 32, part = warp / Tile::TILES, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int m0 = warp % Tile::TILES / Tile::ACROSS * Tile::WM, n0 = warp % Tile::ACROSS * Tile::WN;
 
+  template <bool LARGEST = false>
   __device__ void run(const A& a, const B& b, int begin, int end, int step, uint32_t* shared) {
     constexpr int TK = Tile::TK;
     static_assert(A::words + B::words <= Tile::stage_words);
@@ -108,14 +110,25 @@ struct TensorProduct {
             fa[x][r] = read_tf32(from_a[(x * 16 + r % 2 * 8) * A::kSide + (k + r / 2 * 4) * A::kSum]);
 #pragma unroll
         for (int y = 0; y < Y; ++y) {
-          const uint32_t fb[2] = {read_tf32(from_b[y * 8 * B::kSide + k * B::kSum]),
-                                  read_tf32(from_b[y * 8 * B::kSide + (k + 4) * B::kSum])};
+          const uint32_t words[2] = {from_b[y * 8 * B::kSide + k * B::kSum], from_b[y * 8 * B::kSide + (k + 4) * B::kSum]};
+          const uint32_t fb[2] = {read_tf32(words[0]), read_tf32(words[1])};
+          if constexpr (LARGEST)
+#pragma unroll
+            for (uint32_t word : words) largest = (word & 0x7fffffff) > largest ? word & 0x7fffffff : largest;
 #pragma unroll
           for (int x = 0; x < X; ++x) multiply_tf32(sum[x][y], fa[x], fb);
         }
       }
     }
     __syncthreads();
+  }
+
+  /// At least the sum of squares of what the thread has multiplied of b, each slice of `length` words of the sum; not finite
+  /// where an element is not.
+  __device__ double squares_of_b(int length, int step) const {
+    constexpr int of_slice = Tile::TK / (Tile::PARTS * 8) * Y * 2;
+    const double value = __uint_as_float(largest);
+    return double((length + step - 1) / step) * of_slice * value * value;
   }
 
   /// Leaves the tile in shared memory, which run() has left, in rows of TN + 4.

@@ -99,6 +99,7 @@ std::unique_ptr<CudaCall> cuda_call(const KernelRequest& request, std::string he
   call->inputs.assign(request.inputs.begin(), request.inputs.end());
   call->outputs.assign(request.outputs.begin(), request.outputs.end());
   call->squares = request.attrs.has("squares");
+  call->operand_squares = request.attrs.has("operand_squares");
   return call;
 }
 

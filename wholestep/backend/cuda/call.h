@@ -84,6 +84,7 @@ struct CudaCall final : PhasedKernel {
   std::vector<TensorType> inputs, outputs;
   bool squares =
       false;  ///< the last output is sums of squares, which the last phase makes and alone is given
+  bool operand_squares = false;  ///< the same, of what the first phase reads
   std::vector<CudaPhase> phases;
   size_t phase_count() const override { return phases.size(); }
   PhaseExtent phase(size_t i) const override;

@@ -259,7 +259,8 @@ class Writer {
       text += fmt::format(", reinterpret_cast<const {}*>({})", cuda_name(kernel.inputs[i].dtype),
                           place(kernel.inputs[i], call.inputs[i], places.inputs[i], phase.row_inputs, i));
     const bool is_last = static_cast<size_t>(step.phase) + 1 == kernel.phases.size();
-    for (size_t i = 0; i + (kernel.squares && !is_last) < call.outputs.size(); ++i)
+    const bool hidden = (kernel.squares && !is_last) || (kernel.operand_squares && step.phase > 0);
+    for (size_t i = 0; i + hidden < call.outputs.size(); ++i)
       text += fmt::format(", reinterpret_cast<{}*>({})", cuda_name(kernel.outputs[i].dtype),
                           place(kernel.outputs[i], call.outputs[i], places.outputs[i], phase.row_outputs, i));
     text += kernel.workspace_bytes > 0 ? ", " + address(call.workspace, arenas)
