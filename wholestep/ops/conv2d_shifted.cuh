@@ -243,15 +243,22 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, f
   conv2d_shifted<G, K, N, ROWS, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
 }
 
-/// Where a block is in its turns, of P rows of the output each: `ahead` times P rows of the input are still to come before
-/// those that only this turn adds.
-template <class G, int P>
-struct TurnToCome {
-  static constexpr int turns = G::OH / P, most_ahead = (G::KH - 1 + P - 1) / P;
-  int turn, ahead;
-  __device__ TurnToCome next() const {
-    if (ahead > 0) return {turn, ahead - 1};
-    return {turn + 1, (turn + 1) % turns == 0 ? most_ahead : 0};
+/// A condition that the compiler knows.
+template <bool VALUE>
+struct Known {
+  __device__ constexpr operator bool() const { return VALUE; }
+};
+
+/// Of P rows of CHANNELS, PIECES of 4 pixels each, the piece that a thread has in a round.
+template <int P, int CHANNELS, int PIECES>
+struct OwnPiece {
+  static constexpr int count = P * CHANNELS * PIECES, rounds = (count + kThreads - 1) / kThreads;
+  int row, channel, piece;
+  bool exists;
+  __device__ explicit OwnPiece(int round) {
+    const int e = round * kThreads + threadIdx.x;
+    row = e / PIECES / CHANNELS, channel = e / PIECES % CHANNELS, piece = e % PIECES;
+    exists = count % kThreads == 0 || e < count;
   }
 };
 
@@ -259,189 +266,243 @@ struct TurnToCome {
 /// [parts] of [CO][CI KH KW] and [CO], or to dw and db if there is one: of PER turns of P rows of the output. These lie in
 /// shared memory one below the other, as the 64 rows of an operand, beside the rows of the input that they meet, each as
 /// often as the kernel has columns, one pixel further on every time, so that all products read pixels side by side. A row of
-/// the input is multiplied with all P at once, and is below another row of the kernel for each. C >= CI, 64 / P >= CO.
+/// the input is multiplied with all P at once, and is below another row of the kernel for each. C >= CI, 64 / P >= CO:
+/// nobody asks for the products of channels beyond, whatever lies there.
 template <class G, int C, int P, int PER, bool BIAS>
 __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* gradient, float* dw, float* db,
                                         char* workspace) {
   using Rows = SwizzledRows<32>;
-  using Turn = TurnToCome<G, P>;
   constexpr int taps = G::KH * G::KW, J = G::CI * taps, N = G::KW * C, M = 64, channels = M / P;
-  constexpr int parts_of_row = (G::OW + 31) / 32, pieces = parts_of_row * 8, slots = (Turn::most_ahead + 2) * P;
-  constexpr int x_part = N * Rows::bytes, x_bytes = parts_of_row * x_part;
+  constexpr int parts_of_row = (G::OW + 31) / 32, pieces = parts_of_row * 8;
+  constexpr int turns = G::OH / P, ahead = (G::KH - 1 + P - 1) / P;  // of a sample, and whose rows of x its first needs, too
+  constexpr int slots = (ahead + 2) * P, x_row = N * Rows::bytes, x_part = slots * x_row;
   constexpr int g_part = M * Rows::bytes, g_bytes = parts_of_row * g_part;
-  constexpr int x_rows = P + G::KH - 1, groups = kThreads / 128, own_rows = (x_rows + groups - 1) / groups;
-  static_assert(G::CO <= channels && channels >= 16 && G::CI <= C && G::OW % 4 == 0 && G::OH % P == 0);
+  // Rows of the input that one product takes: two where none has them at both ends of the ring.
+  constexpr int at_once = P % 2 == 0 && G::KH % 2 == 1 && N * 2 <= 96 ? 2 : 1, units = (P + G::KH - 1) / at_once;
+  constexpr int groups = kThreads / 128, own_units = (units + groups - 1) / groups;
+  static_assert(G::CO <= channels && channels >= 16 && G::CI <= C && C % 8 == 0 && G::OW % 4 == 0 && G::OH % P == 0);
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  char* const xs = lane.shared + (-__cvta_generic_to_shared(lane.shared) & 1023);  // [slots][parts_of_row][KW][C]
-  char* const gs = xs + slots * x_bytes;                                           // [2][parts_of_row][P][channels]
-  if (G::CO != channels || G::CI != C) {
-    for (int at = threadIdx.x * 16; at < slots * x_bytes + 2 * g_bytes; at += kThreads * 16)
-      *reinterpret_cast<Vector<uint32_t, 4>*>(xs + at) = {};
-    __syncthreads();
-  }
+  const int group = warp / 4;
+  char* const xs = lane.shared + (-shared_address(lane.shared) & 1023);  // a ring, [parts_of_row][slots][KW][C]
+  char* const gs = xs + parts_of_row * x_part;                           // [2][parts_of_row][P][channels]
 
-  // Each thread copies its pieces past its registers, to a place of its own. Where a warp has whole rows, its neighbours have
-  // the pixels beside a piece.
+  // Where each thread's pieces come from and go to. Where a warp has whole rows, neighbours have the pixels beside a piece.
+  using OfX = OwnPiece<P, G::CI, pieces>;
+  using OfG = OwnPiece<P, G::CO, pieces>;
   constexpr bool neighbours = G::W == G::OW && G::PW == 1 && G::KW == 3 && 32 % pieces == 0;
-  constexpr int own_x = (P * G::CI * pieces + kThreads - 1) / kThreads, x_words = neighbours ? 4 : 3 + G::KW;
-  constexpr int own_g = (P * G::CO * pieces + kThreads - 1) / kThreads;
-  float* const own_pieces = reinterpret_cast<float*>(gs + 2 * g_bytes) + threadIdx.x * 4;  // of g, [own_g][kThreads][4]
-  float* const own_pixels = reinterpret_cast<float*>(gs + 2 * g_bytes) + own_g * (kThreads * 4) + threadIdx.x * x_words;
-  float of_bias[own_g] = {};
-  auto load = [&](Turn at) {
-    const int n = at.turn / Turn::turns, y = at.turn % Turn::turns * P, first_row = y + G::KH - 1 - at.ahead * P - G::PH;
-    const float* from = x + int64_t(n) * (G::CI * G::H * G::W) + first_row * G::W;
+  constexpr int own_x = OfX::rounds, own_g = OfG::rounds, x_words = neighbours ? 4 : 3 + G::KW;
+  int x_from[own_x], x_to[own_x], x_row_of[own_x], g_from[own_g], g_to[own_g];
 #pragma unroll
-    for (int u = 0; u < own_x; ++u) {
-      const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CI, ci = e / pieces % G::CI;
-      const int column = e % pieces * 4 - (neighbours ? 0 : G::PW);
-      const bool inside = e < P * G::CI * pieces && unsigned(first_row + row) < G::H && e % pieces * 4 < G::OW;
-      const float* from_piece = from + ci * (G::H * G::W) + row * G::W + column;
-      const SharedAddress to = shared_address(own_pixels + u * (kThreads * x_words));
-      if constexpr (neighbours) {
-        copy_unit<16>(to, global_address(inside ? from_piece : x), inside ? 16 : 0);
-      } else {
+  for (int u = 0; u < own_x; ++u) {
+    const OfX own(u);
+    x_row_of[u] = own.exists && own.piece * 4 < G::OW ? own.row : 1 << 30;  // below all that are
+    x_from[u] = own.channel * (G::H * G::W) + own.row * G::W + own.piece * 4 - (neighbours ? 0 : G::PW);
+    x_to[u] = own.row * x_row + own.piece / 8 * x_part + Rows::piece(own.channel, own.piece % 8);
+  }
 #pragma unroll
-        for (int v = 0; v < x_words; ++v) {
-          const bool valid = inside && unsigned(column + v) < G::W;
-          copy_unit<4>(to + v * 4, global_address(valid ? from_piece + v : x), valid ? 4 : 0);
+  for (int u = 0; u < own_g; ++u) {
+    const OfG own(u);
+    g_from[u] = own.channel * (G::OH * G::OW) + own.row * G::OW + own.piece * 4;
+    g_to[u] = own.piece / 8 * g_part + Rows::piece(own.row * channels + own.channel, own.piece % 8);
+  }
+  float of_bias[own_g] = {}, sum[own_units][at_once * N / 8][4] = {};
+#pragma unroll
+  for (int i = 0; i < own_units; ++i) keep_in_registers(sum[i]);  // not made again every step where nothing is added
+
+  constexpr bool one_sample = turns % PER == 0;
+  const int first = int(lane.chunk) * PER;
+  const int last = one_sample || first + PER < G::BATCH * turns ? first + PER : G::BATCH * turns;
+#pragma unroll 1
+  for (int turn = first, steps; turn < last; turn += steps) {  // those of a sample together
+    const int n = turn / turns, at = turn % turns, left = last - turn < turns - at ? last - turn : turns - at;
+    steps = one_sample ? PER : left;
+
+    // A turn's rows come through registers while the turn before is multiplied; in front of the first, only rows of x.
+    struct Staged {
+      float x[own_x][x_words], g[own_g][4];
+    };
+    int row = (at - ahead) * P + G::KH - 1 - G::PH;
+    const float* of_x = x + int64_t(n) * (G::CI * G::H * G::W) + row * G::W;
+    const float* of_g = gradient + int64_t(n) * (G::CO * G::OH * G::OW) + at * P * G::OW;
+    auto load = [&](Staged& to, bool wanted, bool with_g) {
+#pragma unroll
+      for (int u = 0; u < own_x; ++u) {
+        const bool inside = wanted && unsigned(row + x_row_of[u]) < G::H;
+        for (float& word : to.x[u]) word = 0;
+        if constexpr (neighbours) {
+          load_valid(inside, of_x + x_from[u], to.x[u]);
+        } else {
+#pragma unroll
+          for (int v = 0; v < x_words; ++v) {
+            const unsigned column = OfX(u).piece * 4 - G::PW + v;
+            to.x[u][v] = load_if<1>(inside && column < G::W, of_x + x_from[u] + v).at[0];
+          }
         }
       }
-    }
-    if (at.ahead == 0) {
-      const float* from_g = gradient + int64_t(n) * (G::CO * G::OH * G::OW) + y * G::OW;
+      row += P;
+      of_x += P * G::W;
+      if (!with_g) return;
 #pragma unroll
-      for (int u = 0; u < own_g; ++u) {
-        const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CO, co = e / pieces % G::CO, first = e % pieces * 4;
-        const bool inside = e < P * G::CO * pieces && first < G::OW;
-        const float* from_piece = from_g + co * (G::OH * G::OW) + row * G::OW + first;
-        copy_unit<16>(shared_address(own_pieces + u * (kThreads * 4)), global_address(inside ? from_piece : gradient),
-                      inside ? 16 : 0);
+      for (int u = 0; u < own_g; ++u) {  // where it is never inside, 0 stays
+        const OfG own(u);
+        load_valid(wanted && own.exists && own.piece * 4 < G::OW, of_g + g_from[u], to.g[u]);
       }
-    }
-  };
-  auto store = [&](Turn at, int step) {
-    auto rounded = [](const float* four) {
-      Vector<uint32_t, 4> words;
-#pragma unroll
-      for (int v = 0; v < 4; ++v) words.at[v] = to_tf32(four[v]);
-      return words;
+      of_g += P * G::OW;
     };
-    wait_for_all_copies();
-    char* const to_x = xs + step * P % slots * x_bytes;
+    auto store = [&](const Staged& from, int in_xs, int in_gs) {
+      // As to_tf32(), but looks for NaNs in all numbers together.
+      uint32_t tf32_x[own_x][x_words], tf32_g[own_g][4];
+      bool unordered = false;
 #pragma unroll
-    for (int u = 0; u < own_x; ++u) {
-      const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CI, ci = e / pieces % G::CI, piece = e % pieces;
-      const float* own = own_pixels + u * (kThreads * x_words);
-      float pixels[3 + G::KW];
-      if constexpr (neighbours) {
-        const auto four = *reinterpret_cast<const Vector<float, 4>*>(own);
-#pragma unroll
-        for (int v = 0; v < 4; ++v) pixels[v + 1] = four.at[v];
-        const float left = __shfl_up_sync(0xffffffffu, four.at[3], 1), right = __shfl_down_sync(0xffffffffu, four.at[0], 1);
-        pixels[0] = piece == 0 ? 0 : left;
-        pixels[5] = piece == pieces - 1 ? 0 : right;
-      } else {
-#pragma unroll
-        for (int v = 0; v < x_words; ++v) pixels[v] = own[v];
+      for (int e = 0; e < own_x * x_words; ++e) {
+        const float value = from.x[e / x_words][e % x_words], before = from.x[(e - e % 2) / x_words][(e - e % 2) % x_words];
+        tf32_x[e / x_words][e % x_words] = __float_as_uint(value) + 0x1000;
+        if (e % 2 == 1 || e + 1 == own_x * x_words) unordered |= value != value || before != before;
       }
-      if (e < P * G::CI * pieces)
-#pragma unroll
-        for (int kx = 0; kx < G::KW; ++kx)
-          *reinterpret_cast<Vector<uint32_t, 4>*>(to_x + row * x_bytes + piece / 8 * x_part +
-                                                  Rows::piece(kx * C + ci, piece % 8)) = rounded(pixels + kx);
-    }
-    if (at.ahead == 0) {
-      char* const to_g = gs + step % 2 * g_bytes;
 #pragma unroll
       for (int u = 0; u < own_g; ++u) {
-        const int e = u * kThreads + threadIdx.x, row = e / pieces / G::CO, co = e / pieces % G::CO, piece = e % pieces;
-        const auto four = *reinterpret_cast<const Vector<float, 4>*>(own_pieces + u * (kThreads * 4));
-        if (e < P * G::CO * pieces)
-          *reinterpret_cast<Vector<uint32_t, 4>*>(to_g + piece / 8 * g_part + Rows::piece(row * channels + co, piece % 8)) =
-              rounded(four.at);
-        if (BIAS) of_bias[u] += (four.at[0] + four.at[1]) + (four.at[2] + four.at[3]);
+        const auto& four = from.g[u];
+        const float total = (four[0] + four[1]) + (four[2] + four[3]);
+        if (BIAS) of_bias[u] += total;
+        unordered |= total != total;
+#pragma unroll
+        for (int v = 0; v < 4; ++v) tf32_g[u][v] = __float_as_uint(four[v]) + 0x1000;
       }
-    }
-    show_to_tensor_cores();
-  };
+      if (unordered) [[unlikely]] {
+#pragma unroll
+        for (int e = 0; e < own_x * x_words; ++e)
+          tf32_x[e / x_words][e % x_words] = to_tf32(from.x[e / x_words][e % x_words]);
+#pragma unroll
+        for (int e = 0; e < own_g * 4; ++e) tf32_g[e / 4][e % 4] = to_tf32(from.g[e / 4][e % 4]);
+      }
 
-  const int first = int(lane.chunk) * PER, group = warp / 4;
-  const int last = first + PER < G::BATCH * Turn::turns ? first + PER : G::BATCH * Turn::turns;
-  float sum[own_rows][N / 8][4] = {};
-  Turn at = {first, Turn::most_ahead}, next = at.next();
-  load(at);
-  store(at, 0);
-  if (next.turn < last) load(next);
-  for (int step = 0; at.turn < last; ++step) {
-    const Turn later = next.next();
-    __syncthreads();
-    auto prepare = [&] {
-      if (next.turn < last) store(next, step + 1);
-      if (later.turn < last) load(later);
-    };
-    if (at.ahead > 0 || group >= x_rows) {
-      prepare();
-    } else {
-      const uint64_t a = Rows::operand(uint32_t(__cvta_generic_to_shared(gs + step % 2 * g_bytes)));
 #pragma unroll
-      for (int i = 0; i < own_rows; ++i) keep_in_registers(sum[i]);
-      begin_warpgroup_products();
+      for (int u = 0; u < own_x; ++u) {
+        const OfX own(u);
+        uint32_t pixels[3 + G::KW];
 #pragma unroll
-      for (int i = 0; i < own_rows; ++i) {
-        const int row = i * groups + group;
-        if (row >= x_rows) continue;
-        const char* from_x = xs + (step * P + slots - (G::KH - 1) + row) % slots * x_bytes;
-        const uint64_t b = Rows::operand(uint32_t(__cvta_generic_to_shared(from_x)));
+        for (int v = 0; v < x_words; ++v) pixels[v + neighbours] = tf32_x[u][v];
+        if constexpr (neighbours) {
+          const uint32_t left = __shfl_up_sync(0xffffffffu, tf32_x[u][3], 1);
+          const uint32_t right = __shfl_down_sync(0xffffffffu, tf32_x[u][0], 1);
+          pixels[0] = own.piece == 0 ? 0 : left;
+          pixels[5] = own.piece == pieces - 1 ? 0 : right;
+        }
+        if (own.exists)
 #pragma unroll
-        for (int part = 0; part < parts_of_row; ++part)
-#pragma unroll
-          for (int k = 0; k < 32; k += 8)
-            multiply_warpgroup<N>(sum[i], a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
+          for (int kx = 0; kx < G::KW; ++kx)
+            *reinterpret_cast<Vector<uint32_t, 4>*>(xs + in_xs + x_to[u] + kx * (C * Rows::bytes)) = {
+                pixels[kx], pixels[kx + 1], pixels[kx + 2], pixels[kx + 3]};
       }
-      end_warpgroup_products();
-      prepare();
-      wait_for_warpgroup_products();
-    }
-    at = next;
-    next = later;
+#pragma unroll
+      for (int u = 0; u < own_g; ++u)
+        if (OfG(u).exists)
+          *reinterpret_cast<Vector<uint32_t, 4>*>(gs + in_gs + g_to[u]) = {tf32_g[u][0], tf32_g[u][1], tf32_g[u][2],
+                                                                           tf32_g[u][3]};
+      show_to_tensor_cores();
+    };
+
+    Staged staged[ahead + 2] = {};  // the last one is the next step's
+#pragma unroll
+    for (int s = 0; s < ahead + 2; ++s) load(staged[s], s <= ahead || steps > 1, s >= ahead);
+#pragma unroll
+    for (int s = 0; s <= ahead; ++s) store(staged[s], s * P * x_row, 0);
+
+    SharedAddress from_xs[own_units];
+#pragma unroll
+    for (int i = 0; i < own_units; ++i)
+      from_xs[i] = shared_address(xs) + (ahead * P - (G::KH - 1) + (i * groups + group) * at_once) * x_row;
+    int to_xs = (ahead + 1) * P * x_row, from_gs = 0;
+    // Warps that multiply and those that do not have loops of their own: in one, what is loaded would be waited for in front
+    // of the products.
+    auto run = [&](auto with_products) {
+#pragma unroll 1
+      for (int step = 0; step < steps; ++step) {
+        __syncthreads();
+        auto prepare = [&] {
+          if (step + 1 == steps) return;
+          store(staged[ahead + 1], to_xs, from_gs ^ g_bytes);
+          load(staged[ahead + 1], step + 2 < steps, true);
+        };
+        if (!with_products) {
+          prepare();
+        } else {
+          const uint64_t a = Rows::operand(shared_address(gs) + from_gs);
+          begin_warpgroup_products();
+#pragma unroll
+          for (int i = 0; i < own_units; ++i) {
+            if (i > 0 && i * groups + group >= units) continue;
+            const uint64_t b = Rows::operand(from_xs[i]);
+#pragma unroll
+            for (int part = 0; part < parts_of_row; ++part)
+#pragma unroll
+              for (int k = 0; k < 32; k += 8)
+                multiply_warpgroup<at_once * N>(sum[i], a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
+          }
+          end_warpgroup_products();
+          prepare();
+          wait_for_warpgroup_products();
+        }
+#pragma unroll
+        for (int i = 0; i < own_units; ++i) {
+          from_xs[i] += P * x_row;
+          if (from_xs[i] >= shared_address(xs) + x_part) from_xs[i] -= x_part;
+        }
+        to_xs = to_xs + P * x_row == x_part ? 0 : to_xs + P * x_row;
+        from_gs ^= g_bytes;
+      }
+    };
+    if (group < units) run(Known<true>());
+    else run(Known<false>());
+    __syncthreads();  // nobody reads the rows any more
   }
 
-  // Through shared memory, so that neighbours are stored together.
-  float* const total = reinterpret_cast<float*>(xs);  // [CO][J]
-  float* const of_pieces = total + G::CO * J;          // [P][CO][pieces]
-  __syncthreads();
+  // Through shared memory, so that neighbours are stored together. There, each of the P has a place of its own.
+  constexpr int pitch = J % 4 == 0 ? with_rest(J, 4, 8) : J, V = J % 4 == 0 && (G::CO % 4 == 0 || !BIAS) ? 4 : 1;
+  float* const totals = reinterpret_cast<float*>(xs);   // [P][CO][pitch]
+  float* const of_pieces = totals + P * G::CO * pitch;  // [P][CO][pieces + 1]
   if (BIAS)
 #pragma unroll
     for (int u = 0; u < own_g; ++u)
-      if (const int e = u * kThreads + threadIdx.x; e < P * G::CO * pieces) of_pieces[e] = of_bias[u];
+      if (const OfG own(u); own.exists)
+        of_pieces[(own.row * G::CO + own.channel) * (pieces + 1) + own.piece] = of_bias[u];
+  const int p = warp % 4 * 16 / channels;
 #pragma unroll
-  for (int p = 0; p < P; ++p) {
-    if (warp % 4 * 16 / channels == p)
+  for (int i = 0; i < own_units; ++i)
 #pragma unroll
-      for (int i = 0; i < own_rows; ++i) {
-        const int ky = i * groups + group - p;
-        if (unsigned(ky) >= G::KH) continue;
+    for (int j = 0; j < at_once; ++j) {
+      const int ky = (i * groups + group) * at_once + j - p;
+      if (unsigned(ky) >= G::KH) continue;
 #pragma unroll
-        for (int e = 0; e < N / 2; ++e) {
-          const int co = warp % 4 * 16 % channels + e % 4 / 2 * 8 + g, n = e / 4 * 8 + t * 2 + e % 2;
-          float& to = total[co * J + n % C * taps + ky * G::KW + n / C];
-          if (co < G::CO && n % C < G::CI) to = p == 0 ? sum[i][e / 4][e % 4] : to + sum[i][e / 4][e % 4];
-        }
+      for (int e = 0; e < N / 2; ++e) {
+        const int co = warp % 4 * 16 % channels + e % 4 / 2 * 8 + g, n = e / 4 * 8 + t * 2 + e % 2;
+        if (co < G::CO && n % C < G::CI)
+          totals[(p * G::CO + co) * pitch + n % C * taps + ky * G::KW + n / C] = sum[i][j * (N / 8) + e / 4][e % 4];
       }
-    __syncthreads();
-  }
-  constexpr bool one = G::BATCH * Turn::turns <= PER;
+    }
+  __syncthreads();
+  constexpr bool one = G::BATCH * turns <= PER;
   float* own_part = reinterpret_cast<float*>(workspace) + int64_t(lane.chunk) * (G::CO * J + (BIAS ? G::CO : 0));
   float* to = one ? dw : own_part;
-  for (int e = threadIdx.x; e < G::CO * J; e += kThreads) to[e] = total[e];
+#pragma unroll 4
+  for (int e = threadIdx.x; e < G::CO * J / V; e += kThreads) {
+    const float* from = totals + e / (J / V) * pitch + e % (J / V) * V;
+    auto total = *reinterpret_cast<const Vector<float, V>*>(from);
+#pragma unroll
+    for (int q = 1; q < P; ++q) {
+      const auto more = *reinterpret_cast<const Vector<float, V>*>(from + q * (G::CO * pitch));
+#pragma unroll
+      for (int v = 0; v < V; ++v) total.at[v] += more.at[v];
+    }
+    reinterpret_cast<Vector<float, V>*>(to)[e] = total;
+  }
   if (BIAS && threadIdx.x < G::CO) {
     float of_channel = 0;
 #pragma unroll
-    for (int p = 0; p < P; ++p)
+    for (int q = 0; q < P; ++q)
 #pragma unroll
       for (int piece = 0; piece < pieces; ++piece)
-        of_channel += of_pieces[(p * G::CO + threadIdx.x) * pieces + piece];
+        of_channel += of_pieces[(q * G::CO + threadIdx.x) * (pieces + 1) + piece];
     (one ? db : own_part + G::CO * J)[threadIdx.x] = of_channel;
   }
 }

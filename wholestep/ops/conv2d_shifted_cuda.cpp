@@ -51,22 +51,22 @@ struct ShiftedWeight {
 };
 
 ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
+  // As conv2d_dw_shifted_parts.
+  int64_t channels = width_of(c.in_channels, 8), n = c.x.kernel * channels, parts = ceil_div(c.x.out, 32);
+  // Sums that a thread holds: with more than 64, its other registers do not suffice.
+  auto sums = [&](int64_t rows) {
+    int64_t at_once = rows % 2 == 0 && c.y.kernel % 2 == 1 && n * 2 <= 96 ? 2 : 1;
+    return ceil_div((rows + c.y.kernel - 1) / at_once, kCudaThreads / 128) * at_once * n / 2;
+  };
   int64_t rows = 4;
-  while (rows > 1 && (rows * c.out_channels > 64 || c.y.out % rows != 0)) rows /= 2;
-  // As TurnToCome, then as conv2d_dw_shifted_parts.
-  int64_t slots = (ceil_div(c.y.kernel - 1, rows) + 2) * rows, channels = width_of(c.in_channels, 8),
-          parts = ceil_div(c.x.out, 32), pieces = rows * parts * 8,
-          lines = parts * (slots * c.x.kernel * channels + 2 * 64);  // of 128 bytes
-  bool neighbours =
-      c.x.in == c.x.out && c.x.padding == 1 && c.x.kernel == 3 && (parts == 1 || parts == 2 || parts == 4);
-  int64_t of_thread = ceil_div(c.out_channels * pieces, kCudaThreads) * 4 +
-                      ceil_div(c.in_channels * pieces, kCudaThreads) * (neighbours ? 4 : 3 + c.x.kernel);
+  while (rows > 1 && (rows * c.out_channels > 64 || c.y.out % rows != 0 || sums(rows) > 64)) rows /= 2;
+  int64_t slots = (ceil_div(c.y.kernel - 1, rows) + 2) * rows;
+  int64_t lines = parts * (slots * n + 2 * 64);  // of 128 bytes
+  int64_t row = c.in_channels * c.y.kernel * c.x.kernel, pitch = row % 4 == 0 ? with_rest(row, 4, 8) : row;
   return {.channels = channels,
           .rows = rows,
           .per_block = ceil_div(batch * c.y.out / rows, kCudaBusyBlocks),
-          .shared_bytes =
-              1024 + std::max(lines * 128 + 4 * kCudaThreads * of_thread,
-                              4 * c.out_channels * (c.in_channels * c.y.kernel * c.x.kernel + pieces))};
+          .shared_bytes = 1024 + std::max(lines * 128, 4 * rows * c.out_channels * (pitch + parts * 8 + 1))};
 }
 
 std::string refuse_weight(int64_t batch, const Conv2d& c) {
