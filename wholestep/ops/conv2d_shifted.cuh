@@ -243,12 +243,6 @@ __device__ void conv2d_shifted(Lane lane, const float* x, const float* weight, f
   conv2d_shifted<G, K, N, ROWS, PER, TURNED, THIRD, RELU>(lane, x, weight, nullptr, y, squares, nullptr);
 }
 
-/// A condition that the compiler knows.
-template <bool VALUE>
-struct Known {
-  __device__ constexpr operator bool() const { return VALUE; }
-};
-
 /// Of P rows of CHANNELS, PIECES of 4 pixels each, the piece that a thread has in a round.
 template <int P, int CHANNELS, int PIECES>
 struct OwnPiece {
@@ -306,8 +300,6 @@ __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* 
     g_to[u] = own.piece / 8 * g_part + Rows::piece(own.row * channels + own.channel, own.piece % 8);
   }
   float of_bias[own_g] = {}, sum[own_units][at_once * N / 8][4] = {};
-#pragma unroll
-  for (int i = 0; i < own_units; ++i) keep_in_registers(sum[i]);  // not made again every step where nothing is added
 
   constexpr bool one_sample = turns % PER == 0;
   const int first = int(lane.chunk) * PER;
@@ -343,8 +335,9 @@ __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* 
       of_x += P * G::W;
       if (!with_g) return;
 #pragma unroll
-      for (int u = 0; u < own_g; ++u) {  // where it is never inside, 0 stays
+      for (int u = 0; u < own_g; ++u) {
         const OfG own(u);
+        for (float& word : to.g[u]) word = 0;
         load_valid(wanted && own.exists && own.piece * 4 < G::OW, of_g + g_from[u], to.g[u]);
       }
       of_g += P * G::OW;
@@ -408,52 +401,43 @@ __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* 
 #pragma unroll
     for (int s = 0; s <= ahead; ++s) store(staged[s], s * P * x_row, 0);
 
-    SharedAddress from_xs[own_units];
+    SharedAddress from_xs[own_units];  // where there are more warps than units, some make one again, for nobody
 #pragma unroll
-    for (int i = 0; i < own_units; ++i)
-      from_xs[i] = shared_address(xs) + (ahead * P - (G::KH - 1) + (i * groups + group) * at_once) * x_row;
+    for (int i = 0; i < own_units; ++i) {
+      const int unit = i * groups + group < units ? i * groups + group : units - 1;
+      from_xs[i] = shared_address(xs) + (ahead * P - (G::KH - 1) + unit * at_once) * x_row;
+    }
     int to_xs = (ahead + 1) * P * x_row, from_gs = 0;
-    // Warps that multiply and those that do not have loops of their own: in one, what is loaded would be waited for in front
-    // of the products.
-    auto run = [&](auto with_products) {
 #pragma unroll 1
-      for (int step = 0; step < steps; ++step) {
-        __syncthreads();
-        auto prepare = [&] {
-          if (step + 1 == steps) return;
-          store(staged[ahead + 1], to_xs, from_gs ^ g_bytes);
-          load(staged[ahead + 1], step + 2 < steps, true);
-        };
-        if (!with_products) {
-          prepare();
-        } else {
-          const uint64_t a = Rows::operand(shared_address(gs) + from_gs);
-          begin_warpgroup_products();
+    for (int step = 0; step < steps; ++step) {
+      __syncthreads();
+      const uint64_t a = Rows::operand(shared_address(gs) + from_gs);
 #pragma unroll
-          for (int i = 0; i < own_units; ++i) {
-            if (i > 0 && i * groups + group >= units) continue;
-            const uint64_t b = Rows::operand(from_xs[i]);
+      for (int i = 0; i < own_units; ++i) keep_in_registers(sum[i]);
+      begin_warpgroup_products();
 #pragma unroll
-            for (int part = 0; part < parts_of_row; ++part)
+      for (int i = 0; i < own_units; ++i) {
+        const uint64_t b = Rows::operand(from_xs[i]);
 #pragma unroll
-              for (int k = 0; k < 32; k += 8)
-                multiply_warpgroup<at_once * N>(sum[i], a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
-          }
-          end_warpgroup_products();
-          prepare();
-          wait_for_warpgroup_products();
-        }
+        for (int part = 0; part < parts_of_row; ++part)
 #pragma unroll
-        for (int i = 0; i < own_units; ++i) {
-          from_xs[i] += P * x_row;
-          if (from_xs[i] >= shared_address(xs) + x_part) from_xs[i] -= x_part;
-        }
-        to_xs = to_xs + P * x_row == x_part ? 0 : to_xs + P * x_row;
-        from_gs ^= g_bytes;
+          for (int k = 0; k < 32; k += 8)
+            multiply_warpgroup<at_once * N>(sum[i], a + (part * g_part + k * 4) / 16, b + (part * x_part + k * 4) / 16);
       }
-    };
-    if (group < units) run(Known<true>());
-    else run(Known<false>());
+      end_warpgroup_products();
+      if (step + 1 < steps) {
+        store(staged[ahead + 1], to_xs, from_gs ^ g_bytes);
+        load(staged[ahead + 1], step + 2 < steps, true);
+      }
+      wait_for_warpgroup_products();
+#pragma unroll
+      for (int i = 0; i < own_units; ++i) {
+        from_xs[i] += P * x_row;
+        if (from_xs[i] >= shared_address(xs) + x_part) from_xs[i] -= x_part;
+      }
+      to_xs = to_xs + P * x_row == x_part ? 0 : to_xs + P * x_row;
+      from_gs ^= g_bytes;
+    }
     __syncthreads();  // nobody reads the rows any more
   }
 
