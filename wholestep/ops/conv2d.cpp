@@ -206,8 +206,8 @@ std::vector<Case> shapes() {
       {.x = {1, 1, 3, 1096}, .weight = {2, 1, 2, 3}, .padding = {1, 1}},
       {.x = {140, 1, 9, 64}, .weight = {2, 1, 3, 3}, .padding = {1, 1}},
       {.x = {100, 2, 3, 130}, .weight = {3, 2, 2, 3}, .padding = {1, 0}},
-      {.x = {45, 2, 12, 20}, .weight = {9, 2, 3, 3}, .padding = {1, 1}},
-      {.x = {43, 9, 6, 8}, .weight = {18, 9, 3, 3}, .padding = {1, 1}},
+      {.x = {45, 1, 12, 12}, .weight = {9, 1, 3, 3}, .padding = {1, 1}},
+      {.x = {43, 9, 6, 4}, .weight = {18, 9, 3, 3}, .padding = {1, 1}},
       {.x = {0, 2, 5, 5}, .weight = {3, 2, 3, 3}}};
 }
 Attrs attrs_of(const Case& c) {
