@@ -81,6 +81,17 @@ std::vector<std::byte> bits_of(const TrainStep& step) {
   return bits;
 }
 
+/// Without the state of the step itself, such as its metrics.
+std::vector<std::vector<std::byte>> parameters_and_moments(const Net& net) {
+  std::vector<std::vector<std::byte>> bits;
+  for (const auto& tensors : {net.step->model_tensors(), net.optimizer->state()})
+    for (const Tensor& t : tensors) {
+      Tensor host = t.to_host();
+      bits.emplace_back(host.bytes().begin(), host.bytes().end());
+    }
+  return bits;
+}
+
 /// TF32 as a test wants it, and as it was afterwards.
 class WithTf32 {
  public:
@@ -215,20 +226,11 @@ TEST(CudaTraining, ABadStepChangesNoParameterMomentOrCounter) {
   WHOLESTEP_NEEDS_CUDA_DEVICE();
   Net net = make_net("lenet", optimizer("adam"), on_gpu());
   losses(net, 3);
-  auto state = [&] {
-    std::vector<std::vector<std::byte>> bits;
-    for (const auto& tensors : {net.step->model_tensors(), net.optimizer->state()})
-      for (const Tensor& t : tensors) {
-        Tensor host = t.to_host();
-        bits.emplace_back(host.bytes().begin(), host.bytes().end());
-      }
-    return bits;
-  };
-  auto before = state();
+  auto before = parameters_and_moments(net);
   Batch batch(net.model, 0);
   batch.labels[0] = -1;
   net.step->train(batch.pixels, batch.labels);
-  EXPECT_EQ(state(), before);
+  EXPECT_EQ(parameters_and_moments(net), before);
   EXPECT_EQ(net.step->train_metrics().skipped_steps, 1);
 }
 
@@ -276,20 +278,11 @@ TEST(CudaTraining, AnUpdateThatGoesFirstIsRefusedWithTheRestOfTheStep) {
     WideNet wide(on_gpu(), third_weight);
     Net& net = wide.net;
     EXPECT_TRUE(joined(net.step->train_plan(WideNet::kRows)));
-    auto state = [&] {
-      std::vector<std::vector<std::byte>> bits;
-      for (const auto& tensors : {net.step->model_tensors(), net.optimizer->state()})
-        for (const Tensor& t : tensors) {
-          Tensor host = t.to_host();
-          bits.emplace_back(host.bytes().begin(), host.bytes().end());
-        }
-      return bits;
-    };
     Batch batch(net.model, 0, WideNet::kRows);
     if (bad_label) batch.labels[1] = 2;
-    const auto before = state();
+    const auto before = parameters_and_moments(net);
     net.step->train(batch.pixels, batch.labels);
-    const bool same = state() == before;
+    const bool same = parameters_and_moments(net) == before;
     EXPECT_EQ(net.step->train_metrics().skipped_steps, same ? 1 : 0);
     return !same;
   };

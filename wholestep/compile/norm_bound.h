@@ -25,7 +25,6 @@ class NormBound {
   void add(int value) { factor_of(value); }
   /// The values whose sums of squares the program takes, in order, before they were reshaped.
   const std::vector<int>& operands() const { return operands_; }
-  bool empty() const { return products_.empty(); }
   /// The sum of all bounds, that many times as large that it is infinite where an element, or part of its
   /// sum, could be near the largest number of its type.
   ElementwiseProgram program(DType dtype) const;

@@ -22,6 +22,8 @@ GraphPtr recompute(const Graph& graph, const Backend& backend);
 GraphPtr squares(const Graph& graph, const Backend& backend);
 GraphPtr schedule(
     const Graph& graph);  ///< order of execution; updates that cannot be made in place get a copy
+/// The kernel of a node of the graph, prepared.
+SelectedKernel select_kernel(const Graph& graph, const Node& node, const Backend& backend);
 std::vector<SelectedKernel> select_kernels(const Graph& graph, const Backend& backend);
 /// Fills plan.places, plan.workspaces and plan.memory from its graph, kernels and spans.
 void plan_memory(Plan& plan, bool reuse);

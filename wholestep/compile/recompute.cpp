@@ -76,9 +76,9 @@ class Recomputer {
  private:
   /// A layer whose weight's update makes the gradient by its input.
   struct Joined {
-    const Node *product, *input_gradient, *update, *forward;
-    int weight;            ///< value
-    int64_t square_parts;  ///< that the forward product gives of the weight
+    const Node *input_gradient = nullptr, *update = nullptr, *forward = nullptr;
+    int weight = -1;           ///< value
+    int64_t square_parts = 0;  ///< that the forward product gives of the weight
   };
 
   /// A node behind all that it reads now.
@@ -139,12 +139,7 @@ class Recomputer {
   /// Where the weight's one update, and all that its condition asks of what comes behind the gradient by the
   /// input, allow the update to go first.
   void join_input_gradient(const Node& product) {
-    Joined join{.product = &product,
-                .input_gradient = nullptr,
-                .update = nullptr,
-                .forward = nullptr,
-                .weight = -1,
-                .square_parts = 0};
+    Joined join;
     if (!product.attrs.flag("transpose_a") || product.attrs.flag("transpose_b")) return;
     for (int reader : users_[static_cast<size_t>(product.outputs[0])])
       if (graph_.node(reader).op->name == "fused") {
@@ -161,7 +156,7 @@ class Recomputer {
       if (&node == join.update || &node == join.input_gradient) continue;
       if (join.forward || node.op->name != "matmul" || node.inputs[1] != join.weight) return;
       join.forward = &node;
-      join.square_parts = prepared(node)->operand_square_parts;
+      join.square_parts = select_kernel(graph_, node, backend_).kernel->operand_square_parts;
     }
     if (join.square_parts == 0 || !takes_input_gradient(join)) return;
     std::vector<bool> behind = behind_of(*join.input_gradient);
@@ -188,11 +183,6 @@ class Recomputer {
            value != joined_->input_gradient->inputs[0];
   }
 
-  std::unique_ptr<PreparedKernel> prepared(const Node& node) const {
-    Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
-    const KernelRequest request{node.op->name, inputs, outputs, node.attrs};
-    return choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
-  }
   bool takes_input_gradient(const Joined& join) const {
     const auto [attrs, values] = request_of(*join.update, &join);
     Types inputs, outputs = graph_.output_types(*join.update);

@@ -47,15 +47,9 @@ class Squarer {
       const Node& node = graph_.node(maker);
       auto is_read = [&](int made) { return std::ranges::count(reader.inputs, made) == 1; };
       if (!std::ranges::all_of(node.outputs, is_read)) continue;
-      if (int64_t parts = parts_of(node); parts > 0) makers_[maker] = {.reader = index, .parts = parts};
+      if (int64_t parts = select_kernel(graph_, node, backend_).kernel->square_parts; parts > 0)
+        makers_[maker] = {.reader = index, .parts = parts};
     }
-  }
-
-  int64_t parts_of(const Node& node) const {
-    Types inputs = graph_.input_types(node), outputs = graph_.output_types(node);
-    KernelRequest request{node.op->name, inputs, outputs, node.attrs};
-    Scope scope(node.scope, node.source);
-    return choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request)->square_parts;
   }
 
   void make(const Node& node, Maker& maker) {

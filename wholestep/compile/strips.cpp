@@ -122,10 +122,7 @@ class Sharer {
   }
 
   std::vector<PhaseExtent> phases_of(const Node& node) const {
-    Types inputs, outputs;
-    const KernelRequest request = request_of(node, inputs, outputs);
-    Scope scope(node.scope, node.source);
-    const auto kernel = choose_kernel(*node.op, request, backend_.name()).kernel->prepare(request);
+    const auto kernel = select_kernel(graph_, node, backend_).kernel;
     std::vector<PhaseExtent> phases;
     if (const auto* phased = dynamic_cast<const PhasedKernel*>(kernel.get()))
       for (size_t i = 0; i < phased->phase_count(); ++i) phases.push_back(phased->phase(i));

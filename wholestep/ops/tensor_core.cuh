@@ -123,8 +123,8 @@ struct TensorProduct {
     __syncthreads();
   }
 
-  /// At least the sum of squares of what the thread has multiplied of b, each slice of `length` words of the sum; not finite
-  /// where an element is not.
+  /// At least the sum of squares of what the thread has multiplied of b, in slices that began every `step` of `length` terms;
+  /// not finite where an element is not.
   __device__ double squares_of_b(int length, int step) const {
     constexpr int of_slice = Tile::TK / (Tile::PARTS * 8) * Y * 2;
     const double value = __uint_as_float(largest);
