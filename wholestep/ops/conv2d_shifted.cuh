@@ -271,9 +271,11 @@ __device__ void conv2d_dw_shifted_parts(Lane lane, const float* x, const float* 
   constexpr int turns = G::OH / P, ahead = (G::KH - 1 + P - 1) / P;  // of a sample, and whose rows of x its first needs, too
   constexpr int slots = (ahead + 2) * P, x_row = N * Rows::bytes, x_part = slots * x_row;
   constexpr int g_part = M * Rows::bytes, g_bytes = parts_of_row * g_part;
-  // Rows of the input that one product takes: two where none has them at both ends of the ring.
-  constexpr int at_once = P % 2 == 0 && G::KH % 2 == 1 && N * 2 <= 96 ? 2 : 1, units = (P + G::KH - 1) / at_once;
-  constexpr int groups = kThreads / 128, own_units = (units + groups - 1) / groups;
+  // Rows of the input that one product takes: two where there are more than warpgroups, and none has them at both ends of the
+  // ring.
+  constexpr int groups = kThreads / 128, x_rows = P + G::KH - 1;
+  constexpr int at_once = x_rows > groups && x_rows % 2 == 0 && P % 2 == 0 && N * 2 <= 96 ? 2 : 1;
+  constexpr int units = x_rows / at_once, own_units = (units + groups - 1) / groups;
   static_assert(G::CO <= channels && channels >= 16 && G::CI <= C && C % 8 == 0 && G::OW % 4 == 0 && G::OH % P == 0);
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int group = warp / 4;

@@ -55,8 +55,9 @@ ShiftedWeight shifted_weight_of(int64_t batch, const Conv2d& c) {
   int64_t channels = width_of(c.in_channels, 8), n = c.x.kernel * channels, parts = ceil_div(c.x.out, 32);
   // Sums that a thread holds: with more than 64, its other registers do not suffice.
   auto sums = [&](int64_t rows) {
-    int64_t at_once = rows % 2 == 0 && c.y.kernel % 2 == 1 && n * 2 <= 96 ? 2 : 1;
-    return ceil_div((rows + c.y.kernel - 1) / at_once, kCudaThreads / 128) * at_once * n / 2;
+    int64_t groups = kCudaThreads / 128, x_rows = rows + c.y.kernel - 1,
+            at_once = x_rows > groups && x_rows % 2 == 0 && rows % 2 == 0 && n * 2 <= 96 ? 2 : 1;
+    return ceil_div(x_rows / at_once, groups) * at_once * n / 2;
   };
   int64_t rows = 4;
   while (rows > 1 && (rows * c.out_channels > 64 || c.y.out % rows != 0 || sums(rows) > 64)) rows /= 2;
