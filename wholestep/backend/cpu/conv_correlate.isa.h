@@ -7,7 +7,8 @@
 
 namespace wholestep::WHOLESTEP_ISA {
 
-/// out[c, y, x] = relu(sum over taps of weights[c, tap] * planes[offsets[tap] + y * pitch + x] + bias[c])
+/// out[c, y, x] = relu(sum over taps of weights[c, tap] * planes[offsets[tap] + y * pitch + x * step] +
+/// bias[c])
 struct Correlation {
   const float* planes;
   const int32_t* offsets;
@@ -17,6 +18,7 @@ struct Correlation {
   const float* lane_weights;  ///< null for outputs as lanes; else [taps, channels], rows of whole vectors
   int64_t channels;
   OutputRows outputs;
+  int64_t step;       ///< 1, or 2 for channels as lanes
   PixelTable pixels;  ///< of `outputs`, for outputs as lanes
   const float* bias;  ///< null for none
   bool relu;

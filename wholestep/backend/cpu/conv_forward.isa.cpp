@@ -21,18 +21,23 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
   const Pieces bands(conv.y.out, kBands ? forward_band(conv) : conv.y.out);
   Conv2d band = conv;  // the rows of outputs that are computed at a time
   band.y.out = bands.largest();
-  const Planes planes = input_planes(band);
+  Planes planes = input_planes(band);
+  OutputRows outputs = {conv.y.out, conv.x.out, conv.x.out, planes.pitch};
+  const bool channel_lanes = kChannelLanes && prefer_channel_lanes(group_out, taps, outputs);
+  const bool whole_rows = channel_lanes && allows_whole_rows(conv);  // lanes of channels read single ones
+  auto geometry = [&] { return whole_rows ? at_stride_one(band) : band; };
+  planes = input_planes(geometry());
+  outputs.pitch = planes.pitch * (whole_rows ? conv.y.stride : 1);
   const ForwardScratch place = forward_scratch(conv);
   auto* memory = static_cast<char*>(scratch);
   auto* padded = reinterpret_cast<float*>(memory + place.planes);
   auto* offsets = reinterpret_cast<int32_t*>(memory + place.offsets);
-  input_offsets(band, planes, offsets);
+  input_offsets(geometry(), planes, offsets);
   fill_zero(padded, conv.in_channels * planes.channel_floats);
 
-  OutputRows outputs = {conv.y.out, conv.x.out, conv.x.out, planes.pitch};
   PixelTable pixels[2] = {};  // of bands of the largest number of rows, and of one less
   float* lane_weights = nullptr;
-  if (kChannelLanes && prefer_channel_lanes(group_out, taps, outputs)) {
+  if (channel_lanes) {
     lane_weights = reinterpret_cast<float*>(memory + place.lane_weights);
     transpose_weights(operands.weight, conv.groups, group_out, taps, lane_weights);
   } else {
@@ -44,8 +49,9 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
   for (int64_t b = 0; b < bands.count; ++b) {
     band.y.out = outputs.rows = bands.size(b);
     band.y.padding = conv.y.padding - bands.begin(b) * conv.y.stride;
-    const InputCopier copy_input(band, planes);
-    if (b > 0) clear_other_rows(band, planes, padded);
+    const Conv2d of_band = geometry();
+    const InputCopier copy_input(of_band, planes);
+    if (b > 0) clear_other_rows(of_band, planes, padded);
     for (int64_t n = samples.begin; n < samples.end; ++n) {
       copy_input(operands.x + n * conv.in_channels * conv.y.in * conv.x.in, conv.in_channels, padded);
       for (int64_t g = 0; g < conv.groups; ++g) {
@@ -60,6 +66,7 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
                  lane_weights + (lane_weights == nullptr ? 0 : g * taps * round_up(group_out, kWidth)),
              .channels = group_out,
              .outputs = outputs,
+             .step = whole_rows ? conv.x.stride : 1,
              .pixels = pixels[bands.largest() - bands.size(b)],
              .bias = operands.bias == nullptr ? nullptr : operands.bias + first,
              .relu = operands.relu,

@@ -44,6 +44,19 @@ int64_t conv_outputs(const ConvAxis& axis) {
   return floor_div(axis.in + 2 * axis.padding - reach(axis) - 1, axis.stride) + 1;
 }
 
+Conv2d at_stride_one(const Conv2d& conv) {
+  Conv2d result = conv;
+  for (ConvAxis* axis : {&result.y, &result.x}) {
+    axis->out = (axis->out - 1) * axis->stride + 1;
+    axis->stride = 1;
+  }
+  return result;
+}
+
+bool allows_whole_rows(const Conv2d& conv) {
+  return conv.x.stride <= 2 && phases(conv.x) == conv.x.stride && phases(conv.y) == conv.y.stride;
+}
+
 Planes input_planes(const Conv2d& conv) {
   const int64_t row_extent = extent(conv.x);
   int64_t shared = row_extent;  // zeros that end one row and begin the next

@@ -23,6 +23,12 @@ struct PlaneData {
   int64_t begin, end, source;
 };
 
+/// All outputs that stride 1 gives from the first to the last of `conv`'s, whose own lie strides apart in
+/// them. Planes of this are in no phases: they are copied by whole rows, for what reads single elements.
+Conv2d at_stride_one(const Conv2d& conv);
+/// Whether such planes hold no more than those in phases, and columns are at most two elements apart.
+bool allows_whole_rows(const Conv2d& conv);
+
 /// x as the forward product and the weight gradient read it. Tap (ky, kx) of output (0, 0) is at
 /// `input_offset` of its channel, that of output (y, x) `y * pitch + x` further.
 Planes input_planes(const Conv2d& conv);

@@ -29,6 +29,11 @@ int64_t padded_channels(int64_t channels) {
   return (channels + kWidestVector - 1) / kWidestVector * kWidestVector;
 }
 
+// Of planes in phases or by whole rows.
+int64_t most_channel_floats(const Conv2d& conv) {
+  return std::max(input_planes(conv).channel_floats, input_planes(at_stride_one(conv)).channel_floats);
+}
+
 int64_t taps_of_group(const Conv2d& conv) {
   return conv.in_channels / conv.groups * conv.y.kernel * conv.x.kernel;
 }
@@ -46,7 +51,7 @@ ForwardScratch forward_scratch(const Conv2d& conv) {
   const Planes planes = input_planes(conv);
   Layout layout;
   ForwardScratch place = {};
-  place.planes = layout.take(conv.in_channels * planes.channel_floats, kFloat);
+  place.planes = layout.take(conv.in_channels * most_channel_floats(conv), kFloat);
   place.offsets = layout.take(taps_of_group(conv), kOffset);
   place.pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
   place.last_pixels = layout.take(pixel_table_bytes({conv.y.out, conv.x.out, conv.x.out, planes.pitch}));
@@ -113,7 +118,7 @@ WeightGradientScratch weight_gradient_scratch(const Conv2d& conv) {
   }
   Layout layout;
   WeightGradientScratch place = {};
-  place.planes = layout.take(weight_gradient_channels(conv) * planes.channel_floats, kFloat);
+  place.planes = layout.take(weight_gradient_channels(conv) * most_channel_floats(conv), kFloat);
   place.offsets = layout.take(taps, kOffset);
   const int64_t most_vectors =
       conv.y.out * std::max(planes.pitch, conv.x.out) / kNarrowestVector + conv.y.out + 1;

@@ -1,6 +1,6 @@
 // The gradient of a convolution's weights: products of dy with shifted x, summed over pixels. Vector lanes
 // are either neighbouring pixels, whose sums are added up at the end (few output channels), or output
-// channels (many).
+// channels (many), which read single elements of x.
 #include "wholestep/backend/cpu/conv_bias_gradient.isa.h"
 #include "wholestep/backend/cpu/conv_planes.isa.h"
 #include "wholestep/backend/cpu/conv_scratch.h"
@@ -38,6 +38,7 @@ Lanes choose_lanes(const Conv2d& conv, int64_t pitch) {
 struct Job {
   const Conv2d& conv;
   Planes planes;
+  bool whole_rows;  // of planes, in no phases
   int64_t taps, group_in, group_out;
   Lanes lanes;
   int64_t dy_stride;   // floats of a pixel of dy where lanes are channels, of a channel elsewhere
@@ -81,7 +82,9 @@ void add_group(const Job& job, int64_t group, const float* x, const float* dy, b
         .channels = job.group_out,
         .rows = conv.y.out,
         .columns = conv.x.out,
-        .pitch = job.planes.pitch,
+        .pitch = job.planes.pitch * (job.whole_rows ? conv.y.stride : 1),
+        .step = job.whole_rows ? conv.x.stride : 1,
+        .adjacent = job.whole_rows && conv.x.dilation == 1 ? conv.x.kernel : 1,
         .vectors = job.vectors,
         .vector_count = job.vector_count,
         .sums = job.sums + group * job.sums_group +
@@ -111,7 +114,6 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
                           void* scratch) {
   const WeightGradientScratch place = weight_gradient_scratch(conv);
   auto* memory = static_cast<char*>(scratch);
-  const Planes planes = input_planes(conv);
   const int64_t group_in = conv.in_channels / conv.groups, group_out = conv.out_channels / conv.groups;
   const int64_t taps = group_in * conv.y.kernel * conv.x.kernel;
   auto at = [memory](int64_t bytes) { return reinterpret_cast<float*>(memory + bytes); };
@@ -120,13 +122,17 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
     if (operands.dbias != nullptr) fill_zero(operands.dbias, conv.out_channels);
     return;
   }
-  const Lanes lanes = choose_lanes(conv, planes.pitch);
+  const Lanes lanes = choose_lanes(conv, input_planes(conv).pitch);
+  const bool whole_rows = lanes == Lanes::kChannels && allows_whole_rows(conv);
+  const Conv2d geometry = whole_rows ? at_stride_one(conv) : conv;
+  const Planes planes = input_planes(geometry);
   const int64_t in_floats = conv.in_channels * conv.y.in * conv.x.in, out_plane = conv.y.out * conv.x.out;
   const int64_t padded_channels = round_up(group_out, kWidth), run = gradient_run_floats(conv, planes.pitch);
-  const InputCopier copy_input(conv, planes);
+  const InputCopier copy_input(geometry, planes);
   const Job job = {
       .conv = conv,
       .planes = planes,
+      .whole_rows = whole_rows,
       .taps = taps,
       .group_in = group_in,
       .group_out = group_out,
@@ -142,7 +148,7 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
       .vectors = reinterpret_cast<int32_t*>(at(place.vectors)),
       .vector_count = list_vectors(conv, planes.pitch, lanes, reinterpret_cast<int32_t*>(at(place.vectors))),
       .copy_input = copy_input};
-  input_offsets(conv, planes, job.offsets);
+  input_offsets(geometry, planes, job.offsets);
   fill_zero(job.padded, weight_gradient_channels(conv) * planes.channel_floats);
   if (lanes == Lanes::kRunsOfPixels) fill_zero(job.dy, group_out * run);
 

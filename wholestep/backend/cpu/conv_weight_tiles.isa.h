@@ -4,7 +4,7 @@
 
 namespace wholestep::WHOLESTEP_ISA {
 
-/// sums[co, tap] += sum over pixels of dy[co, pixel] * planes[offsets[tap] + row * pitch + column]
+/// sums[co, tap] += sum over pixels of dy[co, pixel] * planes[offsets[tap] + row * pitch + column * step]
 struct WeightSums {
   const float* planes;
   const int32_t* offsets;
@@ -12,6 +12,8 @@ struct WeightSums {
   const float* dy;
   int64_t dy_stride;
   int64_t channels, rows, columns, pitch;
+  int64_t step;            ///< from column to column: 1, or 2 where lanes are channels
+  int64_t adjacent;        ///< so many taps, in turn, lie side by side in the planes
   const int32_t* vectors;  ///< where lanes are pixels: where each vector of them starts in the planes
   int64_t vector_count;
   float* sums;
@@ -53,31 +55,37 @@ void pixel_lane_tile(const WeightSums& w, int64_t channel0, int64_t tap0) {
     for (int t = 0; t < Taps; ++t) store(sums + (c * w.sums_stride + t) * kWidth, acc[c][t]);
 }
 
-/// Left operand of a tile whose rows are taps and whose k are the pixels of a row.
-template <int Taps>
+/// Left operand of a tile whose rows are taps, `Adjacent` after one another in a row of the planes, and whose
+/// k are the pixels of a row.
+template <int Rows, int Adjacent, int Step>
 struct TapRows {
-  const float* row[Taps];
-  WHOLESTEP_INLINE float at(int64_t tap, int64_t pixel) const { return row[tap][pixel]; }
+  const float* row[Rows];
+  WHOLESTEP_INLINE float at(int64_t tap, int64_t pixel) const {
+    if (Step == 1 && tap == 0)
+      from_memory_again();  // else what the next pixel shares is carried, and spread again
+    return row[tap / Adjacent][pixel * Step + tap % Adjacent];
+  }
 };
 
 /// Channels as lanes. dy: [pixels, dy_stride], zero from `channels` on; sums: [taps, dy_stride].
-template <int Vecs, int Taps>
+template <int Vecs, int Step, int Adjacent, int Rows>
 void channel_lane_tile(const WeightSums& w, int64_t vector0, int64_t tap0) {
+  constexpr int kTaps = Rows * Adjacent;
   float* sums = w.sums + tap0 * w.dy_stride + vector0 * kWidth;
-  Vec acc[Taps][Vecs];
-#pragma GCC unroll 16
-  for (int t = 0; t < Taps; ++t)
+  Vec acc[kTaps][Vecs];
+#pragma GCC unroll 32
+  for (int t = 0; t < kTaps; ++t)
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) acc[t][v] = w.resume ? load(sums + t * w.dy_stride + v * kWidth) : zero();
   for (int64_t row = 0; row < w.rows; ++row) {
-    TapRows<Taps> x;
+    TapRows<Rows, Adjacent, Step> x;
 #pragma GCC unroll 16
-    for (int t = 0; t < Taps; ++t) x.row[t] = w.planes + w.offsets[tap0 + t] + row * w.pitch;
+    for (int r = 0; r < Rows; ++r) x.row[r] = w.planes + w.offsets[tap0 + r * Adjacent] + row * w.pitch;
     Strided dy = {w.dy + row * w.columns * w.dy_stride + vector0 * kWidth, w.dy_stride};
-    accumulate<Taps, Vecs>(x, dy, w.columns, acc);
+    accumulate<kTaps, Vecs>(x, dy, w.columns, acc);
   }
-#pragma GCC unroll 16
-  for (int t = 0; t < Taps; ++t)
+#pragma GCC unroll 32
+  for (int t = 0; t < kTaps; ++t)
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) store(sums + t * w.dy_stride + v * kWidth, acc[t][v]);
 }
@@ -111,24 +119,49 @@ inline void add_pixels_as_lanes(WeightSums& w) {
   }
 }
 
-template <int Vecs, std::size_t... T>
-WeightTileFn channel_lane_tile_of(int64_t taps, std::index_sequence<T...>) {
-  static constexpr WeightTileFn kFns[] = {channel_lane_tile<Vecs, static_cast<int>(T) + 1>...};
-  return kFns[taps - 1];
+/// How many rows of taps high a tile is: adjacent ones share an address, so that more sums than in other
+/// tiles are worth their registers.
+constexpr int most_tap_rows(int vecs, int adjacent) {
+  if (adjacent == 1) return kMaxRows[vecs];
+  const int rows = kMostWeightSums / (vecs * adjacent);
+  return rows < 1 ? 1 : rows;
 }
-inline WeightTileFn channel_lane_tile_of(int64_t vecs, int64_t taps) {
-  switch (vecs) {
-    case 1: return channel_lane_tile_of<1>(taps, std::make_index_sequence<kMaxRows[1]>{});
-    case 2: return channel_lane_tile_of<2>(taps, std::make_index_sequence<kMaxRows[2]>{});
-    default: return channel_lane_tile_of<3>(taps, std::make_index_sequence<kMaxRows[3]>{});
-  }
+
+template <int Vecs, int Step, int Adjacent, std::size_t... R>
+WeightTileFn channel_lane_tile_of(int64_t rows, std::index_sequence<R...>) {
+  static constexpr WeightTileFn kFns[] = {
+      channel_lane_tile<Vecs, Step, Adjacent, static_cast<int>(R) + 1>...};
+  return kFns[rows - 1];
+}
+template <int Step, int Adjacent, std::size_t... V>
+WeightTileFn channel_lane_tile_of(int64_t vecs, int64_t rows, std::index_sequence<V...>) {
+  using Of = WeightTileFn (*)(int64_t rows);
+  static constexpr Of kFns[] = {[](int64_t of) {
+    constexpr int kVecs = static_cast<int>(V) + 1;
+    return channel_lane_tile_of<kVecs, Step, Adjacent>(
+        of, std::make_index_sequence<most_tap_rows(kVecs, Adjacent)>{});
+  }...};
+  return kFns[vecs - 1](rows);
+}
+template <int Adjacent>
+void add_channels_as_lanes(const WeightSums& w) {
+  constexpr auto kVecs = std::make_index_sequence<kWidest>{};
+  const Pieces vectors((w.channels + kWidth - 1) / kWidth, kWidest);
+  const Pieces rows(w.taps / Adjacent, most_tap_rows(static_cast<int>(vectors.largest()), Adjacent));
+  for (int64_t j = 0; j < rows.count; ++j)
+    for (int64_t i = 0; i < vectors.count; ++i) {
+      const WeightTileFn tile = w.step == 2
+                                    ? channel_lane_tile_of<2, Adjacent>(vectors.size(i), rows.size(j), kVecs)
+                                    : channel_lane_tile_of<1, Adjacent>(vectors.size(i), rows.size(j), kVecs);
+      tile(w, vectors.begin(i), rows.begin(j) * Adjacent);
+    }
 }
 inline void add_channels_as_lanes(const WeightSums& w) {
-  const Pieces vectors((w.channels + kWidth - 1) / kWidth, kWidest);
-  const Pieces taps(w.taps, kMaxRows[vectors.largest()]);
-  for (int64_t j = 0; j < taps.count; ++j)
-    for (int64_t i = 0; i < vectors.count; ++i)
-      channel_lane_tile_of(vectors.size(i), taps.size(j))(w, vectors.begin(i), taps.begin(j));
+  switch (w.adjacent) {
+    case 3: return add_channels_as_lanes<3>(w);
+    case 5: return add_channels_as_lanes<5>(w);
+    default: return add_channels_as_lanes<1>(w);
+  }
 }
 
 }  // namespace wholestep::WHOLESTEP_ISA

@@ -21,11 +21,11 @@ struct Pieces {
 /// operand. Tiles of up to kWidest vectors are the fastest; four are for products with fewer rows than a tile
 /// has.
 #if WHOLESTEP_ISA_avx512
-constexpr int kMaxRows[5] = {0, 12, 10, 8, 6}, kWidest = 3;
+constexpr int kMaxRows[5] = {0, 12, 10, 8, 6}, kWidest = 3, kMostWeightSums = 24;
 #elif WHOLESTEP_ISA_avx2
-constexpr int kMaxRows[5] = {0, 12, 6, 4, 2}, kWidest = 2;
+constexpr int kMaxRows[5] = {0, 12, 6, 4, 2}, kWidest = 2, kMostWeightSums = 12;
 #else
-constexpr int kMaxRows[5] = {0, 8, 4, 2, 2}, kWidest = 2;
+constexpr int kMaxRows[5] = {0, 8, 4, 2, 2}, kWidest = 2, kMostWeightSums = 10;
 #endif
 
 /// The same for tiles of few channels: how many vectors wide by number of channels.
@@ -75,7 +75,7 @@ WHOLESTEP_INLINE void accumulate(const Left& left, const Right& right, int64_t d
     Vec b[Vecs];
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) b[v] = right.vector(k, v);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int r = 0; r < Rows; ++r) {
       Vec a = broadcast(left.at(r, k));
 #pragma GCC unroll 8

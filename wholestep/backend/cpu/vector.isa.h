@@ -122,6 +122,9 @@ WHOLESTEP_INLINE void in_register(Vec& v) {
 #endif
 }
 
+/// What was read before is read again.
+WHOLESTEP_INLINE void from_memory_again() { asm volatile("" ::: "memory"); }
+
 /// One lane's fused multiply-add, rounded as fma() rounds.
 WHOLESTEP_INLINE float fma_one(float a, float b, float c) {
 #if WHOLESTEP_ISA_avx2 || WHOLESTEP_ISA_avx512 || defined(__FP_FAST_FMAF)
