@@ -126,6 +126,8 @@ constexpr int most_tap_rows(int vecs, int adjacent) {
   const int rows = kMostWeightSums / (vecs * adjacent);
   return rows < 1 ? 1 : rows;
 }
+template <int Vecs, int Adjacent>
+using TapRowCounts = std::make_index_sequence<most_tap_rows(Vecs, Adjacent)>;
 
 template <int Vecs, int Step, int Adjacent, std::size_t... R>
 WeightTileFn channel_lane_tile_of(int64_t rows, std::index_sequence<R...>) {
@@ -133,28 +135,22 @@ WeightTileFn channel_lane_tile_of(int64_t rows, std::index_sequence<R...>) {
       channel_lane_tile<Vecs, Step, Adjacent, static_cast<int>(R) + 1>...};
   return kFns[rows - 1];
 }
-template <int Step, int Adjacent, std::size_t... V>
-WeightTileFn channel_lane_tile_of(int64_t vecs, int64_t rows, std::index_sequence<V...>) {
-  using Of = WeightTileFn (*)(int64_t rows);
-  static constexpr Of kFns[] = {[](int64_t of) {
-    constexpr int kVecs = static_cast<int>(V) + 1;
-    return channel_lane_tile_of<kVecs, Step, Adjacent>(
-        of, std::make_index_sequence<most_tap_rows(kVecs, Adjacent)>{});
-  }...};
-  return kFns[vecs - 1](rows);
+template <int Step, int Adjacent>
+WeightTileFn channel_lane_tile_of(int64_t vecs, int64_t rows) {
+  switch (vecs) {
+    case 1: return channel_lane_tile_of<1, Step, Adjacent>(rows, TapRowCounts<1, Adjacent>{});
+    case 2: return channel_lane_tile_of<2, Step, Adjacent>(rows, TapRowCounts<2, Adjacent>{});
+    default: return channel_lane_tile_of<3, Step, Adjacent>(rows, TapRowCounts<3, Adjacent>{});
+  }
 }
 template <int Adjacent>
 void add_channels_as_lanes(const WeightSums& w) {
-  constexpr auto kVecs = std::make_index_sequence<kWidest>{};
   const Pieces vectors((w.channels + kWidth - 1) / kWidth, kWidest);
   const Pieces rows(w.taps / Adjacent, most_tap_rows(static_cast<int>(vectors.largest()), Adjacent));
+  const auto tile_of = w.step == 2 ? channel_lane_tile_of<2, Adjacent> : channel_lane_tile_of<1, Adjacent>;
   for (int64_t j = 0; j < rows.count; ++j)
-    for (int64_t i = 0; i < vectors.count; ++i) {
-      const WeightTileFn tile = w.step == 2
-                                    ? channel_lane_tile_of<2, Adjacent>(vectors.size(i), rows.size(j), kVecs)
-                                    : channel_lane_tile_of<1, Adjacent>(vectors.size(i), rows.size(j), kVecs);
-      tile(w, vectors.begin(i), rows.begin(j) * Adjacent);
-    }
+    for (int64_t i = 0; i < vectors.count; ++i)
+      tile_of(vectors.size(i), rows.size(j))(w, vectors.begin(i), rows.begin(j) * Adjacent);
 }
 inline void add_channels_as_lanes(const WeightSums& w) {
   switch (w.adjacent) {
