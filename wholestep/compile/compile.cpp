@@ -51,6 +51,7 @@ Plan make_plan(std::shared_ptr<const Graph> traced, const CompileOptions& option
   if (options.fuse) stage("fuse", fuse(*plan.graph));
   if (options.pixel_sums) stage("pixel-sums", sum_pixels(*plan.graph, *options.backend));
   if (options.strips) stage("strips", share_rows(*plan.graph, *options.backend));
+  if (options.pixels) stage("pixels", read_pixels(*plan.graph, *options.backend));
   if (options.recompute) stage("recompute", recompute(*plan.graph, *options.backend));
   if (options.squares) stage("squares", squares(*plan.graph, *options.backend));
   stage("schedule", schedule(*plan.graph));

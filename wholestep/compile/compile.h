@@ -19,6 +19,7 @@ struct CompileOptions {
   bool fuse = true;
   bool pixel_sums = true;    ///< no activation for sums over pixels, where the backend has a kernel for it
   bool strips = true;        ///< samples shared out by rows through several convolutions, likewise
+  bool pixels = true;        ///< pixels scaled where a first convolution reads them, likewise
   bool recompute = true;     ///< large weight gradients are made where they are read, not stored
   bool squares = true;       ///< gradients are squared where they are made
   bool reuse_memory = true;  ///< off, every value has memory of its own

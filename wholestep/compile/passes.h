@@ -14,6 +14,8 @@ bool is_widening(const Graph& graph, const Node& node);
 GraphPtr fuse(const Graph& graph);
 /// Makes sums over pixels with a convolution of which nothing else is used, in place of its result.
 GraphPtr sum_pixels(const Graph& graph, const Backend& backend);
+/// Has first convolutions scale the pixels they read, where their kernels can.
+GraphPtr read_pixels(const Graph& graph, const Backend& backend);
 /// Has chains of small convolutions made in strips of rows, by more lanes than there are samples.
 GraphPtr share_rows(const Graph& graph, const Backend& backend);
 /// Makes products where they are read, instead of storing them.

@@ -10,6 +10,7 @@
 #include "wholestep/ops/conv2d_gradient_strips.h"
 #include "wholestep/ops/elementwise.h"
 #include "wholestep/ops/epilogue.h"
+#include "wholestep/ops/pixel_program.h"
 #include "wholestep/ops/reduce.h"
 #include "wholestep/ops/registry.h"
 #include "wholestep/ops/shape.h"
@@ -19,7 +20,8 @@ namespace {
 
 // Attributes: stride, padding, dilation (vertical, horizontal), groups; conv2d_dx also size, the extents of
 // x; conv2d_dw also kernel, those of the weight, and bias where the bias's gradient, the sum of g, is its
-// second result: who reads g for the one sums it for the other.
+// second result: who reads g for the one sums it for the other. A compiled step may have x scaled where it is
+// read, ops/pixel_program.h.
 Tensor conv2d_dx(const Tensor& g, const Tensor& weight, const Attrs& attrs, const Shape& x);
 Tensor conv2d_dw(const Tensor& x, const Tensor& g, const Attrs& attrs, const Shape& weight);
 
@@ -94,7 +96,8 @@ void check_same_dtype(const TensorType& a, const TensorType& b) {
                                     .hint = "cast() one"});
 }
 
-Types infer_conv2d(std::span<const TensorType> in, const Attrs& attrs) {
+Types infer_conv2d(std::span<const TensorType> operands, const Attrs& attrs) {
+  const Types in = behind_program(operands, attrs);
   check_attrs(attrs);
   check_images(in[0], "x");
   check_same_dtype(in[0], in[1]);
@@ -131,7 +134,8 @@ Types infer_conv2d_dx(std::span<const TensorType> in, const Attrs& attrs) {
 }
 
 /// (x, g [N, Co, Ho, Wo]) -> dweight [Co, Ci / groups, kernel], and dbias [Co].
-Types infer_conv2d_dw(std::span<const TensorType> in, const Attrs& attrs) {
+Types infer_conv2d_dw(std::span<const TensorType> operands, const Attrs& attrs) {
+  const Types in = behind_program(operands, attrs);
   check_attrs(attrs);
   check_images(in[0], "x");
   check_images(in[1], "g");
@@ -255,37 +259,40 @@ std::vector<OpCase> conv2d_dw_cases() {
 std::vector<Kernel> kernels(decltype(Kernel::prepare) bf16, decltype(Kernel::prepare) onednn,
                             decltype(Kernel::prepare) direct, decltype(Kernel::prepare) reference,
                             decltype(Kernel::refuse) refuse_samples, decltype(Kernel::prepare) samples) {
-  return {{.backend = "cpu", .name = "bf16", .refuse = refuse_conv2d_bf16, .prepare = bf16},
-          {.backend = "cpu", .name = "onednn", .refuse = refuse_conv2d_onednn, .prepare = onednn},
-          {.backend = "cpu", .name = "direct", .refuse = refuse_conv2d_direct, .prepare = direct},
-          {.backend = "cpu", .name = "reference", .prepare = reference},
-          {.backend = "cuda",
-           .name = "cuDNN",
-           .refuse = refuse_conv2d_cudnn_cuda,
-           .prepare = prepare_conv2d_cudnn_cuda},
-          {.backend = "cuda",
-           .name = "cuBLASLt",
-           .refuse = refuse_conv2d_products_cuda,
-           .prepare = prepare_conv2d_products_cuda},
-          {.backend = "cuda",
-           .name = "tensor samples",
-           .refuse = refuse_conv2d_tensor_samples_cuda,
-           .prepare = prepare_conv2d_tensor_samples_cuda},
-          {.backend = "cuda", .name = "samples", .refuse = refuse_samples, .prepare = samples},
-          {.backend = "cuda",
-           .name = "tensor shifted",
-           .refuse = refuse_conv2d_shifted_cuda,
-           .prepare = prepare_conv2d_shifted_cuda},
-          {.backend = "cuda",
-           .name = "tensor",
-           .refuse = refuse_conv2d_tensor_cuda,
-           .prepare = prepare_conv2d_tensor_cuda},
-          {.backend = "cuda", .name = "plain", .prepare = prepare_conv2d_plain_cuda}};
+  return {
+      {.backend = "cpu", .name = "bf16", .refuse = refuse_conv2d_bf16, .prepare = bf16},
+      {.backend = "cpu", .name = "onednn", .refuse = refuse_conv2d_onednn, .prepare = onednn},
+      {.backend = "cpu", .name = "direct", .refuse = refuse_conv2d_direct, .prepare = direct},
+      {.backend = "cpu", .name = "reference", .refuse = refuse_program, .prepare = reference},
+      {.backend = "cuda",
+       .name = "cuDNN",
+       .refuse = refuse_conv2d_cudnn_cuda,
+       .prepare = prepare_conv2d_cudnn_cuda},
+      {.backend = "cuda",
+       .name = "cuBLASLt",
+       .refuse = refuse_conv2d_products_cuda,
+       .prepare = prepare_conv2d_products_cuda},
+      {.backend = "cuda",
+       .name = "tensor samples",
+       .refuse = refuse_conv2d_tensor_samples_cuda,
+       .prepare = prepare_conv2d_tensor_samples_cuda},
+      {.backend = "cuda", .name = "samples", .refuse = refuse_samples, .prepare = samples},
+      {.backend = "cuda",
+       .name = "tensor shifted",
+       .refuse = refuse_conv2d_shifted_cuda,
+       .prepare = prepare_conv2d_shifted_cuda},
+      {.backend = "cuda",
+       .name = "tensor",
+       .refuse = refuse_conv2d_tensor_cuda,
+       .prepare = prepare_conv2d_tensor_cuda},
+      {.backend = "cuda", .name = "plain", .refuse = refuse_program, .prepare = prepare_conv2d_plain_cuda}};
 }
 
 const OpDef k_conv2d{
     .name = "conv2d",
-    .doc = "cross-correlation of x with weight, plus bias; activation relu clips at 0",
+    .doc =
+        "cross-correlation of x with weight, plus bias; activation relu clips at 0; with attribute program, "
+        "which compile/pixels.cpp gives it, x is its result",
     .operands = {"x", "weight", "bias"},
     .shapes = "x [N, Ci, H, W], weight [Co, Ci / groups, Kh, Kw], bias [Co] -> [N, Co, Ho, Wo]",
     .infer = infer_conv2d,
@@ -315,7 +322,7 @@ const OpDef k_conv2d_dx{
 const OpDef k_conv2d_dw{.name = "conv2d_dw",
                         .doc =
                             "gradient of conv2d's weight, of attribute kernel, from that of its result; with "
-                            "attribute bias also the bias's",
+                            "attribute bias also the bias's, with program x is its result",
                         .operands = {"x", "g"},
                         .shapes = "x [N, Ci, H, W], g [N, Co, Ho, Wo] -> [Co, Ci / groups, Kh, Kw], [Co]",
                         .infer = infer_conv2d_dw,

@@ -9,6 +9,7 @@
 #include "wholestep/ops/conv2d_cpu.h"
 #include "wholestep/ops/conv2d_samples_cuda.h"
 #include "wholestep/ops/matmul_cuda.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 
@@ -37,6 +38,8 @@ Conv2d conv2d_input_gradient(const Conv2d& c) {
 }
 
 std::string refuse_conv2d_cuda(const KernelRequest& request, const Conv2dProblem& p) {
+  if (request.op == "conv2d" || request.op == "conv2d_dw")  // others have kernels with programs
+    if (std::string refusal = refuse_program(request); !refusal.empty()) return refusal;
   if (request.outputs[0].dtype != DType::f32) return "takes f32 only";
   if (p.conv.groups != 1) return fmt::format("groups is {}", p.conv.groups);
   if (p.batch == 0) return "the batch is empty";

@@ -6,6 +6,7 @@
 
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/matmul_cuda.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -63,6 +64,7 @@ bool reaches_beyond(const ConvAxis& a) { return a.padding > (a.kernel - 1) * a.d
 std::string refuse_conv2d_cudnn_cuda(const KernelRequest& request) {
   const Conv2dProblem p = conv2d_problem(request);
   const CudaConvolution c = convolution_of(request, p);
+  if (std::string refusal = refuse_program(request); !refusal.empty()) return refusal;
   if (request.outputs[0].dtype != DType::f32) return "takes f32 only";
   if (p.batch == 0) return "there is nothing to do";
   if (!cudnn_available()) return "cuDNN is not there";

@@ -9,6 +9,7 @@
 #include "wholestep/backend/cpu/kernels.h"
 #include "wholestep/ops/conv2d_cpu.h"
 #include "wholestep/ops/matmul_cpu.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -35,15 +36,27 @@ std::unique_ptr<CpuCall> sample_call(const Conv2dProblem& problem, int64_t scrat
   return call;
 }
 
+/// x as pixels, where there is a program; their place comes with the arguments.
+struct PixelsOf {
+  explicit PixelsOf(const KernelRequest& request) : scale(pixel_scale(request)) {}
+  ConvPixels operator()(const CpuArgs& args) const {
+    if (!scale) return {};
+    return {.pixels = args.in<uint8_t>(0), .scale = scale->factor, .shift = scale->shift};
+  }
+  std::optional<PixelScale> scale;
+};
+
 std::unique_ptr<PreparedKernel> forward_call(const KernelRequest& request, const CpuKernels& kernels) {
   Conv2dProblem p = conv2d_problem(request);
-  return sample_call(p, kernels.conv_forward_workspace_bytes(p.conv),
-                     [p, &kernels](const CpuArgs& args, SampleRange samples, void* scratch) {
-                       const float* bias = p.bias ? args.in<float>(2) : nullptr;
-                       kernels.conv_forward(
-                           p.conv, {args.in<float>(0), args.in<float>(1), bias, args.out<float>(0), p.relu},
-                           samples, scratch);
-                     });
+  const PixelsOf pixels(request);
+  return sample_call(
+      p, kernels.conv_forward_workspace_bytes(p.conv),
+      [p, pixels, &kernels](const CpuArgs& args, SampleRange samples, void* scratch) {
+        const float* bias = p.bias ? args.in<float>(2) : nullptr;
+        kernels.conv_forward(
+            p.conv, {args.in<float>(0), args.in<float>(1), bias, args.out<float>(0), p.relu, pixels(args)},
+            samples, scratch);
+      });
 }
 
 std::unique_ptr<PreparedKernel> input_gradient_call(const KernelRequest& request, const CpuKernels& kernels) {
@@ -62,19 +75,22 @@ std::unique_ptr<PreparedKernel> weight_gradient_call(const KernelRequest& reques
   Conv2dProblem p = conv2d_problem(request);
   Split samples(p.batch);
   const GradientParts parts(request, kernels);
+  const PixelsOf pixels(request);
   int64_t scratch_bytes = aligned(kernels.conv_weight_gradient_workspace_bytes(p.conv));
   auto call = std::make_unique<CpuCall>();
   call->workspace_bytes = parts.bytes() + samples.chunks() * scratch_bytes;
-  call->phases.push_back(
-      {.chunks = samples.chunks(),
-       .rows = p.batch,
-       .row_inputs = 3,
-       .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
-         float* part = parts.part(args, chunk);
-         kernels.conv_weight_gradient(
-             p.conv, {args.in<float>(0), args.in<float>(1), part, p.bias ? part + parts.weights : nullptr},
-             range_of(samples[chunk]), args.workspace + parts.bytes() + chunk * scratch_bytes);
-       }});
+  call->phases.push_back({.chunks = samples.chunks(),
+                          .rows = p.batch,
+                          .row_inputs = 3,
+                          .run = [=, &kernels](const CpuArgs& args, int64_t chunk) {
+                            float* part = parts.part(args, chunk);
+                            kernels.conv_weight_gradient(
+                                p.conv,
+                                {args.in<float>(0), args.in<float>(1), part,
+                                 p.bias ? part + parts.weights : nullptr, pixels(args)},
+                                range_of(samples[chunk]),
+                                args.workspace + parts.bytes() + chunk * scratch_bytes);
+                          }});
   call->phases.push_back(parts.sum());
   return call;
 }
@@ -106,7 +122,9 @@ CpuPhase GradientParts::sum() const {
 }
 
 std::string refuse_conv2d_direct(const KernelRequest& request) {
-  if (request.inputs[0].dtype != DType::f32) return "takes f32 only";
+  if (request.inputs[1].dtype != DType::f32) return "takes f32 only";
+  if (request.attrs.has("program") ? !pixel_scale(request) : request.inputs[0].dtype != DType::f32)
+    return "takes x in f32, or in u8 with a program that multiplies and adds";
   const Conv2d conv = conv2d_problem(request).conv;
   int64_t most = std::max({conv_forward_workspace_bytes(conv), conv_input_gradient_workspace_bytes(conv),
                            conv_weight_gradient_workspace_bytes(conv)});

@@ -7,6 +7,7 @@
 
 #include "wholestep/ops/conv2d_cuda.h"
 #include "wholestep/ops/matmul_cuda.h"
+#include "wholestep/ops/pixel_program.h"
 
 namespace wholestep {
 namespace {
@@ -238,6 +239,7 @@ double conv2d_time_without_cudnn(const KernelRequest& request) {
 
 std::string refuse_conv2d_products_cuda(const KernelRequest& request) {
   const Columns c(request);
+  if (std::string refusal = refuse_program(request); !refusal.empty()) return refusal;
   if (c.problem.conv.groups != 1) return fmt::format("groups is {}", c.problem.conv.groups);
   if (c.problem.batch == 0 || c.pixels == 0 || c.weight_columns == 0 || c.channels() == 0)
     return "there is nothing to do";

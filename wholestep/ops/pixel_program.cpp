@@ -27,6 +27,23 @@ Types behind_program(std::span<const TensorType> inputs, const Attrs& attrs) {
   return operands;
 }
 
+std::string refuse_program(const KernelRequest& request) {
+  return request.attrs.has("program") ? "reads x as it is" : "";
+}
+
+std::optional<PixelScale> pixel_scale(const KernelRequest& request) {
+  if (!request.attrs.has("program") || request.inputs[0].dtype != DType::u8) return std::nullopt;
+  const ElementwiseProgram program = program_of(request.attrs);
+  if (program.compute != DType::f32 || program.immediates.size() != 2) return std::nullopt;
+  const ElementwiseProgram scale{.inputs = 1,
+                                 .immediates = program.immediates,
+                                 .instructions = {{.code = ElementwiseCode::mul, .operands = {0, 1, -1}},
+                                                  {.code = ElementwiseCode::add, .operands = {3, 2, -1}}},
+                                 .outputs = {4}};
+  if (to_string(program) != to_string(scale)) return std::nullopt;
+  return PixelScale{static_cast<float>(program.immediates[0]), static_cast<float>(program.immediates[1])};
+}
+
 const Node* pixel_program(const Graph& graph, int x) {
   const int node = graph.values[static_cast<size_t>(x)].node;
   if (node < 0) return nullptr;

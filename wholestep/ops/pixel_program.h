@@ -1,6 +1,7 @@
 // Convolutions that scale what they read: attribute `program`, element-wise over x, whose one result has the
 // weight's dtype. What compile/ passes put there is how pixels become numbers.
 #pragma once
+#include <optional>
 #include <string>
 
 #include "wholestep/backend/cpu/call.h"
@@ -15,6 +16,13 @@ struct Node;
 
 /// The operands with x as the program leaves it; kUsage where it has other operands or results.
 Types behind_program(std::span<const TensorType> inputs, const Attrs& attrs);
+/// What a kernel says that reads x as it is, or "".
+std::string refuse_program(const KernelRequest& request);
+/// Of a program over u8 in f32 that multiplies and then adds: by what, and what. Else nothing.
+struct PixelScale {
+  float factor, shift;
+};
+std::optional<PixelScale> pixel_scale(const KernelRequest& request);
 /// The node that makes x of one tensor of its shape, element by element in x's dtype, or null.
 const Node* pixel_program(const Graph& graph, int x);
 

@@ -127,7 +127,7 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
   const TileRegisters registers;
   const InputCopier copy_input(conv, job.planes);
   for (int64_t n = samples.begin; n < samples.end; ++n) {
-    copy_input(operands.x + n * in_floats, conv.in_channels, job.padded());
+    copy_input(Numbers{operands.x + n * in_floats}, conv.in_channels, job.padded());
     const float* dy = operands.dy + n * conv.out_channels * out_plane;
     for (int64_t g = 0; g < conv.groups; ++g)
       add_group(job, g, dy + g * group_out * out_plane, n == samples.begin);

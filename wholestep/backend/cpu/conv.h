@@ -25,6 +25,12 @@ struct SampleRange {
   int64_t begin, end;
 };
 
+/// x is `pixels` * scale + shift, rounded twice, where there are any; else it is numbers.
+struct ConvPixels {
+  const uint8_t* pixels = nullptr;
+  float scale = 1, shift = 0;
+};
+
 /// y = relu(conv(x, weight) + bias), with relu(t) = t < 0 ? 0 : t.
 struct ConvForward {
   const float* x;
@@ -32,6 +38,7 @@ struct ConvForward {
   const float* bias;  ///< [Co], or null
   float* y;
   bool relu;
+  ConvPixels pixels = {};  ///< in the place of x
 };
 
 /// dx of conv(x, weight) for dy; overwrites dx.
@@ -48,8 +55,9 @@ struct ConvInputGradient {
 struct ConvWeightGradient {
   const float* x;
   const float* dy;
-  float* dweight;  ///< overwritten
-  float* dbias;    ///< [Co], overwritten; or null
+  float* dweight;          ///< overwritten
+  float* dbias;            ///< [Co], overwritten; or null
+  ConvPixels pixels = {};  ///< in the place of x
 };
 
 /// Scratch of one call on any instruction set and any range of samples, to be aligned to 64 bytes; contents

@@ -53,7 +53,8 @@ void conv_forward(const Conv2d& conv, const ConvForward& operands, const SampleR
     const InputCopier copy_input(of_band, planes);
     if (b > 0) clear_other_rows(of_band, planes, padded);
     for (int64_t n = samples.begin; n < samples.end; ++n) {
-      copy_input(operands.x + n * conv.in_channels * conv.y.in * conv.x.in, conv.in_channels, padded);
+      copy_channels_of(copy_input, operands.x, operands.pixels, n * conv.in_channels * conv.y.in * conv.x.in,
+                       conv.in_channels, padded);
       for (int64_t g = 0; g < conv.groups; ++g) {
         const int64_t first = g * group_out;
         correlate(

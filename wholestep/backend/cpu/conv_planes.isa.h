@@ -10,12 +10,34 @@ inline void fill_zero(float* out, int64_t count) {
   __builtin_memset(out, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
+/// Numbers to copy, as they are.
+struct Numbers {
+  const float* at;
+  WHOLESTEP_INLINE Numbers operator+(int64_t i) const { return {at + i}; }
+  WHOLESTEP_INLINE float one(int64_t i) const { return at[i]; }
+  WHOLESTEP_INLINE Vec vector(int64_t i) const { return load(at + i); }
+  WHOLESTEP_INLINE Vec lanes(int64_t i, uint32_t lanes) const { return load_lanes(at + i, lanes); }
+};
+/// Pixels to copy, scaled.
+struct ScaledPixels {
+  const uint8_t* at;
+  float scale, shift;
+  WHOLESTEP_INLINE ScaledPixels operator+(int64_t i) const { return {at + i, scale, shift}; }
+  WHOLESTEP_INLINE float one(int64_t i) const { return static_cast<float>(at[i]) * scale + shift; }
+  WHOLESTEP_INLINE Vec vector(int64_t i) const { return scaled(load_bytes(at + i)); }
+  /// Lanes outside may hold anything.
+  WHOLESTEP_INLINE Vec lanes(int64_t i, uint32_t lanes) const { return scaled(load_bytes(at + i, lanes)); }
+  WHOLESTEP_INLINE Vec scaled(Vec pixels) const { return pixels * broadcast(scale) + broadcast(shift); }
+};
+
 /// Copies rows of one length.
 struct RowCopier {
   explicit RowCopier(int64_t length) : whole(length / kWidth * kWidth), rest(lanes_below(length - whole)) {}
-  WHOLESTEP_INLINE void operator()(const float* from, float* out) const {
-    for (int64_t i = 0; i < whole; i += kWidth) store(out + i, load(from + i));
-    if (rest != 0) store_lanes(out + whole, load_lanes(from + whole, rest), rest);
+  WHOLESTEP_INLINE void operator()(const float* from, float* out) const { (*this)(Numbers{from}, out); }
+  template <class From>
+  WHOLESTEP_INLINE void operator()(From from, float* out) const {
+    for (int64_t i = 0; i < whole; i += kWidth) store(out + i, from.vector(i));
+    if (rest != 0) store_lanes(out + whole, from.lanes(whole, rest), rest);
   }
   int64_t whole;
   uint32_t rest;  // lanes of the vector behind the whole ones
@@ -31,14 +53,15 @@ struct RowSplitter {
     even_lanes = lanes_below(evens - whole);
     odd_lanes = lanes_below(odds - whole);
   }
-  WHOLESTEP_INLINE void operator()(const float* from, float* even, float* odd) const {
+  template <class From>
+  WHOLESTEP_INLINE void operator()(From from, float* even, float* odd) const {
     for (int64_t i = 0; i < whole; i += kWidth) {
-      const Vec a = load(from + 2 * i), b = load(from + 2 * i + kWidth);
+      const Vec a = from.vector(2 * i), b = from.vector(2 * i + kWidth);
       store(even + i, shuffle<kEvenLanes>(a, b));
       store(odd + i, shuffle<kOddLanes>(a, b));
     }
     if ((even_lanes | odd_lanes) == 0) return;
-    const Vec a = load_lanes(from + 2 * whole, low), b = load_lanes(from + 2 * whole + kWidth, high);
+    const Vec a = from.lanes(2 * whole, low), b = from.lanes(2 * whole + kWidth, high);
     store_lanes(even + whole, shuffle<kEvenLanes>(a, b), even_lanes);
     store_lanes(odd + whole, shuffle<kOddLanes>(a, b), odd_lanes);
   }
@@ -65,36 +88,38 @@ class InputCopier {
     split = RowSplitter(conv.x.in, count[0], count[1]);
   }
 
-  /// So many channels of one sample, from x on.
-  void operator()(const float* x, int64_t channels, float* out) const {
+  /// So many channels of one sample, from x on: Numbers or ScaledPixels.
+  template <class From>
+  void operator()(From x, int64_t channels, float* out) const {
     if (conv.x.stride == 1)
       for_each_row(x + data.source, channels, out + data.begin,
-                   [&](const float* from, float* to) { copy(from, to); });
+                   [&](From from, float* to) { copy(from, to); });
     else if (splits)
       for_each_row(x, channels, out,
-                   [&](const float* from, float* to) { split(from, to + begin[0], to + begin[1]); });
+                   [&](From from, float* to) { split(from, to + begin[0], to + begin[1]); });
     else
       for (int64_t phase = 0; phase < planes.phases_x; ++phase) {
         const PlaneData of_phase = input_data(conv.x, phase);
         for_each_row(x + of_phase.source, channels, out + phase * planes.floats + of_phase.begin,
-                     [&](const float* from, float* to) {
+                     [&](From from, float* to) {
                        for (int64_t i = 0; i < of_phase.end - of_phase.begin; ++i)
-                         to[i] = from[i * conv.x.stride];
+                         to[i] = from.one(i * conv.x.stride);
                      });
       }
   }
 
  private:
   /// Calls row(from, to) for every row of data and the row of planes it goes to.
-  template <class Row>
-  WHOLESTEP_INLINE void for_each_row(const float* x, int64_t channels, float* out, Row row) const {
+  template <class From, class Row>
+  WHOLESTEP_INLINE void for_each_row(From x, int64_t channels, float* out, Row row) const {
     for (int64_t phase = 0; phase < planes.phases_y; ++phase) {
       const PlaneData rows = input_data(conv.y, phase);
       for (int64_t c = 0; c < channels; ++c) {
-        const float* from = x + (c * conv.y.in + rows.source) * conv.x.in;
+        From from = x + (c * conv.y.in + rows.source) * conv.x.in;
         float* to = out + c * planes.channel_floats + phase * planes.phases_x * planes.floats +
                     rows.begin * planes.pitch;
-        for (int64_t i = rows.begin; i < rows.end; ++i, from += conv.y.stride * conv.x.in, to += planes.pitch)
+        for (int64_t i = rows.begin; i < rows.end;
+             ++i, from = from + conv.y.stride * conv.x.in, to += planes.pitch)
           row(from, to);
       }
     }
@@ -108,6 +133,14 @@ class InputCopier {
   RowSplitter split = {};
   int64_t begin[2] = {0, 0};  // where even and odd elements go; either may be phase 0
 };
+
+/// So many channels of x, from element `at` on.
+inline void copy_channels_of(const InputCopier& copy, const float* x, const ConvPixels& pixels, int64_t at,
+                             int64_t channels, float* out) {
+  if (pixels.pixels != nullptr)
+    copy(ScaledPixels{pixels.pixels + at, pixels.scale, pixels.shift}, channels, out);
+  else copy(Numbers{x + at}, channels, out);
+}
 
 /// Zeros into the rows of planes that hold no data.
 inline void clear_other_rows(const Conv2d& conv, const Planes& planes, float* out) {

@@ -63,7 +63,8 @@ int64_t list_vectors(const Conv2d& conv, int64_t pitch, Lanes lanes, int32_t* ou
 
 // The products of one sample's x and dy of a group. Input channels go by in blocks whose planes stay in the
 // first-level cache.
-void add_group(const Job& job, int64_t group, const float* x, const float* dy, bool first) {
+void add_group(const Job& job, int64_t group, const ConvWeightGradient& operands, int64_t x, const float* dy,
+               bool first) {
   const Conv2d& conv = job.conv;
   const int64_t pixels = conv.y.out * conv.x.out, kernel = conv.y.kernel * conv.x.kernel;
   if (job.lanes == Lanes::kRunsOfPixels)
@@ -72,7 +73,8 @@ void add_group(const Job& job, int64_t group, const float* x, const float* dy, b
     copy_transposed({dy, pixels, 1}, job.group_out, pixels, job.dy_stride, job.dy, job.dy_stride);
   const Pieces blocks(job.group_in, weight_gradient_channels(conv));
   for (int64_t b = 0; b < blocks.count; ++b) {
-    job.copy_input(x + blocks.begin(b) * conv.y.in * conv.x.in, blocks.size(b), job.padded);
+    copy_channels_of(job.copy_input, operands.x, operands.pixels, x + blocks.begin(b) * conv.y.in * conv.x.in,
+                     blocks.size(b), job.padded);
     WeightSums sums = {
         .planes = job.padded,
         .offsets = job.offsets,
@@ -155,7 +157,7 @@ void conv_weight_gradient(const Conv2d& conv, const ConvWeightGradient& operands
   for (int64_t n = samples.begin; n < samples.end; ++n) {
     const float* dy = operands.dy + n * conv.out_channels * out_plane;
     for (int64_t g = 0; g < conv.groups; ++g)
-      add_group(job, g, operands.x + n * in_floats + g * group_in * conv.y.in * conv.x.in,
+      add_group(job, g, operands, n * in_floats + g * group_in * conv.y.in * conv.x.in,
                 dy + g * group_out * out_plane, n == samples.begin);
     if (operands.dbias != nullptr) add_bias_gradient(conv, dy, n == samples.begin, operands.dbias);
   }

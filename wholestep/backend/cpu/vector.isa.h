@@ -43,6 +43,14 @@ WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
 WHOLESTEP_INLINE Vec load_lanes(const float* p, uint32_t lanes) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
 }
+WHOLESTEP_INLINE Vec load_bytes(const uint8_t* p) {
+  return _mm512_maskz_cvtepi32_ps(
+      0xffff, _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+WHOLESTEP_INLINE Vec load_bytes(const uint8_t* p, uint32_t lanes) {
+  return _mm512_maskz_cvtepi32_ps(
+      0xffff, _mm512_maskz_cvtepu8_epi32(0xffff, _mm_maskz_loadu_epi8(static_cast<__mmask16>(lanes), p)));
+}
 WHOLESTEP_INLINE void store_first(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>(lanes), v);
@@ -66,6 +74,9 @@ WHOLESTEP_INLINE __m256i lane_mask(uint32_t lanes) {
 WHOLESTEP_INLINE Vec load_lanes(const float* p, uint32_t lanes) {
   return _mm256_maskload_ps(p, lane_mask(lanes));
 }
+WHOLESTEP_INLINE Vec load_bytes(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
 WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
   _mm256_maskstore_ps(p, lane_mask(lanes), v);
 }
@@ -82,6 +93,11 @@ WHOLESTEP_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 WHOLESTEP_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+WHOLESTEP_INLINE Vec load_bytes(const uint8_t* p) {
+  Vec v = zero();
+  for (int i = 0; i < kWidth; ++i) v[i] = static_cast<float>(p[i]);
+  return v;
+}
 WHOLESTEP_INLINE Vec load_first(const float* p, int64_t n) {
   Vec v = zero();
   for (int i = 0; i < n; ++i) v[i] = p[i];
@@ -103,9 +119,18 @@ WHOLESTEP_INLINE void store_lanes(float* p, Vec v, uint32_t lanes) {
 
 #endif
 
-// load_first and store_first touch the first n lanes, load_lanes and store_lanes those whose bit is set in
-// `lanes`; other lanes are zero, or not written. max(a, b) is a > b ? a : b, so that max(zero(), x) keeps NaN
-// and -0: the library's ReLU.
+#if !WHOLESTEP_ISA_avx512
+WHOLESTEP_INLINE Vec load_bytes(const uint8_t* p, uint32_t lanes) {
+  uint8_t bytes[kWidth] = {};
+  for (int i = 0; i < kWidth; ++i)
+    if (lanes >> i & 1) bytes[i] = p[i];
+  return load_bytes(bytes);
+}
+#endif
+
+// load_bytes makes numbers of bytes. load_first and store_first touch the first n lanes, load_lanes and
+// store_lanes those whose bit is set in `lanes`; other lanes are zero, or not written. max(a, b) is a > b ? a
+// : b, so that max(zero(), x) keeps NaN and -0: the library's ReLU.
 
 /// x where m is above 0, else 0.
 WHOLESTEP_INLINE Vec masked(Vec x, Vec m) { return m > zero() ? x : zero(); }
