@@ -138,14 +138,15 @@ TEST_P(NetworkInHalf, GivesTheSameBitsEagerlyAndCompiledWithEachPassOff) {
   }
 }
 
-/// Activations wait in two bytes an element, and widened values are short-lived.
+/// Activations wait in two bytes an element, and widened values are short-lived; without the passes that f32
+/// alone has.
 TEST(TrainingInHalf, TakesLessMemory) {
   for (const char* network : {"lenet", "w4s"}) {
     auto memory = [&](DType of) {
       nn::Model model = initialized(network, 3);
       model.module->to(of);
       Net net(std::move(model), std::make_unique<optim::Adam>(), {},
-              {.normalization = {}, .compile = {.recompute = false}});
+              {.normalization = {}, .compile = {.pixels = false, .recompute = false}});
       return net.step->make_train_plan(64).memory;
     };
     const MemoryReport half = memory(DType::bf16), single = memory(DType::f32);

@@ -118,11 +118,14 @@ TEST(LargeBatch, WeightsOfClassesCountOverTheWholeBatchNotPieceByPiece) {
 }
 
 TEST(LargeBatch, PiecesShareTheMemoryOfOne) {
-  auto activations = [](int64_t pieces) {
-    Net net(initialized("lenet", 3), sgd(0.05), {}, {.normalization = {}, .accumulate = pieces});
-    return net.step->make_train_plan(256).memory.activation_bytes;
+  auto activations = [](int64_t pieces, bool pixels) {
+    Net net(initialized("lenet", 3), sgd(0.05), {},
+            {.normalization = {}, .accumulate = pieces, .compile = {.pixels = pixels}});
+    return static_cast<double>(net.step->make_train_plan(256).memory.activation_bytes);
   };
-  EXPECT_LT(static_cast<double>(activations(8)), 0.35 * static_cast<double>(activations(1)));
+  EXPECT_LT(activations(8, false), 0.35 * activations(1, false));
+  EXPECT_LT(activations(8, true), 0.36 * activations(1, true));
+  EXPECT_LT(activations(8, true), activations(8, false));
 }
 
 struct Trained {

@@ -12,7 +12,8 @@ namespace {
 /// The fused f32 nodes that do not run as one loop, the smallest left out.
 std::vector<std::string> interpreted(const std::string& model, std::unique_ptr<optim::Optimizer> optimizer,
                                      double clip_norm = 0) {
-  Net net(nn::find_model(model), std::move(optimizer), {}, {.normalization = {}, .clip_norm = clip_norm});
+  Net net(nn::find_model(model), std::move(optimizer), {},
+          {.normalization = {}, .clip_norm = clip_norm, .compile = {.pixels = false}});
   const Plan plan = net.step->make_train_plan(8);
   std::vector<std::string> found;
   int loops = 0;
